@@ -1,0 +1,329 @@
+//! What `harnesses/` and `envs/` offer. May not know what was asked for.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::hint::unknown;
+use crate::spec::check_name;
+use crate::yaml::{self, Spanned};
+
+/// Everything that can be run: frameworks, their targets, and environments.
+#[derive(Debug, Clone, Default)]
+pub struct Catalog {
+    pub frameworks: Vec<Framework>,
+    pub envs: BTreeMap<String, EnvSpec>,
+}
+
+/// A folder under `harnesses/`.
+#[derive(Debug, Clone)]
+pub struct Framework {
+    pub folder: PathBuf,
+    pub spec: FrameworkSpec,
+    /// Experiment → harness file.
+    pub harnesses: BTreeMap<String, PathBuf>,
+}
+
+/// `harnesses/NAME/framework.yaml`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "rosetta framework")]
+pub struct FrameworkSpec {
+    /// Version of this format.
+    #[schemars(extend("const" = 1))]
+    pub version: u32,
+    /// The folder's name.
+    pub name: String,
+    pub title: String,
+    pub language: Language,
+    pub era: Era,
+    /// Year in which the pinned version was released.
+    pub year: Option<u16>,
+    pub homepage: Option<String>,
+    /// Rows of the tables.
+    pub targets: Vec<Target>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Language {
+    Python,
+    Rust,
+    Julia,
+}
+
+impl Language {
+    fn extension(self) -> &'static str {
+        match self {
+            Language::Python => "py",
+            Language::Rust => "rs",
+            Language::Julia => "jl",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Era {
+    Current,
+    Historic,
+}
+
+/// A row of a table: a framework in one environment.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    pub name: String,
+    pub title: String,
+    /// Environment for each device that the harness can use.
+    #[schemars(with = "BTreeMap<Device, String>")]
+    pub env: BTreeMap<Device, Spanned<String>>,
+    /// Variables that the harness needs.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// Whether it can compute in float64.
+    #[serde(default)]
+    pub float64: bool,
+    /// Whether `rosetta run` without arguments runs it.
+    #[serde(default)]
+    pub starter: bool,
+    /// Experiment → declared variants of its mathematics.
+    #[serde(default)]
+    pub variants: BTreeMap<String, Vec<String>>,
+}
+
+/// Where a framework computes.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Device {
+    Cpu,
+    Cuda,
+}
+
+impl Device {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Device::Cpu => "cpu",
+            Device::Cuda => "cuda",
+        }
+    }
+}
+
+impl std::fmt::Display for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// `envs/NAME/env.yaml`, and where it stands.
+#[derive(Debug, Clone)]
+pub struct EnvSpec {
+    pub folder: PathBuf,
+    /// The project that paths in the file are relative to.
+    pub project: PathBuf,
+    pub file: EnvFile,
+}
+
+/// A pinned environment, as written in `envs/NAME/env.yaml`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "rosetta environment")]
+pub struct EnvFile {
+    /// Version of this format.
+    #[schemars(extend("const" = 1))]
+    pub version: u32,
+    /// The folder's name.
+    pub name: String,
+    pub provider: Provider,
+    /// `venv`: the CPython that is needed, as `"3.12"`.
+    pub python: Option<String>,
+    /// `venv`: direct pins; `requirements.lock` beside this file has the rest, with hashes.
+    #[serde(default)]
+    pub requirements: Vec<String>,
+    /// `venv`: packages that may be built from source; all others must be wheels.
+    #[serde(default)]
+    pub source: Vec<String>,
+    /// `cargo`: the crate's Cargo.toml, relative to the project.
+    pub manifest: Option<PathBuf>,
+    /// `cargo`: features to build with.
+    #[serde(default)]
+    pub features: Vec<String>,
+    /// Programs that must be on PATH to build it.
+    #[serde(default)]
+    pub programs: Vec<String>,
+    /// Steps that mend, inside the environment, what the packages lack.
+    #[serde(default)]
+    pub cures: Vec<Cure>,
+    /// Variables set for every job in it.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Provider {
+    Venv,
+    Cargo,
+}
+
+/// A declared step of an environment's build.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cure {
+    /// What is missing and why this helps.
+    pub why: String,
+    /// The command; `{env}`, `{folder}`, `{site}` and `{python}` are replaced.
+    pub run: Vec<String>,
+}
+
+impl Catalog {
+    /// Reads every framework and environment of a project.
+    pub fn load(project: &Path) -> Result<Catalog> {
+        let mut catalog = Catalog::default();
+        for folder in folders_with(&project.join("envs"), "env.yaml")? {
+            let env = EnvSpec::load(&folder, project)?;
+            catalog.envs.insert(env.file.name.clone(), env);
+        }
+        for folder in folders_with(&project.join("harnesses"), "framework.yaml")? {
+            catalog.frameworks.push(Framework::load(&folder, &catalog.envs)?);
+        }
+        catalog.refuse_doubles()?;
+        Ok(catalog)
+    }
+
+    /// Returns every target with its framework, in the order of the folders.
+    pub fn targets(&self) -> impl Iterator<Item = (&Framework, &Target)> + Clone {
+        self.frameworks.iter().flat_map(|f| f.spec.targets.iter().map(move |t| (f, t)))
+    }
+
+    /// Returns an environment, or an error with those that exist.
+    pub fn env(&self, name: &str) -> Result<&EnvSpec> {
+        let known = self.envs.keys().map(String::as_str);
+        self.envs.get(name).ok_or_else(|| unknown("environment", name, known))
+    }
+
+    fn refuse_doubles(&self) -> Result<()> {
+        let mut seen = BTreeMap::new();
+        for (framework, target) in self.targets() {
+            if let Some(first) = seen.insert(&target.name, framework) {
+                let (one, two) = (first.folder.display(), framework.folder.display());
+                anyhow::bail!("target `{}` is in both `{one}` and `{two}`", target.name);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Framework {
+    fn load(folder: &Path, envs: &BTreeMap<String, EnvSpec>) -> Result<Framework> {
+        let path = folder.join("framework.yaml");
+        let spec: FrameworkSpec = yaml::load(&path)?;
+        check_header(&path, folder, spec.version, &spec.name)?;
+        let shown = path.display();
+        if spec.targets.is_empty() {
+            anyhow::bail!("{shown}: `targets` is empty; a framework needs at least one");
+        }
+        for target in &spec.targets {
+            check_name(&target.name).map_err(|why| anyhow::anyhow!("{shown}: target: {why}"))?;
+            if target.env.is_empty() {
+                anyhow::bail!("{shown}: target `{}`: `env` names no device", target.name);
+            }
+            for env in target.env.values() {
+                if !envs.contains_key(&env.value) {
+                    let known = envs.keys().map(String::as_str);
+                    let error = unknown("environment", &env.value, known);
+                    return Err(yaml::wrong(&path, &env.referenced, error));
+                }
+            }
+        }
+        let harnesses = harness_files(folder, spec.language)?;
+        Ok(Framework { folder: folder.to_owned(), spec, harnesses })
+    }
+}
+
+impl EnvSpec {
+    fn load(folder: &Path, project: &Path) -> Result<EnvSpec> {
+        let path = folder.join("env.yaml");
+        let file: EnvFile = yaml::load(&path)?;
+        check_header(&path, folder, file.version, &file.name)?;
+        let shown = path.display();
+        match file.provider {
+            Provider::Venv if file.python.is_none() => {
+                anyhow::bail!("{shown}: provider `venv` needs `python`, as `\"3.12\"`")
+            }
+            Provider::Cargo if file.manifest.is_none() => {
+                anyhow::bail!("{shown}: provider `cargo` needs `manifest`")
+            }
+            _ => {}
+        }
+        if let Some(version) = &file.python
+            && !version.split('.').all(|part| part.parse::<u16>().is_ok())
+        {
+            anyhow::bail!("{shown}: `python: {version}` is no version; write `\"3.12\"`");
+        }
+        if file.cures.iter().any(|cure| cure.run.is_empty()) {
+            anyhow::bail!("{shown}: a cure has an empty `run`");
+        }
+        Ok(EnvSpec { folder: folder.to_owned(), project: project.to_owned(), file })
+    }
+}
+
+fn check_header(path: &Path, folder: &Path, version: u32, name: &str) -> Result<()> {
+    let shown = path.display();
+    let folder = folder.file_name().unwrap_or_default().to_string_lossy();
+    if version != 1 {
+        anyhow::bail!("{shown}: `version` is {version}; this rosetta reads 1");
+    }
+    if name != folder {
+        anyhow::bail!("{shown}: `name` is `{name}` but the folder is `{folder}`");
+    }
+    check_name(name).map_err(|why| anyhow::anyhow!("{shown}: `name`: {why}"))
+}
+
+/// Returns the subfolders of `parent` that hold `file`, sorted.
+fn folders_with(parent: &Path, file: &str) -> Result<Vec<PathBuf>> {
+    let mut folders = Vec::new();
+    let listing = match fs::read_dir(parent) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(folders),
+        listing => listing.with_context(|| format!("cannot list `{}`", parent.display()))?,
+    };
+    for entry in listing {
+        let folder = entry.with_context(|| format!("cannot list `{}`", parent.display()))?.path();
+        if folder.join(file).is_file() {
+            folders.push(folder);
+        }
+    }
+    folders.sort();
+    Ok(folders)
+}
+
+fn harness_files(folder: &Path, language: Language) -> Result<BTreeMap<String, PathBuf>> {
+    let mut found = BTreeMap::new();
+    let listing =
+        fs::read_dir(folder).with_context(|| format!("cannot list `{}`", folder.display()))?;
+    for entry in listing {
+        let path = entry.with_context(|| format!("cannot list `{}`", folder.display()))?.path();
+        let is_harness = path.extension().is_some_and(|ext| ext == language.extension());
+        if let (true, Some(stem)) = (is_harness, path.file_stem()) {
+            found.insert(stem.to_string_lossy().into_owned(), path.clone());
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the JSON schemas of framework.yaml and env.yaml.
+pub fn schemas() -> [(&'static str, String); 2] {
+    let text = |schema: schemars::Schema| {
+        serde_json::to_string_pretty(&schema).expect("a schema is plain JSON") + "\n"
+    };
+    [
+        ("harnesses/framework.schema.json", text(schemars::schema_for!(FrameworkSpec))),
+        ("envs/env.schema.json", text(schemars::schema_for!(EnvFile))),
+    ]
+}

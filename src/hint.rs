@@ -1,0 +1,91 @@
+//! Errors that carry a next step: a message for the chain and hints printed after it.
+//!
+//! May not know who raises them.
+
+use std::fmt;
+
+/// An error message with what the reader can do about it.
+#[derive(Debug)]
+pub struct Hinted {
+    pub message: String,
+    pub hints: Vec<String>,
+}
+
+impl fmt::Display for Hinted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Hinted {}
+
+/// Returns an error that says `message` and, after the chain, `hint`.
+pub fn hinted(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+    let hints = vec![hint.into()];
+    let message = message.into();
+    anyhow::Error::new(Hinted { message, hints })
+}
+
+/// Prints an error chain to standard error: `error:`, `caused by:` and hints, once, in `main`.
+pub fn report(error: &anyhow::Error) {
+    let mut hints = Vec::new();
+    for (depth, cause) in error.chain().enumerate() {
+        let label = if depth == 0 { "error" } else { "caused by" };
+        anstream::eprintln!("{RED}{label}:{RESET} {cause}");
+        // A `Hinted` added as context hides behind anyhow's own type: ask for it there too.
+        if let Some(hinted) = cause.downcast_ref::<Hinted>() {
+            hints.extend(&hinted.hints);
+        }
+    }
+    if hints.is_empty() {
+        hints.extend(error.downcast_ref::<Hinted>().iter().flat_map(|h| &h.hints));
+    }
+    for hint in hints {
+        anstream::eprintln!("{CYAN}hint:{RESET} {hint}");
+    }
+}
+
+const RED: &str = "\x1b[1;31m";
+const CYAN: &str = "\x1b[1;36m";
+const RESET: &str = "\x1b[0m";
+
+/// Returns the known name nearest to `unknown`, if one is near enough to be a slip.
+pub fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let unknown = unknown.to_lowercase();
+    known
+        .into_iter()
+        .map(|name| (strsim::jaro_winkler(&unknown, &name.to_lowercase()), name))
+        .filter(|(score, _)| *score >= 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}
+
+/// Returns the error for a name that is not among the known ones.
+pub fn unknown<'a>(
+    kind: &str,
+    name: &str,
+    known: impl IntoIterator<Item = &'a str> + Clone,
+) -> anyhow::Error {
+    let list = known.clone().into_iter().collect::<Vec<_>>().join("`, `");
+    let message = match list.is_empty() {
+        true => format!("unknown {kind} `{name}`; there is none"),
+        false => format!("unknown {kind} `{name}`; known: `{list}`"),
+    };
+    match nearest(name, known) {
+        Some(near) => hinted(message, format!("did you mean `{near}`?")),
+        None => anyhow::anyhow!(message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn nearest_finds_slips_and_refuses_strangers() {
+        let known = ["pytorch", "jax", "keras-jax"];
+        assert_eq!(nearest("pytroch", known), Some("pytorch"));
+        assert_eq!(nearest("JAX", known), Some("jax"));
+        assert_eq!(nearest("zzz", known), None);
+    }
+}

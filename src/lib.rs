@@ -1,0 +1,6 @@
+pub mod catalog;
+pub mod hint;
+pub mod home;
+pub mod progress;
+pub mod spec;
+pub mod yaml;

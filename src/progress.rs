@@ -1,0 +1,13 @@
+//! How a long step says how far it is. May not know how that is drawn.
+
+/// One word about a step under way.
+#[derive(Debug, Clone)]
+pub enum Progress {
+    /// What is being done now.
+    Doing(String),
+    /// How many bytes of how many are done.
+    Bytes { done: u64, total: Option<u64> },
+}
+
+/// Receives the words of one step; a closure that drops them is silence.
+pub type Report<'a> = &'a (dyn Fn(Progress) + Sync);

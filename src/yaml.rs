@@ -1,0 +1,106 @@
+//! Reads a YAML file into a type, or says where it is wrong and what is allowed there.
+//!
+//! The only module that knows the YAML library. May not know what the files mean.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
+use serde::de::DeserializeOwned;
+use serde_yaml::Location;
+
+use crate::hint::{Hinted, nearest};
+
+/// Largest YAML file that is read: a spec is a few kilobytes.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// A value that remembers where in its file it stands.
+pub type Spanned<T> = serde_yaml::Spanned<T>;
+
+/// Returns the content of a YAML file.
+///
+/// Unknown fields, wrong types, duplicate keys and the like are errors that name file, line,
+/// column and field, with the names allowed there.
+pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let shown = path.display();
+    let size = fs::metadata(path).with_context(|| format!("cannot read `{shown}`"))?.len();
+    if size > MAX_BYTES {
+        return Err(anyhow!("`{shown}` has {size} bytes; at most {MAX_BYTES} are read"));
+    }
+    let bytes = fs::read(path).with_context(|| format!("cannot read `{shown}`"))?;
+    let text = String::from_utf8(bytes).map_err(|error| not_utf8(path, error))?;
+    parse(path, &text)
+}
+
+/// Returns the content of YAML text that came from `path`.
+pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T> {
+    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        return Err(anyhow!("{}:1:1: the file is empty", path.display()));
+    }
+    let options = serde_yaml::options! { strict_booleans: true };
+    let mut field = String::new();
+    let parsed = serde_yaml::with_deserializer_from_str_with_options(text, options, |yaml| {
+        serde_path_to_error::deserialize(yaml).map_err(|error| {
+            field = error.path().to_string();
+            error.into_inner()
+        })
+    });
+    parsed.map_err(|error| explain(path, text, &field, &error))
+}
+
+/// Returns the error for a value that is well-formed but wrong, at its place in the file.
+pub fn wrong(path: &Path, place: &Location, message: impl std::fmt::Display) -> anyhow::Error {
+    anyhow!("{}:{}:{}: {message}", path.display(), place.line(), place.column())
+}
+
+fn not_utf8(path: &Path, error: std::string::FromUtf8Error) -> anyhow::Error {
+    let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+    let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let column = valid.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+    anyhow!("{}:{line}:{column}: not UTF-8; save the file as UTF-8", path.display())
+}
+
+fn explain(path: &Path, text: &str, field: &str, error: &serde_yaml::Error) -> anyhow::Error {
+    let error = error.without_snippet();
+    let place = match error.location() {
+        Some(place) if place.line() > 0 => format!(":{}:{}", place.line(), place.column()),
+        _ => String::new(),
+    };
+    let rendered = error.render();
+    // The library repeats the place at the end of its sentence; ours stands in front.
+    let sentence = rendered.split(" at line ").next().unwrap_or(&rendered);
+    let sentence = sentence.trim_start_matches("error: ").trim();
+    let at_field = match field {
+        "" | "." => String::new(),
+        field => format!("`{field}`: "),
+    };
+    let mut message = format!("{}{place}: {at_field}{sentence}", path.display());
+    if let Some(line) = error.location().and_then(|place| source_line(text, &place)) {
+        message.push_str(&line);
+    }
+    let hints = suggestion(sentence).into_iter().collect();
+    anyhow::Error::new(Hinted { message, hints })
+}
+
+/// Returns the line of the text at `place` with a caret under the column.
+fn source_line(text: &str, place: &Location) -> Option<String> {
+    let line = text.lines().nth(usize::try_from(place.line()).ok()?.checked_sub(1)?)?;
+    let column = usize::try_from(place.column()).ok()?.checked_sub(1)?;
+    let number = place.line();
+    if line.len() > 200 {
+        return None;
+    }
+    let margin = " ".repeat(number.to_string().len());
+    Some(format!("\n  {number} | {line}\n  {margin} | {}^", " ".repeat(column)))
+}
+
+/// Returns a suggestion for "unknown field `a`, expected one of `b`, `c`".
+fn suggestion(sentence: &str) -> Option<String> {
+    if !sentence.contains("unknown field") && !sentence.contains("unknown variant") {
+        return None;
+    }
+    let mut quoted = sentence.split('`').skip(1).step_by(2);
+    let unknown = quoted.next()?;
+    let known = quoted.collect::<Vec<_>>();
+    nearest(unknown, known).map(|near| format!("did you mean `{near}`?"))
+}
