@@ -1,6 +1,13 @@
 pub mod catalog;
+pub mod gpu;
 pub mod hint;
 pub mod home;
+pub mod machine;
+pub mod plan;
 pub mod progress;
+pub mod record;
 pub mod spec;
+pub mod stats;
+pub mod store;
+pub mod table;
 pub mod yaml;

@@ -1,0 +1,174 @@
+//! The machine that a job ran on, and what disturbed it. Reads /proc and /sys. May not know jobs.
+
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
+
+use crate::gpu::{self, Gpu};
+
+/// What a reader must know to compare two records.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    pub host: String,
+    pub cpu: String,
+    /// CPUs that rosetta may use.
+    pub cores: u32,
+    pub memory_bytes: u64,
+    /// Memory limit of the cgroup, if it is below the machine's.
+    pub memory_limit_bytes: Option<u64>,
+    pub kernel: String,
+    pub os: String,
+    pub governor: Option<String>,
+    pub turbo: Option<bool>,
+    /// Load average over one minute when the job began.
+    pub load: f64,
+    pub gpus: Vec<Gpu>,
+}
+
+impl Machine {
+    /// Returns what this machine is now.
+    pub fn look() -> Machine {
+        let kinds = RefreshKind::nothing()
+            .with_cpu(CpuRefreshKind::nothing())
+            .with_memory(MemoryRefreshKind::nothing().with_ram());
+        let system = System::new_with_specifics(kinds).ok();
+        let cpu = system.as_ref().and_then(|s| s.cpus().first().map(|cpu| cpu.brand().to_owned()));
+        Machine {
+            host: System::host_name().unwrap_or_default(),
+            cpu: cpu.unwrap_or_default().trim().to_owned(),
+            cores: cores(),
+            memory_bytes: system.as_ref().map_or(0, System::total_memory),
+            memory_limit_bytes: memory_limit(),
+            kernel: System::kernel_version().unwrap_or_default(),
+            os: System::long_os_version().unwrap_or_default(),
+            governor: line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+            turbo: turbo(),
+            load: load(),
+            gpus: gpu::list(),
+        }
+    }
+
+    /// Returns whether records of both machines may stand in one table.
+    pub fn is_same(&self, other: &Machine) -> bool {
+        self.host == other.host && self.cpu == other.cpu && self.cores == other.cores
+    }
+
+    /// Returns the machine in a few words: `2 cores of Intel Xeon, 23 GB, no GPU`.
+    pub fn words(&self) -> String {
+        let gib = (self.memory_bytes as f64 / f64::from(1 << 30)).round();
+        let gpus = match self.gpus.as_slice() {
+            [] => "no GPU".to_owned(),
+            gpus => gpus.iter().map(|gpu| gpu.name.as_str()).collect::<Vec<_>>().join(" + "),
+        };
+        format!("{} cores of {}, {gib} GiB, {gpus}", self.cores, self.cpu)
+    }
+}
+
+/// Returns how many CPUs this process may use.
+pub fn cores() -> u32 {
+    std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX))
+}
+
+fn line(path: impl AsRef<Path>) -> Option<String> {
+    fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
+}
+
+fn load() -> f64 {
+    let text = line("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or_default()
+}
+
+fn turbo() -> Option<bool> {
+    let intel = line("/sys/devices/system/cpu/intel_pstate/no_turbo").map(|text| text == "0");
+    intel.or_else(|| line("/sys/devices/system/cpu/cpufreq/boost").map(|text| text == "1"))
+}
+
+fn memory_limit() -> Option<u64> {
+    let v2 = line("/sys/fs/cgroup/memory.max");
+    let limit = v2.or_else(|| line("/sys/fs/cgroup/memory/memory.limit_in_bytes"))?;
+    // Version 1 writes "no limit" as a number near 2^63.
+    limit.parse::<u64>().ok().filter(|limit| *limit < 1 << 50)
+}
+
+/// Counters of the whole machine, to see what else it did while a job ran.
+#[derive(Debug, Clone, Copy)]
+pub struct Counters {
+    busy_ticks: u64,
+    steal_ticks: u64,
+    total_ticks: u64,
+    swapped_pages: u64,
+}
+
+/// Share of the machine's CPU time that others may take before a run counts as disturbed.
+const FOREIGN_SHARE: f64 = 0.10;
+/// Share that the hypervisor may take.
+const STEAL_SHARE: f64 = 0.02;
+/// Pages read from swap that count as a disturbance.
+const SWAPPED_PAGES: u64 = 1_000;
+
+impl Counters {
+    /// Returns the counters now, if the kernel has them.
+    pub fn read() -> Option<Counters> {
+        let stat = fs::read_to_string("/proc/stat").ok()?;
+        let ticks = stat.lines().next()?.split_whitespace().skip(1).map(str::parse::<u64>);
+        let ticks = ticks.collect::<Result<Vec<_>, _>>().ok()?;
+        let [user, nice, system, idle, iowait, irq, softirq, steal] = *ticks.first_chunk()?;
+        let vmstat = fs::read_to_string("/proc/vmstat").unwrap_or_default();
+        let swapped = vmstat.lines().find_map(|line| line.strip_prefix("pswpin "));
+        let busy_ticks = user + nice + system + irq + softirq;
+        Some(Counters {
+            busy_ticks,
+            steal_ticks: steal,
+            total_ticks: busy_ticks + idle + iowait + steal,
+            swapped_pages: swapped.and_then(|n| n.parse().ok()).unwrap_or_default(),
+        })
+    }
+
+    /// Returns what disturbed a job that used `cpu_seconds` since `before`.
+    pub fn disturbance(&self, before: &Counters, cpu_seconds: f64) -> Option<String> {
+        // SAFETY: sysconf reads a constant and touches no memory of ours.
+        let ticks_per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) }.max(1) as f64;
+        let since = |now: u64, then: u64| now.saturating_sub(then) as f64;
+        let total = since(self.total_ticks, before.total_ticks);
+        if total < ticks_per_second {
+            return None; // Too short to tell.
+        }
+        let busy = since(self.busy_ticks, before.busy_ticks);
+        let foreign = (busy - cpu_seconds * ticks_per_second) / total;
+        let steal = since(self.steal_ticks, before.steal_ticks) / total;
+        let swapped = self.swapped_pages.saturating_sub(before.swapped_pages);
+        let percent = |share: f64| format!("{:.0} %", share * 100.0);
+        if steal > STEAL_SHARE {
+            Some(format!("the hypervisor took {} of the CPU time", percent(steal)))
+        } else if foreign > FOREIGN_SHARE {
+            Some(format!("other processes used {} of the CPU time", percent(foreign)))
+        } else if swapped > SWAPPED_PAGES {
+            Some(format!("{swapped} pages were read from swap"))
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Counters;
+
+    #[test]
+    fn other_processes_steal_and_swap_disturb() {
+        let before = Counters { busy_ticks: 0, steal_ticks: 0, total_ticks: 0, swapped_pages: 0 };
+        let after = |busy, steal, swapped| Counters {
+            busy_ticks: busy,
+            steal_ticks: steal,
+            total_ticks: 2_000,
+            swapped_pages: swapped,
+        };
+        let words = |counters: Counters, cpu| counters.disturbance(&before, cpu);
+        assert_eq!(words(after(1_000, 0, 0), 9.5), None);
+        assert!(words(after(1_900, 0, 0), 9.5).is_some_and(|why| why.contains("other")));
+        assert!(words(after(1_000, 100, 0), 9.5).is_some_and(|why| why.contains("hypervisor")));
+        assert!(words(after(1_000, 0, 5_000), 9.5).is_some_and(|why| why.contains("swap")));
+    }
+}

@@ -1,0 +1,284 @@
+//! What a column shows, and how its cell follows from a row's records.
+
+use crate::catalog::Device;
+use crate::record::Record;
+use crate::spec::Task;
+use crate::stats::summarise;
+use crate::table::{Group, Value};
+
+/// A column of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Column {
+    Library,
+    Accuracy,
+    TrainingTime,
+    Cudnn,
+    RateGpu,
+    RateCpu,
+    Device,
+    Data,
+    Compile,
+    TrainingRate,
+    PeakMemory,
+    DeviceMemory,
+    Version,
+    Year,
+    Import,
+    BatchP50,
+    BatchP99,
+    CpuTime,
+    Loss,
+    Threads,
+    Env,
+    Run,
+    PublishedAccuracy,
+    PublishedTime,
+    PublishedCudnn,
+    PublishedGpu,
+    PublishedCpu,
+}
+
+impl Column {
+    /// Returns the columns that a table has unless others are chosen.
+    pub fn usual(task: Task, groups: &[Group], with_published: bool) -> Vec<Column> {
+        let mut columns = match task {
+            Task::Classification => vec![Column::Library, Column::Accuracy, Column::TrainingTime],
+            Task::Features => vec![Column::Library, Column::RateGpu, Column::RateCpu],
+        };
+        let any = |is: &dyn Fn(&Record) -> bool| {
+            groups.iter().flat_map(|group| &group.records).any(|record| is(record))
+        };
+        if task == Task::Classification {
+            columns.push(Column::Cudnn);
+        }
+        if with_published {
+            columns.extend(match task {
+                Task::Classification => [Column::PublishedAccuracy, Column::PublishedTime],
+                Task::Features => [Column::PublishedGpu, Column::PublishedCpu],
+            });
+        }
+        if task == Task::Classification {
+            columns.extend([Column::Device, Column::Compile]);
+        }
+        columns.push(Column::PeakMemory);
+        if any(&|record| record.cost.peak_device_bytes.is_some()) {
+            columns.push(Column::DeviceMemory);
+        }
+        columns.extend([Column::Data, Column::Version]);
+        columns
+    }
+
+    /// Returns the heading that a person reads; the unit is in it.
+    pub fn heading(self) -> &'static str {
+        match self {
+            Column::Library => "DL Library",
+            Column::Accuracy => "Test Accuracy (%)",
+            Column::TrainingTime => "Training Time (s)",
+            Column::Cudnn => "Using cuDNN?",
+            Column::RateGpu => "Images/s GPU",
+            Column::RateCpu => "Images/s CPU",
+            Column::Device => "Device",
+            Column::Data => "Data",
+            Column::Compile => "Compile/First Epoch (s)",
+            Column::TrainingRate => "Samples/s",
+            Column::PeakMemory => "Peak Memory (GiB)",
+            Column::DeviceMemory => "Peak GPU Memory (GiB)",
+            Column::Version => "Version",
+            Column::Year => "Year",
+            Column::Import => "Import (s)",
+            Column::BatchP50 => "Batch p50 (s)",
+            Column::BatchP99 => "Batch p99 (s)",
+            Column::CpuTime => "CPU Time (s)",
+            Column::Loss => "Last Loss",
+            Column::Threads => "Threads",
+            Column::Env => "Environment",
+            Column::Run => "Run",
+            Column::PublishedAccuracy => "2017 Accuracy (%)",
+            Column::PublishedTime => "2017 Time (s)",
+            Column::PublishedCudnn => "2017 Using cuDNN?",
+            Column::PublishedGpu => "2017 Images/s GPU",
+            Column::PublishedCpu => "2017 Images/s CPU",
+        }
+    }
+
+    /// Returns the name that programs read, in CSV and JSON.
+    pub fn key(self) -> &'static str {
+        match self {
+            Column::Library => "library",
+            Column::Accuracy => "test_accuracy_percent",
+            Column::TrainingTime => "training_time_s",
+            Column::Cudnn => "using_cudnn",
+            Column::RateGpu => "images_per_s_gpu",
+            Column::RateCpu => "images_per_s_cpu",
+            Column::Device => "device",
+            Column::Data => "data",
+            Column::Compile => "compile_s",
+            Column::TrainingRate => "training_samples_per_s",
+            Column::PeakMemory => "peak_memory_gib",
+            Column::DeviceMemory => "peak_gpu_memory_gib",
+            Column::Version => "version",
+            Column::Year => "year",
+            Column::Import => "import_s",
+            Column::BatchP50 => "batch_p50_s",
+            Column::BatchP99 => "batch_p99_s",
+            Column::CpuTime => "cpu_time_s",
+            Column::Loss => "last_loss",
+            Column::Threads => "threads",
+            Column::Env => "environment",
+            Column::Run => "run",
+            Column::PublishedAccuracy => "published_test_accuracy_percent",
+            Column::PublishedTime => "published_training_time_s",
+            Column::PublishedCudnn => "published_using_cudnn",
+            Column::PublishedGpu => "published_images_per_s_gpu",
+            Column::PublishedCpu => "published_images_per_s_cpu",
+        }
+    }
+
+    /// Returns whether its cells are numbers, to be aligned on the right.
+    pub fn is_number(self) -> bool {
+        !matches!(
+            self,
+            Column::Library
+                | Column::Cudnn
+                | Column::Device
+                | Column::Data
+                | Column::Version
+                | Column::Env
+                | Column::Run
+                | Column::PublishedCudnn
+        )
+    }
+
+    /// Returns the column's number in a row, if it has one there.
+    pub fn number(self, group: &Group) -> Option<f64> {
+        match self.cell(group).0 {
+            Value::Number(number) | Value::Interval(number, ..) => Some(number),
+            Value::Text(_) | Value::Missing => None,
+        }
+    }
+
+    /// Returns the cell of a row, and the words of its footnote.
+    pub fn cell(self, group: &Group) -> (Value, Option<String>) {
+        let device = match self {
+            Column::RateGpu => Some(Device::Cuda),
+            Column::RateCpu => Some(Device::Cpu),
+            _ => None,
+        };
+        let value = self.value(group, device);
+        let why = match (&value, self.is_result()) {
+            (Value::Missing, true) => why_missing(group, device),
+            (_, true) => why_doubtful(group, device, self),
+            _ => None,
+        };
+        (value, why)
+    }
+
+    /// Whether the column shows what the table is about: its cells carry the footnotes.
+    fn is_result(self) -> bool {
+        let results = [Column::Accuracy, Column::TrainingTime, Column::RateGpu, Column::RateCpu];
+        results.contains(&self)
+    }
+
+    fn value(self, group: &Group, device: Option<Device>) -> Value {
+        let median = |of: &dyn Fn(&Record) -> Option<f64>| {
+            let numbers = group.counted(device).into_iter().filter_map(of).collect::<Vec<_>>();
+            match summarise(&numbers) {
+                None => Value::Missing,
+                Some(summary) => match summary.interval {
+                    Some((low, high)) => Value::Interval(summary.median, low, high),
+                    None => Value::Number(summary.median),
+                },
+            }
+        };
+        let text = |of: &dyn Fn(&Record) -> Option<String>| {
+            let counted = group.counted(device);
+            let all = if counted.is_empty() { &group.records } else { &counted };
+            let mut seen = Vec::new();
+            for word in all.iter().filter_map(|record| of(record)) {
+                if !seen.contains(&word) {
+                    seen.push(word);
+                }
+            }
+            if seen.is_empty() { Value::Missing } else { Value::Text(seen.join(", ")) }
+        };
+        let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+        let old = group.published;
+        let number = |value: Option<f64>| value.map_or(Value::Missing, Value::Number);
+        match self {
+            Column::Library => Value::Text(group.first().title.clone()),
+            Column::Accuracy => median(&|r| r.score.accuracy.map(|share| share * 100.0)),
+            Column::TrainingTime => median(&|r| r.times.training),
+            Column::Cudnn => text(&|r| cudnn(r)),
+            Column::RateGpu | Column::RateCpu => median(&|r| r.times.predict_rate),
+            Column::Device => text(&|r| Some(r.device.to_string())),
+            Column::Data => text(&|r| r.inputs.source.map(|source| source.as_str().to_owned())),
+            Column::Compile => median(&|r| r.times.compile),
+            Column::TrainingRate => median(&|r| r.times.training_rate),
+            Column::PeakMemory => median(&|r| r.cost.peak_rss_bytes.map(gib)),
+            Column::DeviceMemory => median(&|r| r.cost.peak_device_bytes.map(gib)),
+            Column::Version => text(&|r| r.framework_version.clone()),
+            Column::Year => number(group.first().year.map(f64::from)),
+            Column::Import => median(&|r| r.times.import),
+            Column::BatchP50 => median(&|r| r.times.batch_p50),
+            Column::BatchP99 => median(&|r| r.times.batch_p99),
+            Column::CpuTime => median(&|r| r.cost.cpu_seconds),
+            Column::Loss => median(&|r| r.epochs.last().and_then(|epoch| epoch.loss)),
+            Column::Threads => median(&|r| Some(f64::from(r.cost.threads_allowed))),
+            Column::Env => text(&|r| r.env.as_ref().map(|env| env.name.clone())),
+            Column::Run => text(&|r| Some(r.run.clone())),
+            Column::PublishedAccuracy => number(old.and_then(|row| row.test_accuracy_percent)),
+            Column::PublishedTime => number(old.and_then(|row| row.training_time_s)),
+            Column::PublishedCudnn => {
+                old.and_then(|row| row.using_cudnn.clone()).map_or(Value::Missing, Value::Text)
+            }
+            Column::PublishedGpu => number(old.and_then(|row| row.images_per_s_gpu)),
+            Column::PublishedCpu => number(old.and_then(|row| row.images_per_s_cpu)),
+        }
+    }
+}
+
+/// Returns what a harness said of cuDNN; on the CPU there is none.
+fn cudnn(record: &Record) -> Option<String> {
+    match (record.device, record.fact("cudnn")) {
+        (Device::Cpu, _) => Some("No (CPU)".to_owned()),
+        (Device::Cuda, Some("true")) => Some("Yes".to_owned()),
+        (Device::Cuda, Some("false")) => Some("No".to_owned()),
+        (Device::Cuda, Some(other)) => Some(other.to_owned()),
+        (Device::Cuda, None) => None,
+    }
+}
+
+fn why_missing(group: &Group, device: Option<Device>) -> Option<String> {
+    let of_device = |r: &&&Record| device.is_none_or(|device| r.device == device);
+    let last = group.records.iter().filter(of_device).next_back();
+    match (last, device) {
+        (Some(record), _) => {
+            let outcome = &record.outcome;
+            let mut words = format!("{} on {}: ", record.title, record.device);
+            words.push_str(outcome.status.as_str());
+            for more in [&outcome.reason, &outcome.hint].into_iter().flatten() {
+                words.push_str("; ");
+                words.push_str(more);
+            }
+            Some(words)
+        }
+        (None, Some(device)) => Some(format!("not run on {device}")),
+        (None, None) => None,
+    }
+}
+
+fn why_doubtful(group: &Group, device: Option<Device>, column: Column) -> Option<String> {
+    let counted = group.counted(device);
+    let mut words = Vec::new();
+    for record in &counted {
+        if let (Some(reason), true) = (&record.outcome.reason, column == Column::Accuracy) {
+            words.push(format!("{}: {reason}", record.outcome.status.as_str()));
+        }
+        if column != Column::Accuracy {
+            words.extend(record.marks.iter().cloned());
+        }
+    }
+    words.sort();
+    words.dedup();
+    (!words.is_empty()).then(|| words.join("; "))
+}

@@ -1,0 +1,155 @@
+use std::path::Path;
+
+use super::export::three_digits;
+use super::{Choice, Column, Format, Heading, Published, Value, build};
+use crate::catalog::{Device, Era};
+use crate::record::{Cost, Inputs, Outcome, Record, Score, Status, Times, Version};
+use crate::spec::{Source, Task};
+
+/// Returns a record of a target that is ok, to be changed by a test.
+pub(crate) fn record(experiment: &str, target: &str, seconds: f64) -> Record {
+    let is_features = experiment == "resnet50";
+    Record {
+        record: 1,
+        run: "20261122T100000Z-aaaa".to_owned(),
+        job: format!("{experiment}.{target}.cpu.1"),
+        experiment: experiment.to_owned(),
+        task: if is_features { Task::Features } else { Task::Classification },
+        profile: "quick".to_owned(),
+        framework: target.to_owned(),
+        target: target.to_owned(),
+        title: target.to_owned(),
+        era: Era::Current,
+        year: Some(2026),
+        device: Device::Cpu,
+        repeat: 1,
+        started: "2026-11-22T10:00:00Z".to_owned(),
+        outcome: Outcome::ok(),
+        framework_version: Some("1.0".to_owned()),
+        score: Score { accuracy: (!is_features).then_some(0.7754), ..Score::default() },
+        times: Times {
+            training: (!is_features).then_some(seconds),
+            predict_rate: Some(1000.0 / seconds),
+            ..Times::default()
+        },
+        epochs: Vec::new(),
+        cost: Cost { threads_allowed: 2, ..Cost::default() },
+        facts: Vec::new(),
+        metrics: Vec::new(),
+        marks: Vec::new(),
+        inputs: Inputs {
+            dataset: Some("cifar10".to_owned()),
+            source: Some(Source::Synthetic),
+            ..Inputs::default()
+        },
+        env: None,
+        machine: crate::machine::Machine::default(),
+        rosetta: Version { version: "0.1.0".to_owned(), revision: None },
+    }
+}
+
+fn tables(records: &[Record], choice: &Choice) -> Vec<super::Table> {
+    let heading = |name: &str| Heading { experiment: name.to_owned(), title: name.to_owned() };
+    let headings = [heading("cnn"), heading("resnet50")];
+    build(records, &headings, &Published::default(), choice).unwrap()
+}
+
+fn libraries(table: &super::Table) -> Vec<String> {
+    table.rows.iter().map(|row| row[0].text(Column::Library)).collect()
+}
+
+#[test]
+fn rows_are_sorted_by_time_and_failures_come_last_with_their_reason() {
+    let mut failed = record("cnn", "a|b", 0.0);
+    failed.outcome = Outcome::because(Status::OutOfMemory, "the tree used 60 GiB");
+    failed.times = Times::default();
+    failed.score = Score::default();
+    let records = [failed, record("cnn", "slow", 20.0), record("cnn", "fast", 10.0)];
+    let table = &tables(&records, &Choice::default())[0];
+    assert_eq!(libraries(table), ["fast", "slow", "a|b"]);
+    let markdown = Format::Markdown.write(std::slice::from_ref(table));
+    assert!(markdown.contains("| a\\|b "), "{markdown}");
+    assert!(markdown.contains("(1) a\\|b on cpu: out of memory; the tree used 60 GiB"));
+    assert!(markdown.contains("|             – (1) |"), "{markdown}");
+}
+
+#[test]
+fn the_latest_run_of_each_target_counts() {
+    let old = record("cnn", "jax", 99.0);
+    let mut new = record("cnn", "jax", 11.0);
+    new.run = "20261123T100000Z-bbbb".to_owned();
+    let other = record("cnn", "torch", 50.0);
+    let table = &tables(&[old, other, new], &Choice::default())[0];
+    assert_eq!(libraries(table), ["jax", "torch"]);
+    assert_eq!(table.rows[0][2].value, Value::Number(11.0));
+}
+
+#[test]
+fn a_disturbed_run_is_left_out_of_the_median_when_there_is_another() {
+    let mut tainted = record("cnn", "jax", 99.0);
+    tainted.marks.push("tainted: other processes used 50 % of the CPU time".to_owned());
+    let table = &tables(&[tainted.clone(), record("cnn", "jax", 11.0)], &Choice::default())[0];
+    assert_eq!(table.rows[0][2].value, Value::Number(11.0));
+    let table = &tables(&[tainted], &Choice::default())[0];
+    assert_eq!(table.rows[0][2].value, Value::Number(99.0));
+    assert!(table.footnotes[0].contains("50 %"));
+}
+
+#[test]
+fn features_show_both_devices_in_one_row() {
+    let cpu = record("resnet50", "ort", 100.0);
+    let mut gpu = record("resnet50", "ort", 1.0);
+    gpu.device = Device::Cuda;
+    let table = &tables(&[cpu, gpu, record("resnet50", "openvino", 50.0)], &Choice::default())[0];
+    assert_eq!(libraries(table), ["ort", "openvino"]);
+    assert_eq!(table.rows[0][1].value, Value::Number(1000.0));
+    assert_eq!(table.rows[0][2].value, Value::Number(10.0));
+    assert_eq!(table.footnotes, ["not run on cuda"]);
+}
+
+#[test]
+fn numbers_have_three_significant_digits() {
+    let cases = [
+        (77.0, "77"),
+        (153.4, "153"),
+        (1534.0, "1530"),
+        (20.04, "20.0"),
+        (0.012345, "0.0123"),
+        (99.96, "100"),
+        (9.996, "10.0"),
+        (0.0, "0"),
+        (-2.345, "-2.35"),
+    ];
+    for (number, text) in cases {
+        assert_eq!(three_digits(number), text);
+    }
+}
+
+#[test]
+fn csv_quotes_and_json_keeps_reasons() {
+    let mut odd = record("cnn", "a,\"b\"", 10.0);
+    odd.outcome = Outcome::because(Status::CheckFailed, "accuracy is outside its band");
+    let all = tables(&[odd, record("resnet50", "ort", 1.0)], &Choice::default());
+    let csv = Format::Csv.write(&all);
+    assert!(csv.starts_with("experiment,library,test_accuracy_percent,training_time_s"));
+    assert!(csv.contains("cnn,\"a,\"\"b\"\"\",77.5"), "{csv}");
+    let json: serde_json::Value = serde_json::from_str(&Format::Json.write(&all)).unwrap();
+    let note = &json[0]["rows"][0]["test_accuracy_percent_note"];
+    assert_eq!(note, "check failed: accuracy is outside its band");
+}
+
+#[test]
+fn the_publication_is_shown_cell_for_cell() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("results/published/2017-11-24.yaml");
+    let published = Published::load(&path).unwrap();
+    let tables = published.to_tables(&[]);
+    let sizes = tables.iter().map(|t| (t.experiment.as_str(), t.rows.len())).collect::<Vec<_>>();
+    assert_eq!(sizes, [("cnn", 12), ("rnn", 7), ("resnet50", 11)]);
+    let markdown = Format::Markdown.write(&tables);
+    for cell in ["| MXNet           |", "| Keras(Theano)   |", "No Available", "MXNet(w/mkl)"] {
+        assert!(markdown.contains(cell), "{cell} is missing in\n{markdown}");
+    }
+    let row = published.tables["rnn"].row("PyTorch").unwrap();
+    assert_eq!((row.test_accuracy_percent, row.training_time_s), (Some(86.0), Some(31.0)));
+    assert!(published.tables["cnn"].row("Keras (TF)").is_some());
+}
