@@ -1,4 +1,5 @@
 pub mod catalog;
+pub mod env;
 pub mod hint;
 pub mod home;
 pub mod progress;
