@@ -1,5 +1,6 @@
 pub mod catalog;
 pub mod gpu;
+pub mod env;
 pub mod hint;
 pub mod home;
 pub mod machine;

@@ -1,0 +1,150 @@
+//! `requirements.lock`: reads its pins, tells whether it is stale, and makes it anew with uv.
+//!
+//! May not know how a lock is installed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::tool::{Build, Line, write_atomically};
+use crate::catalog::EnvSpec;
+use crate::hint::hinted;
+
+/// The machines that locks are made for.
+pub(super) const PLATFORM: &str = "x86_64-manylinux_2_28";
+
+pub(super) fn path(spec: &EnvSpec) -> PathBuf {
+    spec.folder.join("requirements.lock")
+}
+
+/// Returns the bytes of an environment's lock.
+pub(super) fn read(spec: &EnvSpec) -> Result<String> {
+    let path = path(spec);
+    fs::read_to_string(&path).map_err(|error| {
+        let message = format!("cannot read `{}`", path.display());
+        anyhow::Error::new(error).context(hinted(message, lock_hint(spec)))
+    })
+}
+
+pub(super) fn lock_hint(spec: &EnvSpec) -> String {
+    format!("run `rosetta env lock {}`", spec.file.name)
+}
+
+/// Returns the packages of a lock, by normalised name.
+pub(super) fn packages(lock: &str) -> BTreeMap<String, String> {
+    let starts = lock.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_alphanumeric()));
+    starts.filter_map(pin).collect()
+}
+
+/// Returns the first direct pin of env.yaml that its lock does not hold.
+pub(super) fn missing<'a>(spec: &'a EnvSpec, lock: &str) -> Option<&'a str> {
+    let locked = packages(lock);
+    let is_locked = |requirement: &str| match pin(requirement) {
+        Some((name, version)) => locked.get(&name) == Some(&version),
+        None => locked.contains_key(&normalised(requirement)),
+    };
+    let mut requirements = spec.file.requirements.iter().map(String::as_str);
+    requirements.find(|requirement| !is_locked(requirement))
+}
+
+/// Returns name and version of `Name[extra]==1.2 ; marker`.
+fn pin(line: &str) -> Option<(String, String)> {
+    let (name, rest) = line.split_once("==")?;
+    let version = rest.trim_start_matches('=').trim_start();
+    let end = version.find([' ', ';', '\\', '#']).unwrap_or(version.len());
+    Some((normalised(name), version[..end].to_owned()))
+}
+
+/// Returns the name that a requirement begins with, as indexes compare it.
+fn normalised(requirement: &str) -> String {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let end = requirement.find(|c| !is_name(c)).unwrap_or(requirement.len());
+    let parts = requirement[..end].split(['.', '_', '-']).filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join("-").to_lowercase()
+}
+
+/// Returns the options that forbid builds from source, except of the packages that may be.
+pub(super) fn only_wheels(spec: &EnvSpec) -> Vec<String> {
+    let all = ["--only-binary", ":all:"].map(str::to_owned);
+    let except = spec.file.source.iter().flat_map(|name| ["--no-binary".to_owned(), name.clone()]);
+    all.into_iter().chain(except).collect()
+}
+
+/// Makes `requirements.lock` anew. What the old one pins stays, as long as env.yaml allows it.
+pub(super) fn make(
+    build: &Build,
+    mut uv: Command,
+    spec: &EnvSpec,
+    python: Option<&Path>,
+    scratch: &Path,
+) -> Result<()> {
+    let name = &spec.file.name;
+    let input = scratch.join(format!(".{name}.requirements.in"));
+    let output = scratch.join(format!(".{name}.requirements.lock"));
+    let failed = || format!("cannot prepare the lock in `{}`", scratch.display());
+    fs::write(&input, spec.file.requirements.join("\n") + "\n").with_context(failed)?;
+    fs::write(&output, fs::read_to_string(path(spec)).unwrap_or_default()).with_context(failed)?;
+
+    let version = spec.file.python.as_deref().unwrap_or_default();
+    let minor = version.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
+    uv.args(["pip", "compile", "--generate-hashes", "--no-header", "--no-annotate"]);
+    uv.args(["--python-version", &minor, "--python-platform", PLATFORM]);
+    uv.args(only_wheels(spec));
+    uv.args(python.iter().flat_map(|python| [Path::new("--python"), python]));
+    uv.arg("--output-file").arg(&output).arg(&input).current_dir(scratch);
+    build.run_listening(
+        uv,
+        &mut |line| match line.contains("--hash=") || line.ends_with('\\') {
+            true => Line::Swallowed,
+            false => Line::Shown,
+        },
+    )?;
+    let content = fs::read_to_string(&output).with_context(failed)?;
+    let lock = format!("# made by `rosetta env lock {name}`; do not edit\n{content}");
+    write_atomically(&path(spec), &lock)?;
+    // Scratch files: the next lock overwrites what stays.
+    let _ = (fs::remove_file(&input), fs::remove_file(&output));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::tests::spec;
+
+    const LOCK: &str = "\
+# made by `rosetta env lock x`; do not edit
+numpy==2.5.5 \\
+    --hash=sha256:aa \\
+    --hash=sha256:bb
+typing-extensions==4.13.2 ; python_version < '3.13' \\
+    --hash=sha256:cc
+";
+
+    #[test]
+    fn packages_are_read_with_their_versions() {
+        let found = packages(LOCK).into_iter().collect::<Vec<_>>();
+        let expected = [("numpy", "2.5.5"), ("typing-extensions", "4.13.2")];
+        assert_eq!(found, expected.map(|(name, version)| (name.to_owned(), version.to_owned())));
+    }
+
+    #[test]
+    fn a_lock_is_stale_when_a_direct_pin_is_not_in_it() {
+        let cases = [
+            ("numpy==2.5.5", None),
+            ("NumPy[extra]==2.5.5", None),
+            ("typing_extensions", None),
+            ("numpy==2.5.6", Some("numpy==2.5.6")),
+            ("torch==2.15.0", Some("torch==2.15.0")),
+            ("torch", Some("torch")),
+        ];
+        for (requirement, expected) in cases {
+            let mut spec = spec(Path::new("/project"), "x");
+            spec.file.requirements = vec![requirement.to_owned()];
+            assert_eq!(missing(&spec, LOCK), expected, "{requirement}");
+        }
+    }
+}

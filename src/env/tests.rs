@@ -1,0 +1,350 @@
+//! Builds with fake programs on a PATH of the tests' own: no network, no uv, no framework.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use super::python::tests::{fake, script};
+use super::*;
+use crate::catalog::{Cure, EnvFile};
+use crate::progress::Progress;
+
+/// Returns a `venv` environment of CPython 3.99 whose files are written under `project`, if that
+/// is there.
+pub(super) fn spec(project: &Path, name: &str) -> EnvSpec {
+    let folder = project.join("envs").join(name);
+    if project.is_dir() {
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("requirements.lock"), "one==1.0 \\\n    --hash=sha256:aa\n").unwrap();
+    }
+    let file = EnvFile {
+        version: 1,
+        name: name.to_owned(),
+        provider: Provider::Venv,
+        python: Some("3.99".to_owned()),
+        requirements: vec!["one==1.0".to_owned()],
+        source: Vec::new(),
+        manifest: None,
+        features: Vec::new(),
+        programs: Vec::new(),
+        cures: Vec::new(),
+        environment: Default::default(),
+    };
+    EnvSpec { folder, project: project.to_owned(), file }
+}
+
+/// A machine with a fake CPython 3.99 and a fake uv that counts its installs.
+struct Machine {
+    root: tempfile::TempDir,
+}
+
+const UV: &str = r#"
+if [ "$1" = venv ]; then
+    for last; do :; done
+    /bin/mkdir -p "$last/bin" && : >"$last/bin/python"
+else
+    echo "installing $*"
+    echo installed >>"$COUNT"
+fi"#;
+
+impl Machine {
+    fn new() -> Machine {
+        let machine = Machine { root: tempfile::tempdir().unwrap() };
+        fake(&machine.at("path/python3.99"), "3.99.1", ("", ""), "exit 1");
+        script(&machine.at("path/uv"), UV);
+        fs::create_dir_all(machine.at("project")).unwrap();
+        machine
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.root.path().join(path)
+    }
+
+    fn envs(&self) -> Envs {
+        let text = |path: &str| self.at(path).display().to_string();
+        let (path, home, count) = (text("path"), text("user"), text("count"));
+        let host = Host::with(&[("PATH", &path), ("HOME", &home), ("COUNT", &count)]);
+        Envs::on(host, Home::at(self.at("home")), self.at("project"))
+    }
+
+    fn spec(&self, name: &str) -> EnvSpec {
+        spec(&self.at("project"), name)
+    }
+
+    fn installs(&self) -> usize {
+        fs::read_to_string(self.at("count")).unwrap_or_default().lines().count()
+    }
+
+    fn folders(&self) -> Vec<String> {
+        let listing = fs::read_dir(self.at("home/envs")).unwrap();
+        let names = listing.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names =
+            names.filter(|n| !n.starts_with('.') && !n.ends_with(".log")).collect::<Vec<_>>();
+        names.sort();
+        names
+    }
+}
+
+fn silence(_: Progress) {}
+
+fn reason(envs: &Envs, spec: &EnvSpec) -> (String, String) {
+    match envs.availability(spec) {
+        Availability::Unavailable { reason, hint } => (reason, hint),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn builds_once_and_says_what_is_inside() {
+    let machine = Machine::new();
+    let (envs, spec) = (machine.envs(), machine.spec("x"));
+    assert_eq!(envs.availability(&spec), Availability::Buildable);
+    assert!(envs.built(&spec).is_none());
+
+    let built = envs.build(&spec, &silence).unwrap();
+    assert_eq!(envs.build(&spec, &silence).unwrap(), built);
+    assert_eq!(machine.installs(), 1);
+    assert_eq!(envs.availability(&spec), Availability::Ready);
+    assert_eq!(envs.built(&spec).unwrap(), built);
+
+    let digest = built.digest.clone().unwrap();
+    assert!(built.root.ends_with(format!("x-{}", &digest[..12])), "{:?}", built.root);
+    assert_eq!(built.interpreter_version.as_deref(), Some("3.99.1"));
+    assert_eq!(built.packages["one"], "1.0");
+    assert_eq!(built.lock_sha256.as_ref().map(String::len), Some(64));
+
+    let command = built.command(Path::new("/h/cnn.py"), "cnn").unwrap();
+    assert_eq!(command.program, built.root.join("bin/python"));
+    assert_eq!(command.args, ["-m", "rosetta", "/h/cnn.py"]);
+    let sdk = machine.at("project/harnesses/sdk/python").display().to_string();
+    assert_eq!(command.environment["PYTHONPATH"], sdk);
+}
+
+#[test]
+fn parallel_builds_install_once() {
+    let machine = Machine::new();
+    let spec = machine.spec("x");
+    std::thread::scope(|scope| {
+        let build = || machine.envs().build(&spec, &silence).unwrap().digest;
+        let threads = [0; 4].map(|_| scope.spawn(build));
+        let digests = threads.map(|thread| thread.join().unwrap());
+        assert!(digests.iter().all(|digest| *digest == digests[0]));
+    });
+    assert_eq!(machine.installs(), 1);
+}
+
+#[test]
+fn a_process_that_builds_is_waited_for() {
+    let machine = Machine::new();
+    let spec = machine.spec("x");
+    let home = Home::at(machine.at("home"));
+    let held = Mutex::new(Some(Lock::of_env(&home, "x", &silence).unwrap()));
+    let heard = Mutex::new(Vec::new());
+    let report = |progress: Progress| {
+        if let Progress::Doing(what) = progress {
+            heard.lock().unwrap().push(what);
+        }
+        held.lock().unwrap().take();
+    };
+    machine.envs().build(&spec, &report).unwrap();
+    assert_eq!(heard.lock().unwrap()[0], "waiting for another process that builds `x`");
+}
+
+#[test]
+fn what_is_half_built_is_never_used() {
+    let machine = Machine::new();
+    let (envs, spec) = (machine.envs(), machine.spec("x"));
+    let built = envs.build(&spec, &silence).unwrap();
+    fs::remove_file(built.root.join("rosetta.json")).unwrap();
+    fs::write(built.root.join("left"), "").unwrap();
+    assert!(envs.built(&spec).is_none());
+
+    let again = envs.build(&spec, &silence).unwrap();
+    assert_eq!(machine.installs(), 2);
+    assert!(!again.root.join("left").exists());
+
+    // The interpreter that the venv was made of is gone.
+    fs::remove_file(again.root.join("bin/python")).unwrap();
+    assert!(envs.built(&spec).is_none());
+    envs.build(&spec, &silence).unwrap();
+    assert_eq!(machine.installs(), 3);
+}
+
+#[test]
+fn a_failed_build_leaves_its_log_and_nothing_else() {
+    let machine = Machine::new();
+    let (envs, spec) = (machine.envs(), machine.spec("x"));
+    script(&machine.at("path/uv"), "echo 'error: Hash mismatch for `one==1.0`' >&2; exit 1");
+    let error = format!("{:#}", envs.build(&spec, &silence).unwrap_err());
+    assert!(error.starts_with("cannot build the environment `x`: `uv` failed"), "{error}");
+    assert!(error.contains("Hash mismatch") && error.contains(".log`"), "{error}");
+    assert!(machine.folders().is_empty());
+    let digest = envs.digest(&spec).unwrap();
+    assert!(machine.at(&format!("home/envs/x-{}.log", &digest[..12])).is_file());
+}
+
+#[test]
+fn what_is_missing_comes_with_a_command() {
+    let machine = Machine::new();
+    let envs = || machine.envs();
+    let mut spec = machine.spec("x");
+    let said = |reason: &str, hint: &str| (reason.to_owned(), hint.to_owned());
+
+    spec.file.python = Some("3.97".into());
+    let expected = said("there is no CPython 3.97 here", "run `uv python install 3.97`");
+    assert_eq!(reason(&envs(), &spec), expected);
+    spec.file.python = Some("3.5".into());
+    assert_eq!(reason(&envs(), &spec).1, "run `pyenv install 3.5`");
+
+    spec.file.python = Some("3.99".into());
+    spec.file.programs = vec!["no-such-program".into()];
+    assert_eq!(reason(&envs(), &spec).0, "there is no `no-such-program` on PATH");
+
+    spec.file.requirements = vec!["one==2.0".into()];
+    let expected =
+        said("its requirements.lock does not hold `one==2.0`", "run `rosetta env lock x`");
+    assert_eq!(reason(&envs(), &spec), expected);
+
+    fs::remove_file(spec.folder.join("requirements.lock")).unwrap();
+    assert_eq!(reason(&envs(), &spec).0, "it has no requirements.lock");
+    let error = envs().build(&spec, &silence).unwrap_err();
+    let message = "cannot build the environment `x`: it has no requirements.lock";
+    assert_eq!(error.to_string(), message);
+}
+
+#[test]
+fn cures_run_inside_the_build() {
+    let machine = Machine::new();
+    let mut spec = machine.spec("x");
+    fs::write(spec.folder.join("cure.txt"), "medicine").unwrap();
+    let cure = |run: &[&str]| Cure {
+        why: "it is ill".into(),
+        run: run.iter().map(|&word| word.to_owned()).collect(),
+    };
+    spec.file.cures = vec![cure(&["/bin/cp", "{folder}/cure.txt", "{env}/cured"])];
+    let built = machine.envs().build(&spec, &silence).unwrap();
+    assert_eq!(fs::read_to_string(built.root.join("cured")).unwrap(), "medicine");
+
+    spec.file.cures = vec![cure(&["/bin/sh", "-c", "echo worse; exit 9"])];
+    let error = format!("{:#}", machine.envs().build(&spec, &silence).unwrap_err());
+    assert!(error.contains("a cure failed: it is ill: `sh` failed (exit status: 9)"), "{error}");
+    assert!(error.ends_with("worse"), "{error}");
+}
+
+#[test]
+fn gc_keeps_what_is_current_or_being_built() {
+    let machine = Machine::new();
+    let (envs, spec) = (machine.envs(), machine.spec("x"));
+    envs.build(&spec, &silence).unwrap();
+    fs::write(spec.folder.join("requirements.lock"), "one==1.0\ntwo==2.0\n").unwrap();
+    envs.build(&spec, &silence).unwrap();
+    envs.build(&machine.spec("x-y"), &silence).unwrap();
+    for half_built in ["z-0123456789ab", "busy-0123456789ab"] {
+        fs::create_dir(machine.at("home/envs").join(half_built)).unwrap();
+    }
+    let _lock = Lock::of_env(&Home::at(machine.at("home")), "busy", &silence).unwrap();
+
+    let catalog = Catalog { envs: [("x".to_owned(), spec.clone())].into(), ..Default::default() };
+    let freed = envs.gc(&catalog).unwrap();
+    assert_eq!(freed.folders, 3);
+    assert!(freed.bytes > 0);
+    let digest = envs.digest(&spec).unwrap();
+    assert_eq!(machine.folders(), ["busy-0123456789ab".to_owned(), format!("x-{}", &digest[..12])]);
+
+    assert!(envs.remove("x", &silence).unwrap() > 0);
+    assert_eq!(machine.folders(), ["busy-0123456789ab"]);
+}
+
+#[test]
+fn absent_uv_is_fetched_once_by_an_interpreter() {
+    let machine = Machine::new();
+    let uv = machine.at("uv").display().to_string();
+    fs::rename(machine.at("path/uv"), machine.at("uv")).unwrap();
+    // `python -m venv FOLDER` makes a python that, as pip, brings the uv set aside.
+    let pip = r#"here=${0%/*}; /bin/cp "$UV" "$here/uv"; echo fetched"#.replace("$UV", &uv);
+    let python = format!(
+        "/bin/mkdir -p \"$3/bin\"\n/bin/cat >\"$3/bin/python\" <<'END'\n#!/bin/sh\n{pip}\nEND\n\
+         /bin/chmod +x \"$3/bin/python\""
+    );
+    fake(&machine.at("path/python3.99"), "3.99.1", ("", ""), &python);
+    let envs = machine.envs();
+    for name in ["x", "y"] {
+        envs.build(&machine.spec(name), &silence).unwrap();
+    }
+    assert!(machine.at(&format!("home/tools/uv-{}/bin/uv", uv::VERSION)).is_file());
+    let log = fs::read_to_string(machine.at("home/tools/uv.log")).unwrap();
+    assert_eq!(log.matches("fetched").count(), 1);
+    assert_eq!(machine.installs(), 2);
+}
+
+#[test]
+fn lock_is_written_with_our_header_alone() {
+    let machine = Machine::new();
+    let body = r#"
+while [ $# -gt 1 ]; do [ "$1" = --output-file ] && out=$2; shift; done
+printf 'one==1.0 \\\n    --hash=sha256:bb\n' >"$out""#;
+    script(&machine.at("path/uv"), body);
+    let spec = machine.spec("x");
+    machine.envs().lock(&spec, &silence).unwrap();
+    let lock = fs::read_to_string(spec.folder.join("requirements.lock")).unwrap();
+    let expected =
+        "# made by `rosetta env lock x`; do not edit\none==1.0 \\\n    --hash=sha256:bb\n";
+    assert_eq!(lock, expected);
+}
+
+#[test]
+fn cargo_programs_are_copied_out_of_the_shared_target() {
+    let machine = Machine::new();
+    let mut spec = machine.spec("x");
+    spec.file.provider = Provider::Cargo;
+    spec.file.manifest = Some("harnesses/burn/Cargo.toml".into());
+    assert_eq!(reason(&machine.envs(), &spec).0, "there is no `cargo` on PATH");
+
+    script(&machine.at("path/rustc"), "echo rustc 1.95");
+    let body = r#"
+while [ $# -gt 1 ]; do [ "$1" = --target-dir ] && target=$2; shift; done
+/bin/mkdir -p "$target" && echo program >"$target/cnn"
+echo "   Compiling burn v0.22.1" >&2
+echo "{\"reason\":\"compiler-artifact\",\"target\":{\"kind\":[\"bin\"]},\"executable\":\"$target/cnn\"}""#;
+    script(&machine.at("path/cargo"), body);
+    assert!(reason(&machine.envs(), &spec).0.starts_with("there is no `"));
+    let krate = machine.at("project/harnesses/burn");
+    fs::create_dir_all(&krate).unwrap();
+    fs::write(krate.join("Cargo.toml"), "").unwrap();
+    assert_eq!(reason(&machine.envs(), &spec).0, "it has no Cargo.lock");
+    fs::write(krate.join("Cargo.lock"), "").unwrap();
+
+    let heard = Mutex::new(Vec::new());
+    let report = |progress: Progress| {
+        if let Progress::Doing(what) = progress {
+            heard.lock().unwrap().push(what);
+        }
+    };
+    let built = machine.envs().build(&spec, &report).unwrap();
+    assert_eq!(heard.into_inner().unwrap(), ["Compiling burn v0.22.1"]);
+    let command = built.command(Path::new("unused"), "cnn").unwrap();
+    assert_eq!((&command.program, command.args.len()), (&built.root.join("bin/cnn"), 0));
+    assert!(built.command(Path::new("unused"), "rnn").is_err());
+}
+
+#[test]
+fn system_takes_what_is_there() {
+    let machine = Machine::new();
+    let python = machine.at("path/python");
+    let answer = format!(
+        r#"{{"executable": "{}", "version": "3.99.1", "packages": {{"numpy": "2.5.5"}}}}"#,
+        python.display()
+    );
+    script(&python, &format!("echo '{answer}'"));
+    let built = machine.envs().system(Path::new("python")).unwrap();
+    assert_eq!((built.provider.as_str(), &built.digest), ("system", &None));
+    assert_eq!(built.packages["numpy"], "2.5.5");
+    let command = built.command(Path::new("/h/cnn.py"), "cnn").unwrap();
+    assert_eq!(command.program, python);
+    assert!(!command.environment.contains_key("PYTHONNOUSERSITE"));
+
+    script(&python, "echo 'no python' >&2; exit 1");
+    let error = format!("{:#}", machine.envs().system(&python).unwrap_err());
+    assert!(error.contains("cannot ask") && error.contains("no python"), "{error}");
+    assert!(machine.envs().system(Path::new("absent")).is_err());
+}

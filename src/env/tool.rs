@@ -1,0 +1,287 @@
+//! Finds and runs programs that builds need: uv, pip, cargo, cures. Keeps what they say in a log.
+//!
+//! May not know what is built, nor which environment it is for.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::progress::{Progress, Report};
+
+/// Lines of a failed program that its error shows.
+const TAIL_LINES: usize = 12;
+
+/// Longest part of a line that is shown to a person; the log has the rest.
+const SHOWN_CHARS: usize = 240;
+
+/// Variables of the user's shell that would lead a Python or uv of ours astray.
+const ASTRAY: [&str; 8] = [
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "PYTHONDONTWRITEBYTECODE",
+    "__PYVENV_LAUNCHER__",
+    "VIRTUAL_ENV",
+    "UV_PYTHON",
+    "UV_SYSTEM_PYTHON",
+    "PIP_USER",
+];
+
+/// The variables that rosetta was started with: PATH, HOME and whatever steers pip, uv and cargo.
+#[derive(Debug, Clone)]
+pub(super) struct Host {
+    variables: BTreeMap<OsString, OsString>,
+}
+
+impl Host {
+    pub(super) fn of_this_process() -> Host {
+        Host { variables: std::env::vars_os().collect() }
+    }
+
+    #[cfg(test)]
+    pub(super) fn with(variables: &[(&str, &str)]) -> Host {
+        let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
+        Host { variables: variables.collect() }
+    }
+
+    /// Returns a variable that is set and not empty.
+    pub(super) fn get(&self, name: &str) -> Option<&OsStr> {
+        let value = self.variables.get(OsStr::new(name)).map(OsString::as_os_str);
+        value.filter(|value| !value.is_empty())
+    }
+
+    pub(super) fn folder(&self, name: &str) -> Option<PathBuf> {
+        self.get(name).map(PathBuf::from)
+    }
+
+    /// Returns the folders on PATH.
+    pub(super) fn path(&self) -> Vec<PathBuf> {
+        self.get("PATH").map(|path| std::env::split_paths(path).collect()).unwrap_or_default()
+    }
+
+    /// Returns the program of that name on PATH, or at that path.
+    pub(super) fn which(&self, program: impl AsRef<OsStr>) -> Option<PathBuf> {
+        let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+        which::which_in(program, self.get("PATH"), here).ok()
+    }
+
+    /// Returns a command with exactly these variables.
+    pub(super) fn command_as_is(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().envs(&self.variables);
+        command
+    }
+
+    /// Returns a command that no Python settings of the user's shell can lead astray.
+    pub(super) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = self.command_as_is(program);
+        for name in ASTRAY {
+            command.env_remove(name);
+        }
+        command.env("PYTHONNOUSERSITE", "1").env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
+        command.env("UV_PYTHON_DOWNLOADS", "never");
+        command
+    }
+}
+
+/// What a listener makes of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Line {
+    /// For the log, and a sign of progress.
+    Shown,
+    /// Meant for rosetta alone.
+    Swallowed,
+}
+
+/// A build under way: its log, who hears of it, and the lock that its programs share.
+pub(super) struct Build<'a> {
+    pub(super) host: &'a Host,
+    pub(super) log_path: PathBuf,
+    log: File,
+    lock: File,
+    pub(super) report: Report<'a>,
+}
+
+impl<'a> Build<'a> {
+    /// Begins a log. Programs hold `lock` open as their standard input, which is thus empty: if
+    /// rosetta is killed, the lock stays taken until the last of them is gone.
+    pub(super) fn begin(
+        host: &'a Host,
+        log_path: PathBuf,
+        lock: &File,
+        report: Report<'a>,
+    ) -> Result<Build<'a>> {
+        let shown = log_path.display();
+        let log = File::create(&log_path).with_context(|| format!("cannot write `{shown}`"))?;
+        let lock = lock.try_clone().context("cannot share a lock")?;
+        Ok(Build { host, log_path, log, lock, report })
+    }
+
+    pub(super) fn say(&self, what: impl Into<String>) {
+        (self.report)(Progress::Doing(what.into()));
+    }
+
+    /// Runs a command to its end; what it says goes to the log and, line by line, to the report.
+    pub(super) fn run(&self, command: Command) -> Result<()> {
+        self.run_listening(command, &mut |_| Line::Shown)
+    }
+
+    /// Does the same; `listen` sees every line first.
+    pub(super) fn run_listening(
+        &self,
+        command: Command,
+        listen: &mut dyn FnMut(&str) -> Line,
+    ) -> Result<()> {
+        let name = program_name(&command);
+        let mut log = &self.log;
+        let no_log = || format!("cannot write `{}`", self.log_path.display());
+        writeln!(log, "$ {}", shown(&command)).with_context(no_log)?;
+        let mut tail = VecDeque::new();
+        let status = self.each_line(command, &mut |line| {
+            if listen(line) == Line::Swallowed {
+                return Ok(());
+            }
+            writeln!(log, "{line}").with_context(no_log)?;
+            let line = line.trim();
+            if !line.is_empty() {
+                let line = line.chars().take(SHOWN_CHARS).collect::<String>();
+                self.say(line.clone());
+                tail.push_back(line);
+                tail.drain(..tail.len().saturating_sub(TAIL_LINES));
+            }
+            Ok(())
+        })?;
+        if status.success() {
+            return Ok(());
+        }
+        let ending =
+            format!("`{name}` failed ({status}); its log is `{}`", self.log_path.display());
+        match tail.is_empty() {
+            true => Err(anyhow!(ending)),
+            false => Err(anyhow!(Vec::from(tail).join("\n  ")).context(ending)),
+        }
+    }
+
+    fn each_line(
+        &self,
+        mut command: Command,
+        hear: &mut dyn FnMut(&str) -> Result<()>,
+    ) -> Result<ExitStatus> {
+        let name = program_name(&command);
+        let failed = || format!("cannot start `{name}`");
+        let (reader, writer) = std::io::pipe().with_context(failed)?;
+        command.stdin(self.lock.try_clone().with_context(failed)?);
+        command.stdout(writer.try_clone().with_context(failed)?).stderr(writer);
+        let mut child = command.spawn().with_context(failed)?;
+        // The command owns our ends of the pipe: the output would never end.
+        drop(command);
+        let mut reader = BufReader::new(reader);
+        let mut line = Vec::new();
+        let mut heard = Ok(());
+        while heard.is_ok() {
+            line.clear();
+            match reader.read_until(b'\n', &mut line) {
+                Ok(0) => break,
+                Ok(_) => heard = hear(String::from_utf8_lossy(&line).trim_end()),
+                Err(error) => heard = Err(error).with_context(|| format!("cannot hear `{name}`")),
+            }
+        }
+        if heard.is_err() {
+            // The first error is what matters: the child may be gone already.
+            let _ = child.kill();
+        }
+        let status = child.wait().with_context(|| format!("cannot wait for `{name}`"))?;
+        heard.map(|()| status)
+    }
+}
+
+/// Returns what a short command prints, or why it printed nothing.
+pub(super) fn output_of(mut command: Command) -> Result<String> {
+    let name = program_name(&command);
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.with_context(|| format!("cannot start `{name}`"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let lines = said.trim().lines().collect::<Vec<_>>();
+        let tail = lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n  ");
+        return Err(anyhow!(tail).context(format!("`{name}` failed ({})", output.status)));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Writes a file so that a reader sees the old content or the new, never a part.
+pub(super) fn write_atomically(path: &Path, content: &str) -> Result<()> {
+    let failed = || format!("cannot write `{}`", path.display());
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    let mut file = File::create(&temporary).with_context(failed)?;
+    file.write_all(content.as_bytes()).and_then(|()| file.sync_all()).with_context(failed)?;
+    fs::rename(&temporary, path).with_context(failed)
+}
+
+fn program_name(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned()
+}
+
+fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    fn run(script: &str) -> (Result<()>, Vec<String>, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let host = Host::with(&[("PATH", "/usr/bin:/bin"), ("PYTHONPATH", "/astray")]);
+        let lock = tempfile::tempfile_in(folder.path()).unwrap();
+        let said = Mutex::new(Vec::new());
+        let report = |progress: Progress| {
+            if let Progress::Doing(what) = progress {
+                said.lock().unwrap().push(what);
+            }
+        };
+        let log = folder.path().join("log");
+        let build = Build::begin(&host, log.clone(), &lock, &report).unwrap();
+        let mut command = host.command("/bin/sh");
+        command.args(["-c", script]);
+        let result = build.run(command);
+        (result, said.into_inner().unwrap(), fs::read_to_string(log).unwrap())
+    }
+
+    #[test]
+    fn both_streams_reach_log_and_report() {
+        let (result, said, log) = run("echo one; echo two >&2; echo \"$PYTHONPATH.\"; cat");
+        result.unwrap();
+        assert_eq!(said, ["one", "two", "."]);
+        assert!(log.ends_with("one\ntwo\n.\n"), "{log}");
+    }
+
+    #[test]
+    fn failure_names_program_log_and_last_lines() {
+        let (result, _, _) =
+            run("for i in 1 2 3 4 5 6 7 8 9 10 11 12 13; do echo l$i; done; exit 3");
+        let error = format!("{:#}", result.unwrap_err());
+        assert!(error.contains("`sh` failed (exit status: 3); its log is `"), "{error}");
+        assert!(error.contains("l2\n") && error.ends_with("l13") && !error.contains("l1\n"));
+    }
+
+    #[test]
+    fn atomic_write_replaces_and_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("seal.json");
+        for content in ["one", "two"] {
+            write_atomically(&path, content).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

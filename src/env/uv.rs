@@ -1,0 +1,112 @@
+//! Finds uv, or puts a pinned one into rosetta's tools folder. May not know what uv is used for.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::python::Interpreter;
+use super::store::Lock;
+use super::tool::{Build, Host};
+use crate::hint::hinted;
+use crate::home::Home;
+use crate::progress::{Progress, Report};
+
+pub(super) const VERSION: &str = "0.13.9";
+
+/// The wheels of that version: x86_64 and aarch64, each for glibc from 2.17 and musl from 1.1.
+const WHEELS: &str = "\
+uv==0.13.9 \\
+    --hash=sha256:d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19 \\
+    --hash=sha256:5435c5ce14a56431208ca0996416d310f1598e8c2c8ba707688985a16bb82dbe
+";
+
+/// Returns a uv that is here already: `ROSETTA_UV`, the one on PATH, or our own.
+pub(super) fn find(host: &Host, home: &Home) -> Option<PathBuf> {
+    let named = host.get("ROSETTA_UV").and_then(|name| host.which(name));
+    let own = || Some(own(home)).filter(|uv| uv.is_file());
+    named.or_else(|| host.which("uv")).or_else(own)
+}
+
+/// Whether an interpreter can fetch uv for us.
+pub(super) fn can_fetch(python: &Interpreter) -> bool {
+    python.has_venv && python.version >= [3, 8, 0]
+}
+
+/// Returns a uv, fetched by `python` if there is none.
+pub(super) fn provide(
+    host: &Host,
+    home: &Home,
+    python: &Interpreter,
+    report: Report,
+) -> Result<PathBuf> {
+    if let Some(uv) = find(host, home) {
+        return Ok(uv);
+    }
+    let tools = home.tools();
+    fs::create_dir_all(&tools).with_context(|| format!("cannot make `{}`", tools.display()))?;
+    let lock = Lock::wait(&tools.join(".uv.lock"), "uv", report)?;
+    let uv = own(home);
+    if uv.is_file() {
+        return Ok(uv);
+    }
+    report(Progress::Doing(format!("fetching uv {VERSION}")));
+    let build = Build::begin(host, tools.join("uv.log"), lock.file(), report)?;
+    fetch(&build, &tools, python).map_err(|error| {
+        let hint = "install uv by hand (https://docs.astral.sh/uv) so that it is on PATH";
+        error.context(hinted(format!("cannot fetch uv {VERSION} with pip"), hint))
+    })?;
+    Ok(uv)
+}
+
+fn own(home: &Home) -> PathBuf {
+    home.tools().join(format!("uv-{VERSION}/bin/uv"))
+}
+
+/// Installs the pinned wheel into a venv and moves that to its place as a whole: uv itself is one
+/// static program and does not mind, the rest of that venv is not used.
+fn fetch(build: &Build, tools: &Path, python: &Interpreter) -> Result<()> {
+    let temporary = tools.join(".fetching-uv");
+    remove_if_there(&temporary)?;
+    let mut venv = build.host.command(&python.executable);
+    venv.args(["-m", "venv"]).arg(&temporary);
+    build.run(venv)?;
+    let requirements = temporary.join("uv.txt");
+    fs::write(&requirements, WHEELS).context("cannot write uv's requirements")?;
+    let mut pip = build.host.command(temporary.join("bin/python"));
+    pip.args(["-m", "pip", "install", "--progress-bar", "off", "--no-deps", "--require-hashes"]);
+    pip.args(["--only-binary", ":all:", "-r"]).arg(&requirements);
+    build.run(pip)?;
+    let place = tools.join(format!("uv-{VERSION}"));
+    remove_if_there(&place)?;
+    fs::rename(&temporary, &place).with_context(|| format!("cannot make `{}`", place.display()))
+}
+
+fn remove_if_there(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove `{}`", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns a uv command. Its cache moves into our home when the usual one is on another file
+/// system, because only within one can files be linked instead of copied.
+pub(super) fn command(host: &Host, home: &Home, uv: &Path) -> Command {
+    let mut command = host.command(uv);
+    let usual = host.folder("XDG_CACHE_HOME").map(|cache| cache.join("uv"));
+    let usual = usual.or_else(|| host.folder("HOME").map(|home| home.join(".cache/uv")));
+    let is_here = usual.is_some_and(|usual| device(&usual) == device(home.root()));
+    if host.get("UV_CACHE_DIR").is_none() && !is_here {
+        command.env("UV_CACHE_DIR", home.root().join("uv-cache"));
+    }
+    command
+}
+
+/// Returns the file system that a path is on, or would be.
+fn device(path: &Path) -> Option<u64> {
+    path.ancestors().find_map(|path| fs::metadata(path).ok()).map(|metadata| metadata.dev())
+}
