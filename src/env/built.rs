@@ -36,25 +36,28 @@ pub struct Built {
     pub environment: BTreeMap<String, String>,
 }
 
-/// A program with its arguments and the variables to set; an empty value is as good as none.
+/// A program with its arguments and what to change in the variables of the shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
     pub program: PathBuf,
     pub args: Vec<String>,
+    /// Variables to set.
     pub environment: BTreeMap<String, String>,
+    /// Variables to remove.
+    pub unset: Vec<String>,
 }
 
 impl Built {
     /// Returns the command that runs a harness; `experiment` names the program of a crate.
     pub fn command(&self, harness: &Path, experiment: &str) -> Result<Command> {
-        let environment = self.environment.clone();
+        let (environment, unset) = (self.environment.clone(), self.unset());
         if let Some(python) = &self.interpreter {
             let args = ["-m".to_owned(), "rosetta".to_owned(), text(harness)?];
-            return Ok(Command { program: python.clone(), args: args.into(), environment });
+            return Ok(Command { program: python.clone(), args: args.into(), environment, unset });
         }
         let program = self.root.join("bin").join(experiment);
         match program.is_file() {
-            true => Ok(Command { program, args: Vec::new(), environment }),
+            true => Ok(Command { program, args: Vec::new(), environment, unset }),
             false => Err(hinted(
                 format!(
                     "the crate of the environment `{}` has no program `{experiment}`",
@@ -64,7 +67,17 @@ impl Built {
             )),
         }
     }
+
+    /// Returns the variables of the shell that its jobs must not see.
+    pub(super) fn unset(&self) -> Vec<String> {
+        let unwanted: &[&str] = if self.provider == "venv" { &UNWANTED } else { &[] };
+        unwanted.iter().map(|&name| name.to_owned()).collect()
+    }
 }
+
+/// Variables of the user's shell that do not become a venv. To CPython 3.6 an empty PYTHONHOME is
+/// not absent but fatal. Bytecode that may not be written is compiled in each job.
+const UNWANTED: [&str; 3] = ["PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "__PYVENV_LAUNCHER__"];
 
 /// What stands for `{env}`, `{folder}`, `{site}` and `{python}`.
 #[derive(Debug)]
@@ -108,9 +121,6 @@ pub(super) fn variables(
         set("VIRTUAL_ENV", text(&names.root)?);
         set("PYTHONPATH", text(&python_sdk(project))?);
         set("PYTHONNOUSERSITE", "1".to_owned());
-        // To Python, empty is unset. Bytecode that may not be written is compiled in each job.
-        set("PYTHONHOME", String::new());
-        set("PYTHONDONTWRITEBYTECODE", String::new());
     }
     for (name, template) in &spec.file.environment {
         let value = names.replace(template)?;

@@ -2,7 +2,7 @@
 //!
 //! Decision: what only tells a job how to run (`environment`) or merely guards the build
 //! (`programs`) is not part of it, so changing them rebuilds nothing. `requirements` are not
-//! either: the lock stands for them, and a lock that lacks one of them is refused.
+//! either: the lock stands for them, and there is no digest where it lacks one of them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
+use super::lack::Lack;
 use super::lockfile;
 use super::tool::Host;
 use crate::catalog::EnvSpec;
@@ -60,7 +61,7 @@ pub(super) fn of_venv(spec: &EnvSpec) -> Result<String> {
     let file = &spec.file;
     let mut parts = Parts::new("venv");
     parts.add("python", file.python.as_deref().unwrap_or_default());
-    parts.add("lock", lockfile::read(spec)?);
+    parts.add("lock", lockfile::read(spec).map_err(Lack::into_error)?);
     parts.add_all("source", &file.source);
     add_cures(&mut parts, spec)?;
     Ok(parts.finish())
@@ -163,7 +164,7 @@ mod tests {
         fs::write(at("notes.txt"), "used by a cure").unwrap();
         assert_ne!(of_venv(&cured).unwrap(), with_cure);
 
-        fs::write(at("requirements.lock"), "other==2\n").unwrap();
+        fs::write(at("requirements.lock"), "one==1.0\nother==2\n").unwrap();
         assert_ne!(of_venv(&spec).unwrap(), first);
     }
 

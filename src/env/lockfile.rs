@@ -4,14 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::lack::Lack;
 use super::tool::{Build, Line, write_atomically};
 use crate::catalog::EnvSpec;
-use crate::hint::hinted;
 
 /// The machines that locks are made for.
 pub(super) const PLATFORM: &str = "x86_64-manylinux_2_28";
@@ -20,13 +21,20 @@ pub(super) fn path(spec: &EnvSpec) -> PathBuf {
     spec.folder.join("requirements.lock")
 }
 
-/// Returns the bytes of an environment's lock.
-pub(super) fn read(spec: &EnvSpec) -> Result<String> {
+/// Returns the lock of an environment, if it is there and holds what env.yaml pins.
+pub(super) fn read(spec: &EnvSpec) -> Result<String, Lack> {
+    let hint = lock_hint(spec);
     let path = path(spec);
-    fs::read_to_string(&path).map_err(|error| {
-        let message = format!("cannot read `{}`", path.display());
-        anyhow::Error::new(error).context(hinted(message, lock_hint(spec)))
-    })
+    let lock = fs::read_to_string(&path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Lack::new("it has no requirements.lock", &hint),
+        _ => Lack::new(format!("cannot read `{}`: {error}", path.display()), &hint),
+    })?;
+    match missing(spec, &lock) {
+        Some(missing) => {
+            Err(Lack::new(format!("its requirements.lock does not hold `{missing}`"), &hint))
+        }
+        None => Ok(lock),
+    }
 }
 
 pub(super) fn lock_hint(spec: &EnvSpec) -> String {
@@ -40,7 +48,7 @@ pub(super) fn packages(lock: &str) -> BTreeMap<String, String> {
 }
 
 /// Returns the first direct pin of env.yaml that its lock does not hold.
-pub(super) fn missing<'a>(spec: &'a EnvSpec, lock: &str) -> Option<&'a str> {
+fn missing<'a>(spec: &'a EnvSpec, lock: &str) -> Option<&'a str> {
     let locked = packages(lock);
     let is_locked = |requirement: &str| match pin(requirement) {
         Some((name, version)) => locked.get(&name) == Some(&version),

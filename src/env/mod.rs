@@ -9,6 +9,7 @@
 mod built;
 mod cargo;
 mod digest;
+mod lack;
 mod lockfile;
 mod python;
 mod store;
@@ -26,13 +27,16 @@ use anyhow::{Context, Result, anyhow};
 pub use self::built::{Built, Command};
 use self::built::{Names, system_variables, variables};
 use self::cargo::Compilers;
+use self::lack::Lack;
 use self::python::{Interpreter, Interpreters, parse_version};
 use self::store::{Lock, Place};
 use self::tool::{Build, Host};
+use self::uv::Uvs;
 use crate::catalog::{Catalog, EnvSpec, Provider};
 use crate::hint::hinted;
 use crate::home::Home;
 use crate::progress::Report;
+use crate::spec::check_name;
 
 /// The environments of a project, built under a home. Builds of different ones may overlap.
 #[derive(Debug)]
@@ -42,6 +46,7 @@ pub struct Envs {
     host: Host,
     interpreters: Interpreters,
     compilers: Compilers,
+    uvs: Uvs,
 }
 
 /// Whether an environment can be had on this machine.
@@ -81,8 +86,8 @@ impl Envs {
     }
 
     fn on(host: Host, home: Home, project: PathBuf) -> Envs {
-        let (interpreters, compilers) = Default::default();
-        Envs { home, project, host, interpreters, compilers }
+        let (interpreters, compilers, uvs) = Default::default();
+        Envs { home, project, host, interpreters, compilers, uvs }
     }
 
     /// Returns the SHA-256 of everything that an environment is made from, in hexadecimal.
@@ -108,12 +113,8 @@ impl Envs {
         if self.built(spec).is_some() {
             return Availability::Ready;
         }
-        let lacks = match spec.file.provider {
-            Provider::Venv => self.venv_lacks(spec),
-            Provider::Cargo => self.cargo_lacks(spec),
-        };
-        match lacks.or_else(|| self.programs_lack(spec)) {
-            Some((reason, hint)) => Availability::Unavailable { reason, hint },
+        match self.lacks(spec) {
+            Some(Lack { reason, hint }) => Availability::Unavailable { reason, hint },
             None => Availability::Buildable,
         }
     }
@@ -179,6 +180,7 @@ impl Envs {
 
     /// Removes every build of an environment; returns the bytes freed.
     pub fn remove(&self, name: &str, report: Report) -> Result<u64> {
+        check_name(name).map_err(|why| anyhow!(why))?;
         store::remove(&self.home, name, report)
             .with_context(|| format!("cannot remove the environment `{name}`"))
     }
@@ -206,7 +208,9 @@ impl Envs {
         })?;
         let shell = self.host.get("SHELL").unwrap_or("/bin/sh".as_ref());
         let mut command = self.host.command_as_is(shell);
-        let error = command.envs(&built.environment).env("ROSETTA_ENV", name).exec();
+        command.envs(&built.environment).env("ROSETTA_ENV", name);
+        built.unset().iter().for_each(|name| _ = command.env_remove(name));
+        let error = command.exec();
         Err(error).with_context(|| format!("cannot start `{}`", shell.display()))
     }
 
@@ -270,7 +274,7 @@ impl Envs {
 
     fn make_venv(&self, spec: &EnvSpec, root: &Path, build: &Build) -> Result<Built> {
         let python = self.interpreter(spec).map_err(|why| anyhow!(why))?;
-        let lock = lockfile::read(spec)?;
+        let lock = lockfile::read(spec).map_err(Lack::into_error)?;
         build.say(format!("making a virtual environment of CPython {}", python.version_text()));
         if venv::is_for_uv(&python.version) {
             let uv = self.uv(Some(&python), build.report)?;
@@ -328,14 +332,12 @@ impl Envs {
 
     /// Returns uv, fetched if need be.
     fn uv(&self, preferred: Option<&Interpreter>, report: Report) -> Result<PathBuf> {
-        if let Some(uv) = uv::find(&self.host, &self.home) {
+        if let Some(uv) = self.uvs.find(&self.host, &self.home) {
             return Ok(uv);
         }
-        let python = self.fetcher(preferred).ok_or_else(|| {
-            let message = "there is no uv here, and no CPython from 3.8 with `venv` to fetch it";
-            hinted(message, UV_HINT)
-        })?;
-        uv::provide(&self.host, &self.home, &python, report)
+        let python = self.fetcher(preferred);
+        let python = python.ok_or_else(|| Lack::of_uv().into_error())?;
+        uv::fetch_once(&self.host, &self.home, &python, report)
     }
 
     /// Returns an interpreter that can fetch uv.
@@ -347,76 +349,7 @@ impl Envs {
             found.find(uv::can_fetch)
         })
     }
-
-    /// Returns what a `venv` lacks here, and what would help.
-    fn venv_lacks(&self, spec: &EnvSpec) -> Option<(String, String)> {
-        let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
-        if (arch, os) != ("x86_64", "linux") {
-            let reason = format!("its lock is for Linux on x86_64; this is {os} on {arch}");
-            return Some((reason, SYSTEM_HINT.to_owned()));
-        }
-        let Ok(lock) = lockfile::read(spec) else {
-            return Some(("it has no requirements.lock".to_owned(), lockfile::lock_hint(spec)));
-        };
-        if let Some(missing) = lockfile::missing(spec, &lock) {
-            let reason = format!("its requirements.lock does not hold `{missing}`");
-            return Some((reason, lockfile::lock_hint(spec)));
-        }
-        let python = match self.interpreter(spec) {
-            Ok(python) => python,
-            Err(why) => return Some((why, self.python_hint(spec))),
-        };
-        let version = python.version_text();
-        if !venv::is_for_uv(&python.version) {
-            let reason = format!("CPython {version} here has no `venv`");
-            return (!python.has_venv).then(|| (reason, self.python_hint(spec)));
-        }
-        if uv::find(&self.host, &self.home).is_none() && self.fetcher(Some(&python)).is_none() {
-            let reason = "there is no uv here, and no CPython from 3.8 with `venv` to fetch it";
-            return Some((reason.to_owned(), UV_HINT.to_owned()));
-        }
-        None
-    }
-
-    fn cargo_lacks(&self, spec: &EnvSpec) -> Option<(String, String)> {
-        for program in ["cargo", "rustc"] {
-            if self.host.which(program).is_none() {
-                let hint = "install Rust (https://rustup.rs)".to_owned();
-                return Some((format!("there is no `{program}` on PATH"), hint));
-            }
-        }
-        let manifest = cargo::manifest(spec).unwrap_or_default();
-        if !manifest.is_file() {
-            let reason = format!("there is no `{}`", manifest.display());
-            return Some((reason, format!("mend `manifest` of `{}`", spec.folder.display())));
-        }
-        let reason = || ("it has no Cargo.lock".to_owned(), lockfile::lock_hint(spec));
-        cargo::read_lock(spec).is_err().then(reason)
-    }
-
-    fn programs_lack(&self, spec: &EnvSpec) -> Option<(String, String)> {
-        let programs = &spec.file.programs;
-        let missing = programs.iter().find(|program| self.host.which(program).is_none())?;
-        let reason = format!("there is no `{missing}` on PATH");
-        Some((reason, format!("install it, as `apt-get install {missing}`")))
-    }
-
-    /// Returns the command that would bring the CPython that an environment needs.
-    fn python_hint(&self, spec: &EnvSpec) -> String {
-        let version = spec.file.python.as_deref().unwrap_or_default();
-        let has = |program: &str| self.host.which(program).is_some();
-        if venv::is_for_uv(&parse_version(version)) && (has("uv") || !has("pyenv")) {
-            format!("run `uv python install {version}`")
-        } else {
-            format!("run `pyenv install {version}`")
-        }
-    }
 }
-
-const UV_HINT: &str = "install uv (https://docs.astral.sh/uv), or your system's `python3-venv`";
-
-const SYSTEM_HINT: &str =
-    "use an interpreter that has the framework: `--provider system --python PATH`";
 
 /// Returns what was made, before it is known how large it is and how long it took.
 fn unsealed(

@@ -18,14 +18,14 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Prints what an interpreter is. Runs on any Python 3.
 const PROBE: &str = "
-import importlib.util, json, os, platform, struct, sys, sysconfig
+import importlib.util, json, os, struct, sys, sysconfig
 try:
     glibc = os.confstr('CS_GNU_LIBC_VERSION') or ''
 except (AttributeError, OSError, ValueError):
     glibc = ''
 print(json.dumps({
     'version': list(sys.version_info[:3]),
-    'implementation': platform.python_implementation(),
+    'implementation': sys.implementation.name,
     'bits': struct.calcsize('P') * 8,
     'has_venv': all(importlib.util.find_spec(n) for n in ('venv', 'ensurepip')),
     'is_glibc': glibc.startswith('glibc'),
@@ -58,7 +58,7 @@ impl Interpreter {
     /// Returns why the wheels that locks name cannot go into it.
     fn unfit(&self) -> Option<String> {
         let implementation = &self.implementation;
-        if implementation != "CPython" {
+        if implementation != "cpython" {
             Some(format!("is {implementation}, not CPython"))
         } else if self.bits != 64 {
             Some(format!("is a {}-bit build", self.bits))
@@ -85,7 +85,7 @@ impl Interpreters {
         let mut best: Option<Interpreter> = None;
         let mut refused = Vec::new();
         for candidate in candidates(host, &wanted) {
-            // One that does not start, such as a pyenv shim of an absent version, is no candidate.
+            // One that does not start, or is Python 2, is no candidate.
             let Ok(found) = self.ask(host, &candidate) else { continue };
             if !found.version.starts_with(&wanted) {
                 continue;
@@ -134,7 +134,8 @@ pub(super) fn probe(host: &Host, python: &Path) -> Result<Interpreter> {
 
 fn ask(host: &Host, python: &Path) -> Result<String> {
     let mut command = host.command(python);
-    command.args(["-I", "-c", PROBE]);
+    // -S: without the packages of a site, which can be slow to list.
+    command.args(["-I", "-S", "-c", PROBE]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn()?;
     let begun = Instant::now();
@@ -172,10 +173,12 @@ fn out_of_venv(interpreter: Interpreter) -> Interpreter {
 fn candidates(host: &Host, wanted: &[u16]) -> Vec<PathBuf> {
     let minor = wanted.iter().take(2).map(u16::to_string).collect::<Vec<_>>().join(".");
     let exact = format!("python{minor}");
-    let on_path = host.path();
     let mut files = Vec::new();
-    for folder in &on_path {
-        files.extend([exact.as_str(), "python3", "python"].map(|name| folder.join(name)));
+    for folder in host.path() {
+        // A pyenv shim is slow and may lead nowhere; what it could lead to is among the roots.
+        if pyenv_of_shims(&folder).is_none() {
+            files.extend([exact.as_str(), "python3", "python"].map(|name| folder.join(name)));
+        }
     }
     files.extend(roots(host).iter().map(|root| root.join("bin").join(&exact)));
     let mut seen = BTreeSet::new();
@@ -201,7 +204,8 @@ fn roots(host: &Host) -> Vec<PathBuf> {
 
     let data = host.folder("XDG_DATA_HOME").map(|data| data.join("uv/python"));
     let uv = [host.folder("UV_PYTHON_INSTALL_DIR"), data, at_home(".local/share/uv/python")];
-    let pyenv = [host.folder("PYENV_ROOT"), at_home(".pyenv")];
+    let mut pyenv = vec![host.folder("PYENV_ROOT"), at_home(".pyenv")];
+    pyenv.extend(host.path().iter().map(|folder| pyenv_of_shims(folder)));
     roots.extend(uv.into_iter().flatten().flat_map(|root| subfolders(&root)));
     roots.extend(pyenv.into_iter().flatten().flat_map(|root| subfolders(&root.join("versions"))));
 
@@ -214,6 +218,12 @@ fn roots(host: &Host) -> Vec<PathBuf> {
     }
     roots.extend(["/usr/local", "/usr"].map(PathBuf::from));
     roots
+}
+
+/// Returns the pyenv root whose shims a folder holds. Those of asdf or mise are run instead.
+fn pyenv_of_shims(folder: &Path) -> Option<PathBuf> {
+    let root = folder.parent().filter(|_| folder.ends_with("shims"))?;
+    root.join("versions").is_dir().then(|| root.to_owned())
 }
 
 fn subfolders(folder: &Path) -> Vec<PathBuf> {
@@ -243,7 +253,7 @@ pub(super) mod tests {
         let parts = version.replace('.', ", ");
         let base = path.parent().unwrap().parent().unwrap().display();
         let answer = format!(
-            r#"{{"version": [{parts}], "implementation": "CPython", "bits": 64, "has_venv": true, "is_glibc": true, "is_free_threaded": false, "executable": "{}", "base": "{base}"}}"#,
+            r#"{{"version": [{parts}], "implementation": "cpython", "bits": 64, "has_venv": true, "is_glibc": true, "is_free_threaded": false, "executable": "{}", "base": "{base}"}}"#,
             path.display()
         );
         let answer = answer.replace(change.0, change.1);
@@ -261,11 +271,11 @@ pub(super) mod tests {
         let none = ("", "");
 
         assert_eq!(find().unwrap_err(), "there is no CPython 3.99 here");
-        script(&at("path/python3.99"), "echo 'pyenv: python3.99: command not found' >&2; exit 127");
+        script(&at("path/python3.99"), "echo 'no such version' >&2; exit 127");
         assert_eq!(find().unwrap_err(), "there is no CPython 3.99 here");
 
-        fake(&at("home/.pyenv/versions/pypy/bin/python3.99"), "3.99.9", ("CPython", "PyPy"), "");
-        assert!(find().unwrap_err().ends_with("bin/python3.99` is PyPy, not CPython"));
+        fake(&at("home/.pyenv/versions/pypy/bin/python3.99"), "3.99.9", ("cpython", "pypy"), "");
+        assert!(find().unwrap_err().ends_with("bin/python3.99` is pypy, not CPython"));
 
         fake(&at("home/.local/share/uv/python/x/bin/python3.99"), "3.99.1", none, "");
         fake(&at("home/miniforge3/envs/y/bin/python3.99"), "3.99.10", none, "");
@@ -274,7 +284,11 @@ pub(super) mod tests {
         let find = |version: &str| Interpreters::default().find(&host, version);
         assert_eq!(find("3.99.1").unwrap().version, [3, 99, 1]);
         assert_eq!(find("3.98").unwrap().version, [3, 98, 11]);
-        assert!(find("3.9").is_err_and(|why| !why.contains("3.98")) || find("3.9").is_ok());
+        // A pyenv elsewhere is found by its shims, which are not run.
+        script(&at("other/shims/python3.97"), "exit 1");
+        fake(&at("other/versions/3.97.2/bin/python3.97"), "3.97.2", none, "");
+        let host = Host::with(&[("PATH", &text(&at("other/shims")))]);
+        assert_eq!(Interpreters::default().find(&host, "3.97").unwrap().version, [3, 97, 2]);
     }
 
     #[test]

@@ -87,8 +87,7 @@ impl Lock {
         let file = open(path)?;
         if let Err(error) = file.try_lock() {
             if let TryLockError::WouldBlock = error {
-                let what = format!("waiting for another process that builds `{what}`");
-                report(Progress::Doing(what));
+                report(Progress::Doing(format!("waiting for another build of `{what}`")));
             }
             file.lock().with_context(|| format!("cannot lock `{}`", path.display()))?;
         }

@@ -39,7 +39,9 @@ struct Machine {
 }
 
 const UV: &str = r#"
-if [ "$1" = venv ]; then
+if [ "$1" = --version ]; then
+    echo "uv 0.13.9 (x86_64-unknown-linux-gnu)"
+elif [ "$1" = venv ]; then
     for last; do :; done
     /bin/mkdir -p "$last/bin" && : >"$last/bin/python"
 else
@@ -106,6 +108,9 @@ fn builds_once_and_says_what_is_inside() {
     assert_eq!(machine.installs(), 1);
     assert_eq!(envs.availability(&spec), Availability::Ready);
     assert_eq!(envs.built(&spec).unwrap(), built);
+    let mut edited = spec.clone();
+    edited.file.requirements.push("two==2.0".to_owned());
+    assert!(envs.built(&edited).is_none(), "the lock does not hold what env.yaml pins now");
 
     let digest = built.digest.clone().unwrap();
     assert!(built.root.ends_with(format!("x-{}", &digest[..12])), "{:?}", built.root);
@@ -147,7 +152,7 @@ fn a_process_that_builds_is_waited_for() {
         held.lock().unwrap().take();
     };
     machine.envs().build(&spec, &report).unwrap();
-    assert_eq!(heard.lock().unwrap()[0], "waiting for another process that builds `x`");
+    assert_eq!(heard.lock().unwrap()[0], "waiting for another build of `x`");
 }
 
 #[test]
@@ -174,7 +179,12 @@ fn what_is_half_built_is_never_used() {
 fn a_failed_build_leaves_its_log_and_nothing_else() {
     let machine = Machine::new();
     let (envs, spec) = (machine.envs(), machine.spec("x"));
-    script(&machine.at("path/uv"), "echo 'error: Hash mismatch for `one==1.0`' >&2; exit 1");
+    script(
+        &machine.at("path/uv"),
+        r#"
+        [ "$1" = --version ] && echo "uv 0.13.9" && exit
+        echo 'error: Hash mismatch for `one==1.0`' >&2; exit 1"#,
+    );
     let error = format!("{:#}", envs.build(&spec, &silence).unwrap_err());
     assert!(error.starts_with("cannot build the environment `x`: `uv` failed"), "{error}");
     assert!(error.contains("Hash mismatch") && error.contains(".log`"), "{error}");
@@ -260,6 +270,7 @@ fn absent_uv_is_fetched_once_by_an_interpreter() {
     let machine = Machine::new();
     let uv = machine.at("uv").display().to_string();
     fs::rename(machine.at("path/uv"), machine.at("uv")).unwrap();
+    script(&machine.at("path/uv"), "echo 'uv 0.4.30'");
     // `python -m venv FOLDER` makes a python that, as pip, brings the uv set aside.
     let pip = r#"here=${0%/*}; /bin/cp "$UV" "$here/uv"; echo fetched"#.replace("$UV", &uv);
     let python = format!(
@@ -281,6 +292,7 @@ fn absent_uv_is_fetched_once_by_an_interpreter() {
 fn lock_is_written_with_our_header_alone() {
     let machine = Machine::new();
     let body = r#"
+[ "$1" = --version ] && echo "uv 0.13.9" && exit
 while [ $# -gt 1 ]; do [ "$1" = --output-file ] && out=$2; shift; done
 printf 'one==1.0 \\\n    --hash=sha256:bb\n' >"$out""#;
     script(&machine.at("path/uv"), body);

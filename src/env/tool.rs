@@ -146,10 +146,9 @@ impl<'a> Build<'a> {
                 return Ok(());
             }
             writeln!(log, "{line}").with_context(no_log)?;
-            let line = line.trim();
-            if !line.is_empty() {
+            if !line.trim().is_empty() {
                 let line = line.chars().take(SHOWN_CHARS).collect::<String>();
-                self.say(line.clone());
+                self.say(line.trim());
                 tail.push_back(line);
                 tail.drain(..tail.len().saturating_sub(TAIL_LINES));
             }

@@ -4,12 +4,13 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 
-use super::python::Interpreter;
+use super::python::{Interpreter, parse_version};
 use super::store::Lock;
-use super::tool::{Build, Host};
+use super::tool::{Build, Host, output_of};
 use crate::hint::hinted;
 use crate::home::Home;
 use crate::progress::{Progress, Report};
@@ -23,11 +24,33 @@ uv==0.13.9 \\
     --hash=sha256:5435c5ce14a56431208ca0996416d310f1598e8c2c8ba707688985a16bb82dbe
 ";
 
-/// Returns a uv that is here already: `ROSETTA_UV`, the one on PATH, or our own.
-pub(super) fn find(host: &Host, home: &Home) -> Option<PathBuf> {
-    let named = host.get("ROSETTA_UV").and_then(|name| host.which(name));
-    let own = || Some(own(home)).filter(|uv| uv.is_file());
-    named.or_else(|| host.which("uv")).or_else(own)
+/// The oldest uv that knows every option that is used.
+const OLDEST: [u16; 2] = [0, 5];
+
+/// The user's own uv, looked for once.
+#[derive(Debug, Default)]
+pub(super) struct Uvs {
+    users: OnceLock<Option<PathBuf>>,
+}
+
+impl Uvs {
+    /// Returns a uv that is here already: `ROSETTA_UV`, the one on PATH, or that of rosetta.
+    pub(super) fn find(&self, host: &Host, home: &Home) -> Option<PathBuf> {
+        let users = self.users.get_or_init(|| {
+            let named = host.get("ROSETTA_UV").and_then(|name| host.which(name));
+            named.or_else(|| host.which("uv")).filter(|uv| is_usable(host, uv))
+        });
+        users.clone().or_else(|| Some(own(home)).filter(|uv| uv.is_file()))
+    }
+}
+
+/// A uv on PATH may be too old, or a pyenv shim that leads nowhere.
+fn is_usable(host: &Host, uv: &Path) -> bool {
+    let mut command = host.command(uv);
+    command.arg("--version");
+    let said = output_of(command).unwrap_or_default();
+    let version = said.split_whitespace().nth(1).map(parse_version).unwrap_or_default();
+    version.as_slice() >= OLDEST.as_slice()
 }
 
 /// Whether an interpreter can fetch uv for us.
@@ -35,16 +58,13 @@ pub(super) fn can_fetch(python: &Interpreter) -> bool {
     python.has_venv && python.version >= [3, 8, 0]
 }
 
-/// Returns a uv, fetched by `python` if there is none.
-pub(super) fn provide(
+/// Returns rosetta's own uv, fetched by `python` unless another process just did.
+pub(super) fn fetch_once(
     host: &Host,
     home: &Home,
     python: &Interpreter,
     report: Report,
 ) -> Result<PathBuf> {
-    if let Some(uv) = find(host, home) {
-        return Ok(uv);
-    }
     let tools = home.tools();
     fs::create_dir_all(&tools).with_context(|| format!("cannot make `{}`", tools.display()))?;
     let lock = Lock::wait(&tools.join(".uv.lock"), "uv", report)?;
