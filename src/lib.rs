@@ -1,4 +1,5 @@
 pub mod catalog;
+pub mod data;
 pub mod hint;
 pub mod home;
 pub mod progress;
