@@ -1,6 +1,7 @@
 pub mod catalog;
 pub mod gpu;
 pub mod env;
+pub mod data;
 pub mod hint;
 pub mod home;
 pub mod machine;

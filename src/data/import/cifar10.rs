@@ -1,0 +1,129 @@
+//! CIFAR-10 as Krizhevsky published it: the binary and the python version.
+//!
+//! Both hold the same: images as 3,072 bytes in C, H, W order, and a label. May not know where arrays are kept.
+
+use std::fs::File;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+
+use crate::data::archive::{Files, first_bytes, read_tar_gz};
+use crate::data::import::{Imported, int32};
+use crate::data::npy::{Dtype, shown};
+use crate::data::pickle::{Dialect, Pickled};
+
+/// The archive unpacks to 186 MB.
+const LIMIT: u64 = 256 << 20;
+const PIXELS: usize = 3 * 32 * 32;
+const ROWS_PER_BATCH: usize = 10_000;
+const CLASSES: i64 = 10;
+
+/// Images and labels of one part.
+#[derive(Default)]
+struct Part {
+    pixels: Vec<u8>,
+    labels: Vec<i32>,
+}
+
+pub fn read(file: &mut File, may_be_subset: bool) -> Result<Vec<Imported>> {
+    let begin = first_bytes(file)?;
+    ensure!(begin.starts_with(b"\x1f\x8b"), "no .tar.gz archive");
+    let train = (1..=5).map(|number| format!("data_batch_{number}"));
+    let batches = train.chain(["test_batch".to_owned()]).collect::<Vec<_>>();
+    let wanted = batches.iter().flat_map(|name| [name.clone(), format!("{name}.bin")]);
+    let mut files = read_tar_gz(file, &wanted.collect::<Vec<_>>(), LIMIT)?;
+    let (mut train, mut test) = (Part::default(), Part::default());
+    for name in &batches {
+        let part = if name == "test_batch" { &mut test } else { &mut train };
+        let count = add_batch(&mut files, name, part)?;
+        let is_complete = count == ROWS_PER_BATCH;
+        ensure!(is_complete || may_be_subset, "`{name}` has {count} images, not {ROWS_PER_BATCH}");
+        ensure!(count <= ROWS_PER_BATCH, "`{name}` has {count} images, more than {ROWS_PER_BATCH}");
+    }
+    for (part, name) in [(&train, "training"), (&test, "test")] {
+        ensure!(
+            !part.labels.is_empty(),
+            "no {name} images; it needs `data_batch_1` and `test_batch`"
+        );
+    }
+    Ok([train.into_arrays("x_train", "y_train"), test.into_arrays("x_test", "y_test")]
+        .into_iter()
+        .flatten()
+        .collect())
+}
+
+fn add_batch(files: &mut Files, name: &str, part: &mut Part) -> Result<usize> {
+    let before = part.labels.len();
+    let binary = files.remove(&format!("{name}.bin"));
+    match (binary, files.remove(name)) {
+        (Some(bytes), None) => part.add_binary(&bytes),
+        (None, Some(bytes)) => part.add_pickle(&bytes),
+        (Some(_), Some(_)) => bail!("both `{name}` and `{name}.bin`; one version is expected"),
+        (None, None) => Ok(()),
+    }
+    .with_context(|| format!("`{name}`"))?;
+    Ok(part.labels.len() - before)
+}
+
+impl Part {
+    fn add_binary(&mut self, bytes: &[u8]) -> Result<()> {
+        let record = PIXELS + 1;
+        ensure!(
+            !bytes.is_empty() && bytes.len().is_multiple_of(record),
+            "{} bytes are no whole number of records of {record}",
+            bytes.len()
+        );
+        for record in bytes.chunks_exact(record) {
+            self.add_label(i64::from(record[0]))?;
+            self.pixels.extend_from_slice(&record[1..]);
+        }
+        Ok(())
+    }
+
+    fn add_pickle(&mut self, bytes: &[u8]) -> Result<()> {
+        let pickled = Pickled::load(bytes, Dialect::Numpy)?;
+        let found = |key| {
+            let value = pickled.get(pickled.root, key);
+            value.ok_or_else(|| anyhow!("no dictionary with `{key}`"))
+        };
+        let images = pickled.array(found("data")?).ok_or_else(|| anyhow!("`data` is no array"))?;
+        let is_right = matches!(images.shape[..], [_, PIXELS])
+            && Dtype::from_descr(&images.descr) == Some(Dtype::Uint8)
+            && !images.is_fortran;
+        ensure!(
+            is_right,
+            "`data` is {} of `{}`, not (n, {PIXELS}) of uint8",
+            shown(&images.shape),
+            images.descr
+        );
+        let labels = pickled.integers(found("labels")?);
+        let labels = labels.ok_or_else(|| anyhow!("`labels` are no whole numbers"))?;
+        ensure!(
+            labels.len() == images.shape[0],
+            "{} labels for {} images",
+            labels.len(),
+            images.shape[0]
+        );
+        labels.iter().try_for_each(|label| self.add_label(*label))?;
+        let pixels = pickled.bytes(images).ok_or_else(|| anyhow!("`data` holds no bytes"))?;
+        self.pixels.extend_from_slice(pixels);
+        Ok(())
+    }
+
+    fn add_label(&mut self, label: i64) -> Result<()> {
+        ensure!((0..CLASSES).contains(&label), "label {label}; 0 to 9 are expected");
+        self.labels.push(label as i32);
+        Ok(())
+    }
+
+    fn into_arrays(self, x: &str, y: &str) -> [Imported; 2] {
+        let rows = self.labels.len();
+        let images = Imported {
+            name: x.to_owned(),
+            dtype: Dtype::Uint8,
+            shape: vec![rows, 3, 32, 32],
+            divide_by: Some(255.0),
+            bytes: self.pixels,
+        };
+        [images, int32(y, vec![rows], self.labels.into_iter())]
+    }
+}

@@ -1,0 +1,116 @@
+//! IMDB reviews from Keras' `imdb.npz`: what `keras.datasets.imdb.load_data(num_words=30000)` and
+//! `pad_sequences(maxlen=150, truncating="pre", padding="post")` give, but in the order of the file.
+//!
+//! Keras shuffles after loading; here the batch order does that. May not know where arrays are kept.
+
+use std::fs::File;
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+use crate::data::archive::{first_bytes, read_zip};
+use crate::data::import::{Imported, int32};
+use crate::data::npy::{Dtype, Header};
+use crate::data::pickle::{Dialect, Pickled, decode_integers};
+
+/// The archive unpacks to 17 MB, or to some 70 MB where the reviews were pickled as arrays.
+const LIMIT: u64 = 256 << 20;
+const ROWS: usize = 25_000;
+pub const LENGTH: usize = 150;
+pub const VOCABULARY: i64 = 30_000;
+const PAD: i32 = 0;
+const START: i32 = 1;
+const UNKNOWN: i32 = 2;
+/// Word 1 of the file is token 4: Keras adds 3.
+const INDEX_FROM: i64 = 3;
+
+pub fn read(file: &mut File, may_be_subset: bool) -> Result<Vec<Imported>> {
+    let begin = first_bytes(file)?;
+    ensure!(begin.starts_with(b"PK"), "no .npz archive");
+    let names = ["x_train", "y_train", "x_test", "y_test"];
+    let is_wanted =
+        |path: &str| path.strip_suffix(".npy").is_some_and(|stem| names.contains(&stem));
+    let mut files = read_zip(file, &is_wanted, LIMIT)?;
+    let mut arrays = Vec::new();
+    for (x, y) in [("x_train", "y_train"), ("x_test", "y_test")] {
+        let mut take = |name: &str| {
+            let bytes = files.remove(&format!("{name}.npy"));
+            bytes.ok_or_else(|| anyhow!("no array `{name}`"))
+        };
+        let (tokens, labels) = (take(x)?, take(y)?);
+        let tokens = reviews(&tokens).with_context(|| format!("`{x}`"))?;
+        let labels = labels_of(&labels).with_context(|| format!("`{y}`"))?;
+        let rows = labels.len();
+        ensure!(
+            tokens.len() == rows * LENGTH,
+            "{} reviews in `{x}` but {rows} labels",
+            tokens.len() / LENGTH
+        );
+        ensure!(rows == ROWS || may_be_subset, "{rows} reviews in `{x}`, not {ROWS}");
+        ensure!((1..=ROWS).contains(&rows), "{rows} reviews in `{x}`; 1 to {ROWS} are expected");
+        arrays.push(int32(x, vec![rows, LENGTH], tokens.into_iter()));
+        arrays.push(int32(y, vec![rows], labels.into_iter()));
+    }
+    Ok(arrays)
+}
+
+fn reviews(bytes: &[u8]) -> Result<Vec<i32>> {
+    let mut rest = bytes;
+    let header = Header::read(&mut rest)?;
+    ensure!(header.shape.len() == 1, "{} axes; a list of reviews has one", header.shape.len());
+    ensure!(header.descr.contains('O'), "elements of type `{}`, not lists", header.descr);
+    let pickled = Pickled::load(rest, Dialect::Numpy)?;
+    let array = pickled.array(pickled.root).ok_or_else(|| anyhow!("its pickle is no array"))?;
+    let lists = pickled.objects_of(array).ok_or_else(|| anyhow!("it has no lists of words"))?;
+    ensure!(lists.len() <= ROWS, "{} reviews; at most {ROWS} are expected", lists.len());
+    let mut tokens = Vec::with_capacity(lists.len() * LENGTH);
+    for (row, list) in lists.iter().enumerate() {
+        let words = pickled.integers(*list);
+        let words = words.ok_or_else(|| anyhow!("review {row} is no list of whole numbers"))?;
+        let is_word = |word: &i64| (0..=1_000_000).contains(word);
+        ensure!(words.iter().all(is_word), "review {row} has a word that is no index");
+        tokens.extend(review(&words));
+    }
+    Ok(tokens)
+}
+
+/// Returns the last 150 tokens of a review with its start token, zeros after them.
+fn review(words: &[i64]) -> [i32; LENGTH] {
+    let tokens = words.iter().map(|word| match word + INDEX_FROM {
+        token if token < VOCABULARY => token as i32,
+        _ => UNKNOWN,
+    });
+    let length = words.len() + 1;
+    let last = std::iter::once(START).chain(tokens).skip(length.saturating_sub(LENGTH));
+    let mut padded = [PAD; LENGTH];
+    padded.iter_mut().zip(last).for_each(|(slot, token)| *slot = token);
+    padded
+}
+
+fn labels_of(bytes: &[u8]) -> Result<Vec<i32>> {
+    let mut rest = bytes;
+    let header = Header::read(&mut rest)?;
+    ensure!(header.shape.len() == 1, "{} axes; labels have one", header.shape.len());
+    let dtype: Dtype = header.dtype()?;
+    ensure!(header.bytes()? == rest.len() as u64, "its elements do not fill its shape");
+    let labels =
+        decode_integers(dtype, rest).ok_or_else(|| anyhow!("labels are no whole numbers"))?;
+    ensure!(labels.iter().all(|label| (0..2).contains(label)), "a label that is neither 0 nor 1");
+    Ok(labels.into_iter().map(|label| label as i32).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LENGTH, review};
+
+    #[test]
+    fn reviews_are_those_of_keras() {
+        // load_data: [1] + [w + 3], 30,000 and more become 2; the last 150, zeros at the end.
+        let short = review(&[1, 29_996, 29_997, 88_000]);
+        assert_eq!(short[..6], [1, 4, 29_999, 2, 2, 0]);
+        assert!(short[5..].iter().all(|token| *token == 0));
+        let long = review(&(1..=200).collect::<Vec<_>>());
+        assert_eq!((long[0], long[LENGTH - 1]), (54, 203));
+        let exact = review(&(1..=149).collect::<Vec<_>>());
+        assert_eq!((exact[0], exact[1], exact[LENGTH - 1]), (1, 4, 152));
+    }
+}

@@ -1,0 +1,40 @@
+//! Archives as their authors published them → neutral arrays in memory. Nothing here writes.
+//!
+//! May not know where arrays are kept, nor whether an archive's digest is the authors'.
+
+use std::fs::File;
+
+use anyhow::{Result, bail};
+
+use crate::data::known::Kind;
+use crate::data::npy::Dtype;
+
+mod cifar10;
+mod imdb;
+mod resnet50;
+mod tensors;
+
+/// One array of an archive.
+pub struct Imported {
+    pub name: String,
+    pub dtype: Dtype,
+    pub shape: Vec<usize>,
+    pub divide_by: Option<f64>,
+    pub bytes: Vec<u8>,
+}
+
+/// Returns the arrays of an archive; a subset is accepted only where `may_be_subset`.
+pub fn read(kind: Kind, file: &mut File, may_be_subset: bool) -> Result<Vec<Imported>> {
+    match kind {
+        Kind::Cifar10 => cifar10::read(file, may_be_subset),
+        Kind::Imdb => imdb::read(file, may_be_subset),
+        Kind::Resnet50 => resnet50::read(file),
+        Kind::RandomImages => bail!("random images are made, not imported"),
+    }
+}
+
+/// Returns whole numbers as an int32 array of these axes.
+fn int32(name: &str, shape: Vec<usize>, values: impl Iterator<Item = i32>) -> Imported {
+    let bytes = values.flat_map(i32::to_le_bytes).collect();
+    Imported { name: name.to_owned(), dtype: Dtype::Int32, shape, divide_by: None, bytes }
+}

@@ -1,0 +1,179 @@
+//! Named float32 tensors out of `.safetensors` and PyTorch's `.pth`, old and new.
+//!
+//! May not know which network they belong to.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use serde::Deserialize;
+
+use crate::data::archive::{Files, first_bytes, read_zip};
+use crate::data::npy::{Dtype, byte_count};
+use crate::data::pickle::{Dialect, Object, Pickled, Tensor, Value};
+
+/// Files of ResNet-50 have 100 MB.
+const LIMIT: u64 = 256 << 20;
+const LONGEST_HEADER: u64 = 8 << 20;
+/// First pickle of a file of PyTorch before 1.6: 0x1950a86a20f9469cfc6c.
+const LEGACY_MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
+
+/// A tensor in C order, little-endian float32.
+#[derive(Debug)]
+pub struct Weight {
+    pub shape: Vec<usize>,
+    pub bytes: Vec<u8>,
+}
+
+/// Returns the tensors of a file that `is_wanted`.
+pub fn read(file: &mut File, is_wanted: &dyn Fn(&str) -> bool) -> Result<BTreeMap<String, Weight>> {
+    let begin = first_bytes(file)?;
+    if begin.starts_with(b"PK\x03\x04") {
+        let is_part = |path: &str| path.contains('/');
+        return zipped(&read_zip(file, &is_part, LIMIT)?, is_wanted);
+    }
+    let mut bytes = Vec::new();
+    file.take(LIMIT + 1).read_to_end(&mut bytes).context("cannot read the file")?;
+    ensure!(bytes.len() as u64 <= LIMIT, "larger than {LIMIT} bytes, as no such file is");
+    match begin.first() {
+        Some(0x80) => legacy(&bytes, is_wanted),
+        _ if begin.len() == 8 && bytes.get(8) == Some(&b'{') => safetensors(&bytes, is_wanted),
+        _ => bail!("neither a .pth file of PyTorch nor a .safetensors file"),
+    }
+}
+
+/// A `.pth` of PyTorch 1.6 and later: a zip of `data.pkl` and one file per storage.
+fn zipped(files: &Files, is_wanted: &dyn Fn(&str) -> bool) -> Result<BTreeMap<String, Weight>> {
+    let main = files.keys().find(|path| path.ends_with("/data.pkl"));
+    let main = main.ok_or_else(|| anyhow!("no `data.pkl`: no .pth file of PyTorch"))?;
+    let root = main.trim_end_matches("data.pkl");
+    if let Some(order) = files.get(&format!("{root}byteorder")) {
+        ensure!(order.as_slice() == b"little", "numbers are not little-endian");
+    }
+    let pickled = Pickled::load(&files[main], Dialect::Torch)?;
+    let storage = |key: &str| files.get(&format!("{root}data/{key}")).map(Vec::as_slice);
+    state_dict(&pickled, &storage, is_wanted)
+}
+
+/// A `.pth` of earlier versions: five pickles, then the storages one after the other.
+fn legacy(bytes: &[u8], is_wanted: &dyn Fn(&str) -> bool) -> Result<BTreeMap<String, Weight>> {
+    let mut rest = bytes;
+    let mut next = || -> Result<Pickled> {
+        let pickled = Pickled::load(rest, Dialect::Torch)?;
+        rest = &rest[pickled.length..];
+        Ok(pickled)
+    };
+    let magic = next()?;
+    let is_legacy = matches!(magic.object(magic.root), Some(Object::Long(b)) if *b == LEGACY_MAGIC);
+    ensure!(is_legacy, "no .pth file of PyTorch: its first pickle is not the magic number");
+    let version = next()?;
+    ensure!(version.root == Value::Int(1001), "a .pth file of an unknown version");
+    let system = next()?;
+    let is_little = system.get(system.root, "little_endian");
+    ensure!(is_little == Some(Value::Bool(true)), "numbers are not little-endian");
+    let (pickled, keys) = (next()?, next()?);
+    let dtypes = pickled.storages().map(|storage| (storage.key.as_str(), storage.dtype));
+    let dtypes = dtypes.collect::<BTreeMap<_, _>>();
+    let mut storages = BTreeMap::new();
+    for key in keys.items(keys.root).ok_or_else(|| anyhow!("no list of storages"))? {
+        let key = keys.text(*key).ok_or_else(|| anyhow!("a storage without a name"))?;
+        let dtype = dtypes.get(key).ok_or_else(|| anyhow!("storage `{key}` belongs to nothing"))?;
+        let count = rest.split_off(..8).ok_or_else(|| anyhow!("the file is truncated"))?;
+        let count = <[u8; 8]>::try_from(count).map(u64::from_le_bytes)?;
+        let length = usize::try_from(count)?.checked_mul(dtype.size());
+        let elements = length.and_then(|length| rest.split_off(..length));
+        storages.insert(key, elements.ok_or_else(|| anyhow!("the file is truncated"))?);
+    }
+    ensure!(rest.is_empty(), "{} bytes too many at the end", rest.len());
+    state_dict(&pickled, &|key| storages.get(key).copied(), is_wanted)
+}
+
+fn state_dict<'a>(
+    pickled: &Pickled,
+    storage: &dyn Fn(&str) -> Option<&'a [u8]>,
+    is_wanted: &dyn Fn(&str) -> bool,
+) -> Result<BTreeMap<String, Weight>> {
+    let Some(Object::Dict(items)) = pickled.object(pickled.root) else {
+        bail!("no dictionary of tensors, as `torch.save(model.state_dict(), file)` writes")
+    };
+    let mut weights = BTreeMap::new();
+    for (name, value) in items {
+        let name = pickled.text(*name).ok_or_else(|| anyhow!("a tensor without a name"))?;
+        if !is_wanted(name) {
+            continue;
+        }
+        let tensor = pickled.tensor(*value).ok_or_else(|| anyhow!("`{name}` is no tensor"))?;
+        let elements = storage(&tensor.storage.key);
+        let elements = elements.ok_or_else(|| anyhow!("the elements of `{name}` are missing"))?;
+        let bytes = gather(tensor, elements).with_context(|| format!("tensor `{name}`"))?;
+        weights.insert(name.to_owned(), Weight { shape: tensor.shape.clone(), bytes });
+    }
+    Ok(weights)
+}
+
+/// Returns the elements that a view of a storage shows, in C order.
+fn gather(tensor: &Tensor, elements: &[u8]) -> Result<Vec<u8>> {
+    let Tensor { storage, offset, shape, strides } = tensor;
+    ensure!(storage.dtype == Dtype::Float32, "type {}, not float32", storage.dtype.as_str());
+    let held = storage.count.checked_mul(4);
+    ensure!(held == Some(elements.len()), "{} bytes for {} numbers", elements.len(), storage.count);
+    let length = byte_count(Dtype::Float32, shape)?;
+    // A stride of 0 could blow up a small file.
+    ensure!(length <= elements.len() as u64, "more elements than its storage has");
+    let reach = shape.iter().zip(strides).try_fold(*offset, |reach, (size, stride)| {
+        size.saturating_sub(1).checked_mul(*stride)?.checked_add(reach)
+    });
+    let is_inside = length == 0 || reach.is_some_and(|reach| reach < storage.count);
+    ensure!(is_inside, "it reaches beyond its storage");
+    let mut bytes = Vec::with_capacity(usize::try_from(length)?);
+    let mut index = vec![0; shape.len()];
+    for _ in 0..length / 4 {
+        let at = index.iter().zip(strides).fold(*offset, |at, (i, stride)| at + i * stride) * 4;
+        bytes.extend_from_slice(&elements[at..at + 4]);
+        for axis in (0..shape.len()).rev() {
+            index[axis] += 1;
+            if index[axis] < shape[axis] {
+                break;
+            }
+            index[axis] = 0;
+        }
+    }
+    Ok(bytes)
+}
+
+/// What a `.safetensors` header says of one tensor.
+#[derive(Deserialize)]
+struct Stored {
+    dtype: String,
+    shape: Vec<usize>,
+    data_offsets: [usize; 2],
+}
+
+/// 8 bytes of header length, a JSON header, the elements.
+fn safetensors(bytes: &[u8], is_wanted: &dyn Fn(&str) -> bool) -> Result<BTreeMap<String, Weight>> {
+    let (length, rest) = bytes.split_first_chunk().ok_or_else(|| anyhow!("too short"))?;
+    let length = u64::from_le_bytes(*length);
+    ensure!(length <= LONGEST_HEADER, "the .safetensors header claims {length} bytes");
+    let split = rest.split_at_checked(usize::try_from(length)?);
+    let (header, elements) = split.ok_or_else(|| anyhow!("the .safetensors header is cut off"))?;
+    let header = serde_json::from_slice::<serde_json::Map<_, _>>(header);
+    let header = header.context("the .safetensors header is not JSON")?;
+    let mut weights = BTreeMap::new();
+    for (name, value) in header {
+        if !is_wanted(&name) {
+            continue;
+        }
+        let stored = serde_json::from_value::<Stored>(value);
+        let Stored { dtype, shape, data_offsets: [begin, end] } =
+            stored.with_context(|| format!("tensor `{name}`"))?;
+        ensure!(dtype == "F32", "tensor `{name}` is of type `{dtype}`, not F32");
+        let held = elements.get(begin..end);
+        let held =
+            held.ok_or_else(|| anyhow!("the elements of `{name}` are missing: truncated?"))?;
+        let wanted = byte_count(Dtype::Float32, &shape)?;
+        ensure!(held.len() as u64 == wanted, "tensor `{name}`: elements do not fill its shape");
+        weights.insert(name, Weight { shape, bytes: held.to_vec() });
+    }
+    Ok(weights)
+}
