@@ -1,0 +1,237 @@
+//! Finds the descendants of a process in /proc and measures them.
+//!
+//! May not know why they run or who will end them.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs;
+use std::io::Read;
+
+/// What `/proc/PID/stat` says about a process.
+#[derive(Debug, Clone, Copy)]
+struct Stat {
+    parent: i32,
+    is_alive: bool,
+    threads: u32,
+    rss_pages: u64,
+}
+
+/// What a tree of processes used at one moment.
+#[derive(Debug, Default)]
+pub struct Sample {
+    /// Sum over the processes; pages that several of them share count for each.
+    pub rss_bytes: u64,
+    pub processes: u32,
+    pub threads: u32,
+    pub cpus: BTreeSet<usize>,
+}
+
+/// The descendants of this process, followed from sample to sample.
+///
+/// A process of somebody else never becomes a descendant, so that its file is read once. This makes a sample cheap on a
+/// busy machine: one listing of /proc and a read for each process of the tree. The one exception, a process id that was
+/// used again, is why the memory is short.
+pub struct Tree {
+    root: i32,
+    foreign: HashSet<i32>,
+    samples_until_forgetting: u32,
+}
+
+const FORGET_EVERY: u32 = 30;
+
+impl Tree {
+    /// Returns the tree below this process, which has no children yet: whatever runs now is not of it.
+    pub fn before_first_child() -> Tree {
+        let root = own_pid();
+        let foreign = pids().into_iter().filter(|pid| *pid != root).collect();
+        Tree { root, foreign, samples_until_forgetting: FORGET_EVERY }
+    }
+
+    /// Measures all descendants that are alive.
+    pub fn sample(&mut self) -> Sample {
+        let mut sample = Sample::default();
+        for (pid, stat) in self.family() {
+            sample.rss_bytes += stat.rss_pages * page_bytes();
+            sample.processes += 1;
+            sample.threads += stat.threads;
+            sample.cpus.extend(cpus_allowed(pid));
+        }
+        sample
+    }
+
+    /// Returns the memory of all descendants, each shared page counted once. Slow: the kernel walks all their pages.
+    pub fn proportional_bytes(&mut self) -> u64 {
+        let family = self.family();
+        let bytes = |(pid, stat): (i32, Stat)| {
+            proportional_bytes(pid).unwrap_or(stat.rss_pages * page_bytes())
+        };
+        family.into_iter().map(bytes).sum()
+    }
+
+    fn family(&mut self) -> Vec<(i32, Stat)> {
+        let mut pids = pids();
+        if self.samples_until_forgetting == 0 {
+            self.foreign.clear();
+            self.samples_until_forgetting = FORGET_EVERY;
+        }
+        self.samples_until_forgetting -= 1;
+        pids.retain(|pid| !self.foreign.contains(pid));
+        let stats = stats(pids);
+        let family = below(self.root, &stats);
+        // A parent that vanished during the walk proves nothing: its child may be about to come to us.
+        let is_foreign = |pid: i32, parent: i32| {
+            let parent_is_known =
+                parent == 0 || self.foreign.contains(&parent) || stats.contains_key(&parent);
+            pid != self.root && !family.contains(&pid) && parent_is_known
+        };
+        let foreign: Vec<i32> =
+            stats.iter().filter(|(p, s)| is_foreign(**p, s.parent)).map(|(pid, _)| *pid).collect();
+        self.foreign.extend(foreign);
+        let alive =
+            |pid: i32| stats.get(&pid).filter(|stat| stat.is_alive).map(|stat| (pid, *stat));
+        family.into_iter().filter_map(alive).collect()
+    }
+}
+
+/// Returns all descendants of `root` that are alive; reads the whole of /proc.
+pub fn descendants(root: i32) -> Vec<i32> {
+    let stats = stats(pids());
+    let family = below(root, &stats);
+    family.into_iter().filter(|pid| stats[pid].is_alive).collect()
+}
+
+/// Returns all living processes whose environment has the entry `name=value`.
+pub fn tagged(name: &str, value: &str) -> Vec<i32> {
+    let entry = format!("{name}={value}");
+    let has_entry = |pid: &i32| {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|found| found == entry.as_bytes())
+    };
+    pids().into_iter().filter(has_entry).collect()
+}
+
+/// Returns the CPUs that a process may use; empty if it is gone.
+pub fn cpus_allowed(pid: i32) -> Vec<usize> {
+    // SAFETY: an all-zero cpu_set_t is an empty set, and the kernel writes at most its size.
+    let (result, set) = unsafe {
+        let mut set = std::mem::zeroed::<libc::cpu_set_t>();
+        (libc::sched_getaffinity(pid, size_of_val(&set), &mut set), set)
+    };
+    // SAFETY: the index is below the size of the set.
+    let is_set = |cpu: &usize| unsafe { libc::CPU_ISSET(*cpu, &set) };
+    let count = if result == 0 { libc::CPU_SETSIZE as usize } else { 0 };
+    (0..count).filter(is_set).collect()
+}
+
+fn below(root: i32, stats: &HashMap<i32, Stat>) -> HashSet<i32> {
+    let mut family = HashSet::new();
+    let mut grew = true;
+    while grew {
+        let is_new = |pid: &i32, stat: &Stat| {
+            !family.contains(pid) && (stat.parent == root || family.contains(&stat.parent))
+        };
+        let new: Vec<i32> =
+            stats.iter().filter(|(pid, stat)| is_new(pid, stat)).map(|(pid, _)| *pid).collect();
+        grew = !new.is_empty();
+        family.extend(new);
+    }
+    family
+}
+
+fn stats(pids: Vec<i32>) -> HashMap<i32, Stat> {
+    pids.into_iter().filter_map(|pid| stat(pid).map(|stat| (pid, stat))).collect()
+}
+
+fn pids() -> Vec<i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+fn stat(pid: i32) -> Option<Stat> {
+    let mut text = [0; 1024];
+    let mut file = fs::File::open(format!("/proc/{pid}/stat")).ok()?;
+    let length = file.read(&mut text).ok()?;
+    parse_stat(&text[..length])
+}
+
+/// Reads the fields that proc_pid_stat(5) numbers 3, 4, 20 and 24.
+fn parse_stat(text: &[u8]) -> Option<Stat> {
+    // The name is in parentheses and may hold anything, parentheses and invalid UTF-8 too.
+    let after_name = memchr::memrchr(b')', text)? + 1;
+    let text = std::str::from_utf8(&text[after_name..]).ok()?;
+    let fields: Vec<&str> = text.split_ascii_whitespace().collect();
+    Some(Stat {
+        is_alive: !matches!(*fields.first()?, "Z" | "X"),
+        parent: fields.get(1)?.parse().ok()?,
+        threads: fields.get(17)?.parse().ok()?,
+        rss_pages: fields.get(21)?.parse().ok()?,
+    })
+}
+
+fn proportional_bytes(pid: i32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+pub fn own_pid() -> i32 {
+    // SAFETY: getpid cannot fail and touches no memory of ours.
+    unsafe { libc::getpid() }
+}
+
+fn page_bytes() -> u64 {
+    // SAFETY: sysconf touches no memory of ours.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn a_name_may_hold_anything() {
+        let line = b"7 (a) \xff(b) S 1 7 7 0 -1 0 0 0 0 0 1 2 3 4 20 0 5 0 99 4096 321 0";
+        let stat = parse_stat(line).unwrap();
+        assert_eq!((stat.parent, stat.is_alive, stat.threads), (1, true, 5));
+        assert_eq!(stat.rss_pages, 321);
+        assert!(parse_stat(b"7 (a) S 1").is_none());
+    }
+
+    fn sleeper() -> Child {
+        // The shell tells by a line that its own child runs.
+        let script = "sleep 60 & echo; wait";
+        let mut child =
+            Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut byte = [0];
+        child.stdout.take().unwrap().read_exact(&mut byte).unwrap();
+        child
+    }
+
+    #[test]
+    fn grandchildren_are_found_and_strangers_are_not() {
+        let stranger = sleeper();
+        let mut tree = Tree::before_first_child();
+        let mut child = sleeper();
+        let pid = i32::try_from(child.id()).unwrap();
+        let below_child = descendants(pid);
+        assert_eq!(below_child.len(), 1);
+        let family: Vec<i32> = tree.family().into_iter().map(|(pid, _)| pid).collect();
+        assert!(family.contains(&pid) && family.contains(&below_child[0]));
+        assert!(!family.contains(&i32::try_from(stranger.id()).unwrap()));
+        let sample = tree.sample();
+        assert!((1..=sample.rss_bytes).contains(&proportional_bytes(pid).unwrap()));
+        assert!(sample.rss_bytes > 0 && sample.threads >= sample.processes);
+        assert!(cpus_allowed(0).iter().all(|cpu| sample.cpus.contains(cpu)));
+        for mut process in [stranger, std::mem::replace(&mut child, sleeper()), child] {
+            let pid = i32::try_from(process.id()).unwrap();
+            for pid in descendants(pid) {
+                // SAFETY: kill touches no memory of ours.
+                unsafe { libc::kill(pid, libc::SIGKILL) };
+            }
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+}
