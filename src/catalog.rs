@@ -98,7 +98,18 @@ pub struct Target {
 
 /// Where a framework computes.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    clap::ValueEnum,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Device {
@@ -317,13 +328,16 @@ fn harness_files(folder: &Path, language: Language) -> Result<BTreeMap<String, P
     Ok(found)
 }
 
-/// Returns the JSON schemas of framework.yaml and env.yaml.
-pub fn schemas() -> [(&'static str, String); 2] {
-    let text = |schema: schemars::Schema| {
-        serde_json::to_string_pretty(&schema).expect("a schema is plain JSON") + "\n"
-    };
-    [
-        ("harnesses/framework.schema.json", text(schemars::schema_for!(FrameworkSpec))),
-        ("envs/env.schema.json", text(schemars::schema_for!(EnvFile))),
-    ]
+/// Returns the JSON schema of framework.yaml, as editors use it.
+pub fn framework_schema() -> String {
+    schema_text(&schemars::schema_for!(FrameworkSpec))
+}
+
+/// Returns the JSON schema of env.yaml, as editors use it.
+pub fn env_schema() -> String {
+    schema_text(&schemars::schema_for!(EnvFile))
+}
+
+fn schema_text(schema: &schemars::Schema) -> String {
+    serde_json::to_string_pretty(schema).expect("a schema is plain JSON") + "\n"
 }

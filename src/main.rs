@@ -1,10 +1,15 @@
-use std::path::Path;
 use std::process::ExitCode;
 
+use clap::Parser;
+use rosetta::cli::{self, args::Cli};
+use rosetta::hint;
+
 fn main() -> ExitCode {
-    let args: Vec<_> = std::env::args_os().collect();
-    match args.as_slice() {
-        [_, command, order] if command == "__job" => rosetta::process::shim_main(Path::new(order)),
-        _ => ExitCode::from(2),
+    match cli::main(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            hint::report(&error);
+            ExitCode::from(2)
+        }
     }
 }

@@ -438,7 +438,7 @@ impl Experiment {
 
     fn validate_data(&self) -> Result<()> {
         let (data, path) = (&self.spec.data, self.path.as_path());
-        if data.dataset.is_some() == !data.files.is_empty() {
+        if data.dataset.is_some() != data.files.is_empty() {
             anyhow::bail!("{}: `data` needs either `dataset` or `files`", path.display());
         }
         let allowed = ["x_train", "y_train", "x_test", "y_test"];

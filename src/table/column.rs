@@ -250,7 +250,7 @@ fn cudnn(record: &Record) -> Option<String> {
 
 fn why_missing(group: &Group, device: Option<Device>) -> Option<String> {
     let of_device = |r: &&&Record| device.is_none_or(|device| r.device == device);
-    let last = group.records.iter().filter(of_device).next_back();
+    let last = group.records.iter().rfind(of_device);
     match (last, device) {
         (Some(record), _) => {
             let outcome = &record.outcome;

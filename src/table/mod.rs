@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 pub use self::column::Column;
-pub use self::export::Format;
+pub use self::export::{Format, three_digits};
 pub use self::published::{Published, PublishedTable};
 use crate::catalog::{Device, Era};
 use crate::hint::hinted;
@@ -265,7 +265,7 @@ fn notes(groups: &[Group], published: Option<&Published>) -> Vec<String> {
     let mut notes = vec![words.join(" · "), distinct(&|r| r.machine.words()).join(" | ")];
     let is_synthetic =
         |r: &&Record| r.inputs.source == Some(Source::Synthetic) && r.task == Task::Classification;
-    if records.clone().any(|r| is_synthetic(r)) {
+    if records.clone().any(is_synthetic) {
         let words = "synthetic data: a made-up twin of the data set, with the same shapes; its accuracy says that \
                      a framework learns, and cannot be compared with a published one";
         notes.push(words.to_owned());

@@ -1,0 +1,358 @@
+//! What can be typed. Types only; may not know what becomes of it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::catalog::{Device, Era};
+use crate::spec::{Source, parse_duration};
+use crate::table::Column;
+
+/// Run the same deep-learning experiments in many frameworks and compare them
+#[derive(Debug, Parser)]
+#[command(name = "rosetta", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "Examples:
+  rosetta run                              the starter set, a few minutes on this machine
+  rosetta run cnn --framework pytorch,jax  one experiment in two frameworks
+  rosetta run --all                        every experiment in every framework
+  rosetta table --markdown                 the latest results, for a README
+  rosetta doctor                           what this machine has and lacks")]
+pub struct Cli {
+    /// Folder of the project [default: the one around the current folder]
+    #[arg(long, global = true, value_name = "DIR", env = "ROSETTA_PROJECT")]
+    pub project: Option<PathBuf>,
+    /// Folder of the results [default: results/ of the project]
+    #[arg(long, global = true, value_name = "DIR", env = "ROSETTA_RESULTS")]
+    pub results: Option<PathBuf>,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run experiments and print their tables
+    Run(Box<RunArgs>),
+    /// Print tables of stored results
+    Table(TableArgs),
+    /// List experiments, frameworks, targets or runs
+    List {
+        #[arg(value_enum, default_value = "targets")]
+        what: Listing,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show, fetch, import, make or verify data sets and weights
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// List, build, lock, remove or enter environments
+    #[command(subcommand)]
+    Env(EnvCommand),
+    /// Look at the machine: what is here, what is missing, how to get it
+    Doctor {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Hold harnesses to the section contract
+    Lint {
+        /// Frameworks to look at [default: all]
+        frameworks: Vec<String>,
+    },
+    /// Print the job file that a harness would be given
+    Job(JobArgs),
+    /// Print the protocol between rosetta and a harness
+    Protocol,
+    /// Print the JSON schema of a kind of YAML file
+    Schema {
+        #[arg(value_enum)]
+        kind: SchemaKind,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+    /// Start, watch and stop one job (used by rosetta itself)
+    #[command(name = "__job", hide = true)]
+    Shim { launch: PathBuf },
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  rosetta run                                     the starter set at profile quick
+  rosetta run rnn --profile full --device cuda    as published, on the GPU
+  rosetta run --all --device cpu                  everything, on the CPU
+  rosetta run cnn -f pytorch --provider system --python python3
+                                                  with the PyTorch that python3 has
+
+Exit code: 0 all jobs are ok, 1 some job is not, 2 rosetta or its input failed, 130 interrupted.")]
+pub struct RunArgs {
+    /// Experiments to run [default: all]
+    pub experiments: Vec<String>,
+    /// Frameworks or targets to run [default: the starter set]
+    #[arg(short, long = "framework", value_name = "NAME", value_delimiter = ',')]
+    pub frameworks: Vec<String>,
+    /// Run every framework, not only the starter set
+    #[arg(long, conflicts_with = "frameworks")]
+    pub all: bool,
+    /// Only frameworks of this era
+    #[arg(long, value_enum)]
+    pub era: Option<EraArg>,
+    /// Size of the experiments: full, quick or smoke, or one of your spec's
+    #[arg(short, long, default_value = "quick")]
+    pub profile: String,
+    /// Where to compute [default: cpu, and cuda where there is a GPU]
+    #[arg(short, long, value_enum, value_delimiter = ',')]
+    pub device: Vec<Device>,
+    /// How often each job runs, each time in a fresh process
+    #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub repeats: u32,
+    /// Use this kind of data [default: real where it was imported, else synthetic]
+    #[arg(long, value_enum)]
+    pub data: Option<SourceArg>,
+    /// CPU threads of each job [default: the cores of this machine]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub threads: Option<u32>,
+    /// Time limit of each job, as 90s, 10m or 2h [default: the profile's]
+    #[arg(long, value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+    /// End a job that has said nothing for this long
+    #[arg(long, value_parser = parse_duration, value_name = "TIME")]
+    pub stall_timeout: Option<Duration>,
+    /// End a job whose processes use more memory than this, as 8G or 500M
+    #[arg(long, value_parser = parse_bytes, value_name = "SIZE")]
+    pub memory_limit: Option<u64>,
+    /// Where the frameworks come from: the pinned environments, or an interpreter of yours
+    #[arg(long, value_enum, default_value = "pinned")]
+    pub provider: ProviderArg,
+    /// With `--provider system`: the interpreter that has the framework
+    #[arg(long, value_name = "PATH", required_if_eq("provider", "system"))]
+    pub python: Option<PathBuf>,
+    /// Seed of the order in which targets run
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    pub order_seed: u64,
+    /// Pass a variable of yours on to the jobs
+    #[arg(long = "env", value_name = "NAME[=VALUE]")]
+    pub environment: Vec<String>,
+    /// Print the plan and stop
+    #[arg(long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub format: FormatArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  rosetta table                        the latest result of every target on this machine
+  rosetta table cnn --markdown         one experiment, for a README
+  rosetta table --published            the tables of 2017
+  rosetta table --with-published       ours beside those of 2017
+  rosetta table cnn --columns library,training-time,peak-memory")]
+pub struct TableArgs {
+    /// Experiments to show [default: all that have results]
+    pub experiments: Vec<String>,
+    /// A run's id, its beginning, `latest`, or a run's folder [default: the latest record of every target]
+    #[arg(long)]
+    pub run: Option<String>,
+    #[command(flatten)]
+    pub format: FormatArgs,
+    /// Profile to show [default: that of the newest result]
+    #[arg(short, long)]
+    pub profile: Option<String>,
+    #[arg(short, long, value_enum)]
+    pub device: Option<Device>,
+    /// Only frameworks of this era
+    #[arg(long, value_enum)]
+    pub era: Option<EraArg>,
+    /// Columns to show, in this order
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub columns: Vec<Column>,
+    /// Show the tables of 2017 instead
+    #[arg(long, conflicts_with_all = ["run", "with_published", "columns"])]
+    pub published: bool,
+    /// Add the numbers of 2017
+    #[arg(long)]
+    pub with_published: bool,
+    /// Take in results from other machines
+    #[arg(long)]
+    pub all_machines: bool,
+}
+
+/// How tables are printed.
+#[derive(Debug, Clone, Copy, Default, Args)]
+#[group(multiple = false)]
+pub struct FormatArgs {
+    /// Print Markdown
+    #[arg(long)]
+    pub markdown: bool,
+    /// Print CSV
+    #[arg(long)]
+    pub csv: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print LaTeX
+    #[arg(long)]
+    pub latex: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct JobArgs {
+    pub experiment: String,
+    #[arg(short, long, default_value = "smoke")]
+    pub profile: String,
+    #[arg(short, long, value_enum, default_value = "cpu")]
+    pub device: Device,
+    /// Name of the target in the job file
+    #[arg(long, default_value = "by-hand")]
+    pub target: String,
+    /// Ask for a check of this many training steps
+    #[arg(long, value_name = "STEPS")]
+    pub check: Option<u64>,
+    /// Precision of the arrays handed out
+    #[arg(long, default_value = "float32", value_parser = ["float32", "float64"])]
+    pub dtype: String,
+    /// Folder that the harness stores its outputs in [default: a new temporary one]
+    #[arg(long, value_name = "DIR")]
+    pub outputs: Option<PathBuf>,
+    #[arg(long, value_enum)]
+    pub data: Option<SourceArg>,
+    #[arg(long)]
+    pub threads: Option<u32>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Show what is here
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Download an archive from its authors
+    Fetch { name: String },
+    /// Take in an archive that you have
+    Import {
+        name: String,
+        file: PathBuf,
+        /// Admit a well-formed archive whose digest is not the authors'; records will say so
+        #[arg(long)]
+        unverified: bool,
+    },
+    /// Make the synthetic twin of a data set
+    Make {
+        /// Data sets to make [default: all]
+        names: Vec<String>,
+    },
+    /// Compare every file with its digest
+    Verify {
+        /// Data sets to verify [default: all]
+        names: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum EnvCommand {
+    /// Show the environments and whether they are built
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Build environments
+    Build {
+        /// Environments or targets to build [default: those of the starter set]
+        names: Vec<String>,
+        /// Build every environment that can be built here
+        #[arg(long, conflicts_with = "names")]
+        all: bool,
+    },
+    /// Resolve the requirements anew and write the lock
+    Lock {
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Remove built environments
+    Remove {
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Remove what no env.yaml needs any more
+    Gc,
+    /// Start a shell in an environment
+    Shell { name: String },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Listing {
+    Experiments,
+    Frameworks,
+    Targets,
+    Runs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemaKind {
+    Experiment,
+    Framework,
+    Env,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProviderArg {
+    Pinned,
+    System,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EraArg {
+    Current,
+    Historic,
+    All,
+}
+
+impl EraArg {
+    /// Returns the era to keep to, if it is one.
+    pub fn era(self) -> Option<Era> {
+        match self {
+            EraArg::Current => Some(Era::Current),
+            EraArg::Historic => Some(Era::Historic),
+            EraArg::All => None,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SourceArg {
+    Real,
+    Unverified,
+    Synthetic,
+}
+
+impl SourceArg {
+    pub fn source(self) -> Source {
+        match self {
+            SourceArg::Real => Source::Real,
+            SourceArg::Unverified => Source::Unverified,
+            SourceArg::Synthetic => Source::Synthetic,
+        }
+    }
+}
+
+/// Returns the number of bytes that `8G`, `500M` or `64k` means.
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" | "B" => 1,
+        "K" | "KB" | "KIB" => 1 << 10,
+        "M" | "MB" | "MIB" => 1 << 20,
+        "G" | "GB" | "GIB" => 1u64 << 30,
+        _ => return Err(format!("`{text}` is no size; write `8G` or `500M`")),
+    };
+    let number = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    number.ok_or_else(|| format!("`{text}` is no size; write `8G` or `500M`"))
+}

@@ -1,0 +1,203 @@
+//! `rosetta doctor`: what this machine has, what it lacks, and the command to get it.
+
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::cli::{NOT_OK, OK};
+use crate::env::{Availability, Envs};
+use crate::home::Home;
+use crate::machine::Machine;
+use crate::project::Project;
+use crate::ui;
+
+/// A program that some environment or provider needs.
+struct Program {
+    name: &'static str,
+    arguments: &'static [&'static str],
+    what_for: &'static str,
+    how_to_get: &'static str,
+}
+
+const PROGRAMS: [Program; 8] = [
+    Program {
+        name: "uv",
+        arguments: &["--version"],
+        what_for: "Python environments (rosetta fetches its own if there is none)",
+        how_to_get: "curl -LsSf https://astral.sh/uv/install.sh | sh",
+    },
+    Program {
+        name: "python3",
+        arguments: &["--version"],
+        what_for: "Python harnesses",
+        how_to_get: "apt-get install python3 python3-venv",
+    },
+    Program {
+        name: "cargo",
+        arguments: &["--version"],
+        what_for: "Rust harnesses",
+        how_to_get: "curl -sSf https://sh.rustup.rs | sh",
+    },
+    Program {
+        name: "gcc",
+        arguments: &["--version"],
+        what_for: "cures of historic environments",
+        how_to_get: "apt-get install gcc",
+    },
+    Program {
+        name: "conda",
+        arguments: &["--version"],
+        what_for: "a source of Python interpreters",
+        how_to_get: "https://conda-forge.org/download",
+    },
+    Program {
+        name: "docker",
+        arguments: &["--version"],
+        what_for: "running rosetta itself in a container",
+        how_to_get: "apt-get install docker.io",
+    },
+    Program {
+        name: "julia",
+        arguments: &["--version"],
+        what_for: "Julia harnesses",
+        how_to_get: "curl -fsSL https://install.julialang.org | sh",
+    },
+    Program {
+        name: "git",
+        arguments: &["--version"],
+        what_for: "the revision in each record",
+        how_to_get: "apt-get install git",
+    },
+];
+
+/// Longest time that a program may take to say its version.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Free space below which a full set of environments does not fit.
+const FREE_BYTES: u64 = 20 << 30;
+
+/// Prints the state of this machine; fails if nothing can run on it.
+pub fn doctor(project: &Project, as_json: bool) -> Result<ExitCode> {
+    let machine = Machine::look();
+    let home = Home::find()?;
+    let free = free_bytes(home.root());
+    let programs = PROGRAMS.iter().map(|program| (program, version(program))).collect::<Vec<_>>();
+    let catalog = project.catalog()?;
+    let envs = Envs::new(home.clone(), project.root.clone()).list(&catalog);
+    let can_run =
+        envs.iter().any(|env| !matches!(env.availability, Availability::Unavailable { .. }));
+    let code = if can_run { OK } else { NOT_OK.into() };
+    if as_json {
+        let program = |(program, version): &(&Program, Option<String>)| json!({"name": program.name, "version": version, "how_to_get": program.how_to_get});
+        let env = |env: &crate::env::EnvStatus| {
+            let (state, reason, hint) = state(&env.availability);
+            json!({"name": env.name, "state": state, "reason": reason, "hint": hint})
+        };
+        let report = json!({
+            "machine": machine,
+            "home": home.root(),
+            "free_bytes": free,
+            "programs": programs.iter().map(program).collect::<Vec<_>>(),
+            "environments": envs.iter().map(env).collect::<Vec<_>>(),
+            "can_run": can_run,
+        });
+        ui::print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
+        return Ok(code);
+    }
+    let mut rows = machine_rows(&machine);
+    let is_tight = free.is_some_and(|bytes| bytes < FREE_BYTES);
+    rows.push(row(
+        !is_tight,
+        "disk",
+        format!("{} free for {}", free.map(ui::size).unwrap_or_default(), home.root().display()),
+        if is_tight { "all environments together take about 20 GiB; set ROSETTA_HOME" } else { "" },
+    ));
+    for (program, version) in &programs {
+        let get = if version.is_some() { "" } else { program.how_to_get };
+        let found = version.clone().unwrap_or_else(|| format!("missing; for {}", program.what_for));
+        rows.push(row(version.is_some(), program.name, found, get));
+    }
+    for env in &envs {
+        let (state, reason, hint) = state(&env.availability);
+        let is_there = reason.is_empty();
+        let words = if is_there { state.to_owned() } else { reason };
+        rows.push(row(is_there, &format!("env {}", env.name), words, &hint));
+    }
+    let headings = [("", false), ("What", false), ("Found", false), ("To get it", false)];
+    ui::print(&ui::grid(&headings, rows))?;
+    if !can_run {
+        anstream::eprintln!("nothing can run here: no environment can be built");
+    }
+    Ok(code)
+}
+
+fn row(is_fine: bool, what: &str, found: String, get: &str) -> Vec<String> {
+    let sign = if is_fine { "✓" } else { "–" };
+    vec![sign.to_owned(), what.to_owned(), found, get.to_owned()]
+}
+
+fn machine_rows(machine: &Machine) -> Vec<Vec<String>> {
+    let memory = ui::size(machine.memory_bytes);
+    let limit = machine.memory_limit_bytes.map(|limit| format!(", limited to {}", ui::size(limit)));
+    let memory = memory + &limit.unwrap_or_default();
+    let cpu = format!("{}, {} cores", machine.cpu, machine.cores);
+    let mut rows = vec![
+        row(true, "system", format!("{}, Linux {}", machine.os, machine.kernel), ""),
+        row(true, "CPU", cpu, ""),
+        row(true, "memory", memory, ""),
+    ];
+    for gpu in &machine.gpus {
+        let (name, size) = (&gpu.name, ui::size(gpu.memory_bytes));
+        let words = format!("{name}, {size}, driver {}, CUDA {}", gpu.driver, gpu.cuda);
+        rows.push(row(true, "GPU", words, ""));
+    }
+    if machine.gpus.is_empty() {
+        let found = "none that the NVIDIA driver knows; jobs run on the CPU".to_owned();
+        rows.push(row(false, "GPU", found, "install the NVIDIA driver where there is a GPU"));
+    }
+    rows
+}
+
+fn state(availability: &Availability) -> (&'static str, String, String) {
+    match availability {
+        Availability::Ready => ("built", String::new(), String::new()),
+        Availability::Buildable => ("can be built", String::new(), String::new()),
+        Availability::Unavailable { reason, hint } => ("unavailable", reason.clone(), hint.clone()),
+    }
+}
+
+/// Returns the first line of what a program says of its version.
+fn version(program: &Program) -> Option<String> {
+    let path = which::which(program.name).ok()?;
+    let mut command = Command::new(path);
+    command.args(program.arguments).stdin(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.stdout(Stdio::piped()).spawn().ok()?;
+    let started = Instant::now();
+    while child.try_wait().ok()?.is_none() {
+        if started.elapsed() > PATIENCE {
+            // It is ended so that doctor ends; whether that works changes nothing here.
+            let _ = child.kill();
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text.lines().next().unwrap_or_default().trim().to_owned();
+    (output.status.success() && !line.is_empty()).then_some(line)
+}
+
+/// Returns the bytes that a user may still write below `path`, which need not exist yet.
+fn free_bytes(path: &Path) -> Option<u64> {
+    use std::os::unix::ffi::OsStrExt;
+    let there = path.ancestors().find(|folder| folder.exists())?;
+    let name = std::ffi::CString::new(there.as_os_str().as_bytes()).ok()?;
+    // SAFETY: `statvfs` is a plain struct of integers, for which zeros are a valid value.
+    let mut stat: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: `name` ends with a zero byte and `stat` outlives the call.
+    let result = unsafe { libc::statvfs(name.as_ptr(), &mut stat) };
+    (result == 0).then(|| stat.f_bavail * stat.f_frsize)
+}

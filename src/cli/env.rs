@@ -1,0 +1,163 @@
+//! `rosetta env`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::catalog::{Catalog, EnvSpec};
+use crate::cli::args::EnvCommand;
+use crate::cli::{NOT_OK, OK};
+use crate::env::{Availability, EnvStatus, Envs};
+use crate::hint::unknown;
+use crate::home::Home;
+use crate::project::Project;
+use crate::ui::{self, Live};
+
+/// Shows or changes what environments there are.
+pub fn env(project: &Project, command: &EnvCommand) -> Result<ExitCode> {
+    let catalog = project.catalog()?;
+    let envs = Envs::new(Home::find()?, project.root.clone());
+    let live = Live::new();
+    match command {
+        EnvCommand::List { json } => list(&envs.list(&catalog), *json)?,
+        EnvCommand::Build { names, all } => {
+            let wanted = match (names.as_slice(), all) {
+                (_, true) => buildable(&catalog, &envs),
+                ([], false) => starter(&catalog)?,
+                (names, false) => find_all(&catalog, names)?,
+            };
+            return build(&wanted, &envs, &live);
+        }
+        EnvCommand::Lock { names } => {
+            for spec in find_all(&catalog, names)? {
+                let name = format!("lock {}", spec.file.name);
+                live.step(&name, |report| envs.lock(spec, report))?;
+            }
+        }
+        EnvCommand::Remove { names } => {
+            for spec in find_all(&catalog, names)? {
+                let name = &spec.file.name;
+                let freed = envs.remove(name, &|_| {})?;
+                live.say(&format!("{name}: {} freed", ui::size(freed)));
+            }
+        }
+        EnvCommand::Gc => {
+            let freed = envs.gc(&catalog)?;
+            live.say(&format!(
+                "{} folders removed, {} freed",
+                freed.folders,
+                ui::size(freed.bytes)
+            ));
+        }
+        EnvCommand::Shell { name } => {
+            let spec = find(&catalog, name)?;
+            if envs.built(spec).is_none() {
+                live.step(&format!("environment {name}"), |report| envs.build(spec, report))?;
+            }
+            match envs.shell(spec)? {}
+        }
+    }
+    Ok(OK)
+}
+
+/// Returns an environment by its own name or by that of a target.
+fn find<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a EnvSpec> {
+    let target = catalog.targets().find(|(_, target)| target.name == name);
+    let env = target.and_then(|(_, target)| target.env.values().next());
+    let targets = catalog.targets().map(|(_, target)| target.name.as_str());
+    let known = catalog.envs.keys().map(String::as_str).chain(targets);
+    let own = catalog.envs.get(name);
+    let found = own.or_else(|| env.and_then(|env| catalog.envs.get(&env.value)));
+    found.ok_or_else(|| unknown("environment", name, known))
+}
+
+fn find_all<'a>(catalog: &'a Catalog, names: &[String]) -> Result<Vec<&'a EnvSpec>> {
+    names.iter().map(|name| find(catalog, name)).collect()
+}
+
+fn starter(catalog: &Catalog) -> Result<Vec<&EnvSpec>> {
+    let targets = catalog.targets().filter(|(_, target)| target.starter);
+    targets.map(|(_, target)| find(catalog, &target.name)).collect()
+}
+
+fn buildable<'a>(catalog: &'a Catalog, envs: &Envs) -> Vec<&'a EnvSpec> {
+    let can = |spec: &&EnvSpec| {
+        !matches!(envs.availability(spec), Availability::Unavailable { .. })
+            && !spec.file.name.ends_with("-cuda")
+    };
+    catalog.envs.values().filter(can).collect()
+}
+
+/// Builds one after the other: each build uses every core and the whole network by itself.
+fn build(specs: &[&EnvSpec], envs: &Envs, live: &Live) -> Result<ExitCode> {
+    let mut failed = Vec::new();
+    for spec in specs {
+        let name = &spec.file.name;
+        let step = format!("environment {name}");
+        if let Err(error) = live.step(&step, |report| envs.build(spec, report)) {
+            crate::hint::report(&error);
+            failed.push(name.as_str());
+        }
+    }
+    if failed.is_empty() {
+        return Ok(OK);
+    }
+    live.say(&format!("not built: {}", failed.join(", ")));
+    Ok(NOT_OK.into())
+}
+
+fn list(all: &[EnvStatus], as_json: bool) -> Result<()> {
+    let state = |status: &EnvStatus| match &status.availability {
+        Availability::Ready => "built".to_owned(),
+        Availability::Buildable => "can be built".to_owned(),
+        Availability::Unavailable { reason, .. } => reason.clone(),
+    };
+    let hint = |status: &EnvStatus| match &status.availability {
+        Availability::Unavailable { hint, .. } => hint.clone(),
+        _ => String::new(),
+    };
+    let provider = |status: &EnvStatus| format!("{:?}", status.provider).to_lowercase();
+    let digest = |status: &EnvStatus| {
+        status.digest.as_deref().map(|digest| digest[..12].to_owned()).unwrap_or_default()
+    };
+    if as_json {
+        let object = |status: &EnvStatus| {
+            json!({
+                "name": status.name,
+                "provider": provider(status),
+                "python": status.python,
+                "state": state(status),
+                "hint": hint(status),
+                "digest": status.digest,
+                "size_bytes": status.built.as_ref().map(|built| built.size_bytes),
+                "build_seconds": status.built.as_ref().map(|built| built.build_seconds),
+                "root": status.built.as_ref().map(|built| &built.root),
+            })
+        };
+        let list = all.iter().map(object).collect::<Vec<_>>();
+        return ui::print(&(serde_json::to_string_pretty(&list)? + "\n"));
+    }
+    let row = |status: &EnvStatus| {
+        let built = status.built.as_ref();
+        vec![
+            status.name.clone(),
+            provider(status),
+            status.python.clone().unwrap_or_default(),
+            state(status),
+            built.map(|built| ui::size(built.size_bytes)).unwrap_or_default(),
+            digest(status),
+            hint(status),
+        ]
+    };
+    let headings = [
+        ("Environment", false),
+        ("Provider", false),
+        ("Python", true),
+        ("State", false),
+        ("Size", true),
+        ("Digest", false),
+        ("To get it", false),
+    ];
+    ui::print(&ui::grid(&headings, all.iter().map(row).collect()))
+}

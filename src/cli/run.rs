@@ -1,0 +1,169 @@
+//! `rosetta run` and `rosetta job`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::cli::args::{JobArgs, ProviderArg, RunArgs};
+use crate::cli::{INTERRUPTED, NOT_OK, OK, table};
+use crate::data::DataStore;
+use crate::env::Envs;
+use crate::hint::hinted;
+use crate::home::Home;
+use crate::jobfile::{self, Check, Material, Place};
+use crate::plan::{self, Plan, Wanted};
+use crate::project::Project;
+use crate::record::Status;
+use crate::run::{Ended, Places, Settings, skip_unavailable};
+use crate::store::Store;
+use crate::ui::{self, Live};
+use crate::{gpu, machine};
+
+/// Runs what was asked for and prints its tables.
+pub fn run(project: &Project, store: &Store, args: &RunArgs) -> Result<ExitCode> {
+    let started = Instant::now();
+    let home = Home::find()?;
+    let experiments = project.experiments()?;
+    let catalog = project.catalog()?;
+    let envs = Envs::new(home.clone(), project.root.clone());
+    let is_system = args.provider == ProviderArg::System;
+    let mut plan = plan::plan(&wanted(args), &experiments, &catalog, gpu::is_here())?;
+    if !is_system {
+        skip_unavailable(&mut plan, &catalog, &envs);
+    }
+    if args.dry_run {
+        return ui::print(&shown(&plan)).map(|()| OK);
+    }
+    refuse_nothing(&plan)?;
+    let settings = Settings {
+        threads: args.threads.unwrap_or_else(machine::cores),
+        data: args.data.map(|data| data.source()),
+        timeout: args.timeout,
+        stall_timeout: args.stall_timeout,
+        memory_limit_bytes: args.memory_limit,
+        python: args.python.clone().filter(|_| is_system),
+        environment: args.environment.clone(),
+        command: std::env::args().collect(),
+        profile: args.profile.clone(),
+    };
+    let places = Places {
+        catalog: &catalog,
+        envs: &envs,
+        data: &DataStore::at(home.data()),
+        store,
+        version: project.version(),
+    };
+    let live = Live::new();
+    // Jobs are started from this thread: the kernel takes its end for the end of rosetta.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let notify = |notice: crate::run::Notice| live.show(notice);
+    let ended = runtime.block_on(crate::run::run(&plan, &settings, &places, &notify));
+    live.finish();
+    let ended = ended?;
+    if ended.records.iter().any(|record| record.outcome.status != Status::Skipped) {
+        table::run_tables(project, &ended.records, args.format)?;
+    }
+    anstream::eprintln!("{}", summary(&ended, plan.jobs.len(), started));
+    Ok(exit_code(&ended))
+}
+
+fn wanted(args: &RunArgs) -> Wanted {
+    Wanted {
+        experiments: args.experiments.clone(),
+        frameworks: args.frameworks.clone(),
+        devices: args.device.clone(),
+        all: args.all,
+        era: args.era.and_then(|era| era.era()),
+        profile: args.profile.clone(),
+        repeats: args.repeats,
+        order_seed: args.order_seed,
+        is_system: args.provider == ProviderArg::System,
+    }
+}
+
+/// Ends with an error if every job that was asked for is skipped.
+fn refuse_nothing(plan: &Plan) -> Result<()> {
+    let Some(skip) = plan.skips.first().filter(|_| plan.jobs.is_empty()) else { return Ok(()) };
+    let reasons = plan.skips.iter().map(|skip| {
+        let (experiment, target) = (skip.experiment.name(), &skip.target.name);
+        format!("\n  {experiment} · {target} · {}: {}", skip.device, skip.reason)
+    });
+    let message = format!("nothing can run here:{}", reasons.collect::<String>());
+    let hint = skip.hint.clone().unwrap_or_else(|| "`rosetta doctor` tells what is missing".into());
+    Err(hinted(message, hint))
+}
+
+fn shown(plan: &Plan) -> String {
+    let job = |job: &plan::Job| format!("{}\n", job.name());
+    let skip = |skip: &plan::Skip| {
+        let (experiment, target) = (skip.experiment.name(), &skip.target.name);
+        let hint = skip.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+        format!("skipped: {experiment}.{target}.{}: {}{hint}\n", skip.device, skip.reason)
+    };
+    plan.jobs.iter().map(job).chain(plan.skips.iter().map(skip)).collect()
+}
+
+fn summary(ended: &Ended, planned: usize, started: Instant) -> String {
+    let count = |is: &dyn Fn(Status) -> bool| {
+        ended.records.iter().filter(|record| is(record.outcome.status)).count()
+    };
+    let ok = count(&|status| status == Status::Ok);
+    let skipped = count(&|status| status == Status::Skipped);
+    let not_ok = ended.records.len() - ok - skipped;
+    let never = planned - (ok + not_ok);
+    let mut words = vec![format!("{ok} ok")];
+    let others = [(not_ok, "not ok"), (skipped, "skipped"), (never, "not started")];
+    words.extend(others.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")));
+    let took = ui::words(started.elapsed());
+    format!("\n{} in {took}; run {} is in {}", words.join(", "), ended.id, ended.folder.display())
+}
+
+fn exit_code(ended: &Ended) -> ExitCode {
+    let is_fine = |status| matches!(status, Status::Ok | Status::Skipped);
+    if ended.is_interrupted {
+        INTERRUPTED.into()
+    } else if ended.records.iter().all(|record| is_fine(record.outcome.status)) {
+        OK
+    } else {
+        NOT_OK.into()
+    }
+}
+
+/// Prints the job file that a harness would be given, so that it runs by hand.
+pub fn job(project: &Project, args: &JobArgs) -> Result<()> {
+    let experiments = project.experiments()?;
+    let known = experiments.iter().map(crate::spec::Experiment::name);
+    let experiment = experiments.iter().find(|e| e.name() == args.experiment);
+    let experiment = experiment
+        .ok_or_else(|| crate::hint::unknown("experiment", &args.experiment, known.clone()))?;
+    let profile = experiment.profile(&args.profile)?;
+    let store = DataStore::at(Home::find()?.data());
+    let source = args.data.map(|data| data.source());
+    let live = Live::new();
+    let report = |progress| {
+        if let crate::progress::Progress::Doing(what) = progress {
+            live.say(&what);
+        }
+    };
+    let material = Material::prepare(&store, experiment, profile, source, &report)?;
+    let outputs = outputs_folder(args.outputs.clone())?;
+    let job = format!("{}.{}.{}.1", args.experiment, args.target, args.device);
+    let threads = args.threads.unwrap_or_else(machine::cores);
+    let (target, device) = (args.target.as_str(), args.device);
+    let place = Place { job, target, device, threads, outputs: &outputs };
+    let check = args.check.map(|steps| Check { steps, dtype: args.dtype.clone() });
+    let file = jobfile::job_file(experiment, &args.profile, &material, &place, check.as_ref())?;
+    ui::print(&(serde_json::to_string_pretty(&file)? + "\n"))
+}
+
+fn outputs_folder(named: Option<PathBuf>) -> Result<PathBuf> {
+    let folder = named.unwrap_or_else(|| {
+        std::env::temp_dir().join(format!("rosetta-job-{}", std::process::id()))
+    });
+    let folder = std::path::absolute(folder)?;
+    let shown = folder.display();
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make `{shown}`"))?;
+    Ok(folder)
+}

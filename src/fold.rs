@@ -1,0 +1,274 @@
+//! Events → the measurements of a record. The harness' clock gives the durations, the host's
+//! clock confirms them. May not know where events come from.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::event::{Event, Stamped};
+use crate::record::{Epoch, Fact, Metric, Times};
+use crate::stats::{median, quantile};
+
+/// Durations on both clocks may differ by this much, or by [`CLOCK_SHARE`].
+const CLOCK_SECONDS: f64 = 0.05;
+const CLOCK_SHARE: f64 = 0.02;
+
+/// What a stream of events says, as it grows.
+#[derive(Debug, Default)]
+pub struct Fold {
+    pub hello: Option<Hello>,
+    pub epochs: Vec<Epoch>,
+    pub facts: Vec<Fact>,
+    pub metrics: Vec<Metric>,
+    pub outputs: Option<Outputs>,
+    pub is_ended: bool,
+    /// The first loss that was not finite: where, and what it was.
+    pub bad_loss: Option<String>,
+    start: Option<Stamp>,
+    hello_at: Option<Stamp>,
+    phases: Vec<(String, Stamp)>,
+    last_epoch: Option<Stamp>,
+    first_step_seconds: Option<f64>,
+    first_epoch_steps: u64,
+    batch_seconds: Vec<f64>,
+    batch_samples: u64,
+    last: Stamp,
+}
+
+/// How the harness introduced itself.
+#[derive(Debug, Clone)]
+pub struct Hello {
+    pub framework: String,
+    pub version: String,
+    pub device: String,
+}
+
+/// The stored outputs, as the harness announced them.
+#[derive(Debug, Clone)]
+pub struct Outputs {
+    pub path: PathBuf,
+    pub shape: Vec<u64>,
+    ready: Option<f64>,
+}
+
+/// A moment on both clocks, in seconds.
+#[derive(Debug, Clone, Copy, Default)]
+struct Stamp {
+    host: f64,
+    harness: f64,
+}
+
+impl Fold {
+    /// Takes in an event that arrived `at` seconds after the process was launched.
+    pub fn take(&mut self, at: f64, stamped: &Stamped) {
+        let now = Stamp { host: at, harness: stamped.t };
+        self.last = now;
+        match &stamped.event {
+            Event::Start { .. } => self.start = Some(now),
+            Event::Hello { framework, version, device } => {
+                self.hello_at = Some(now);
+                self.hello = Some(Hello {
+                    framework: framework.clone(),
+                    version: version.clone(),
+                    device: device.clone(),
+                });
+            }
+            Event::Phase { name } => self.phases.push((name.clone(), now)),
+            Event::Step { epoch, step, loss, .. } => {
+                self.see_loss(*loss, || format!("step {step} of epoch {}", epoch + 1));
+            }
+            Event::Epoch { epoch, loss, seconds, first_step_seconds, samples } => {
+                self.see_loss(*loss, || format!("the end of epoch {}", epoch + 1));
+                if self.epochs.is_empty() {
+                    self.first_step_seconds = *first_step_seconds;
+                }
+                self.last_epoch = Some(now);
+                self.epochs.push(Epoch {
+                    epoch: u32::try_from(*epoch).unwrap_or(u32::MAX),
+                    loss: loss.filter(|loss| loss.is_finite()),
+                    seconds: *seconds,
+                    samples: *samples,
+                });
+            }
+            Event::Batches { phase, seconds, samples } if phase == "predict" => {
+                self.batch_seconds.extend(seconds);
+                self.batch_samples += samples.iter().sum::<u64>();
+            }
+            Event::Array { name, path, shape, ready, .. } if name == "outputs" => {
+                let (path, shape, ready) = (path.clone(), shape.clone(), *ready);
+                self.outputs = Some(Outputs { path, shape, ready });
+            }
+            Event::Fact { name, value } => {
+                let value = match value {
+                    Value::String(text) => text.clone(),
+                    other => other.to_string(),
+                };
+                self.facts.push(Fact { name: name.clone(), value });
+            }
+            Event::Metric { name, value, unit } => self.metrics.push(Metric {
+                name: name.clone(),
+                value: value.is_finite().then_some(*value),
+                unit: unit.clone(),
+            }),
+            Event::End {} => self.is_ended = true,
+            Event::Batches { .. }
+            | Event::Array { .. }
+            | Event::Weights { .. }
+            | Event::Unknown { .. } => {}
+        }
+    }
+
+    /// Says how many steps the first epoch has, for the excess of its first step.
+    pub fn set_steps(&mut self, steps: u64) {
+        self.first_epoch_steps = steps;
+    }
+
+    fn see_loss(&mut self, loss: Option<f64>, place: impl Fn() -> String) {
+        if let Some(loss) = loss
+            && !loss.is_finite()
+            && self.bad_loss.is_none()
+        {
+            self.bad_loss = Some(format!("the loss was {loss} at {}", place()));
+        }
+    }
+
+    /// Returns the durations that the events tell.
+    pub fn times(&self) -> Times {
+        let hello = self.hello_at.map(|hello| hello.harness);
+        let mut batches = self.batch_seconds.clone();
+        batches.sort_by(f64::total_cmp);
+        let predict = self.predict_seconds();
+        let rows = self.outputs.as_ref().and_then(|outputs| outputs.shape.first().copied());
+        let training = self.training_seconds();
+        let trained = self.epochs.iter().map(|epoch| epoch.samples).sum::<u64>() as f64;
+        Times {
+            start: self.start.map(|start| start.host),
+            import: hello.zip(self.start).map(|(hello, start)| hello - start.harness),
+            load: self.phase_seconds("load"),
+            build: self.phase_seconds("build"),
+            training,
+            compile: self.compile_seconds(),
+            warmup: self.phase_seconds("warmup"),
+            predict,
+            training_rate: training.filter(|s| *s > 0.0).map(|seconds| trained / seconds),
+            predict_rate: predict
+                .filter(|seconds| *seconds > 0.0)
+                .zip(rows)
+                .map(|(seconds, rows)| rows as f64 / seconds),
+            batch_p50: quantile(&batches, 0.5),
+            batch_p90: quantile(&batches, 0.9),
+            batch_p99: quantile(&batches, 0.99),
+            wall: None,
+        }
+    }
+
+    fn phase(&self, name: &str) -> Option<(Stamp, Stamp)> {
+        let index = self.phases.iter().position(|(phase, _)| phase == name)?;
+        let next = self.phases.get(index + 1).map_or(self.last, |(_, stamp)| *stamp);
+        Some((self.phases[index].1, next))
+    }
+
+    fn phase_seconds(&self, name: &str) -> Option<f64> {
+        self.phase(name).map(|(start, end)| end.harness - start.harness)
+    }
+
+    /// The epoch loop: from the beginning of `train` to the end of the last epoch.
+    fn training_seconds(&self) -> Option<f64> {
+        let (start, _) = self.phase("train")?;
+        self.last_epoch.map(|end| end.harness - start.harness)
+    }
+
+    /// From the beginning of `predict` until the last output was in host memory.
+    fn predict_seconds(&self) -> Option<f64> {
+        let (start, end) = self.phase("predict")?;
+        let ready = self.outputs.as_ref().and_then(|outputs| outputs.ready);
+        Some(ready.unwrap_or(end.harness) - start.harness)
+    }
+
+    /// The first epoch's excess over the median of the others; of a single epoch, that of its
+    /// first step over the mean of its other steps.
+    fn compile_seconds(&self) -> Option<f64> {
+        let (first, others) = self.epochs.split_first()?;
+        let mut others = others.iter().map(|epoch| epoch.seconds).collect::<Vec<_>>();
+        if let Some(usual) = median(&mut others) {
+            return Some((first.seconds - usual).max(0.0));
+        }
+        let step = self.first_step_seconds?;
+        let steps = self.first_epoch_steps.checked_sub(1).filter(|steps| *steps > 0)?;
+        Some((step - (first.seconds - step) / steps as f64).max(0.0))
+    }
+
+    /// Returns whether a timed phase has another length on the host's clock.
+    pub fn do_clocks_disagree(&self) -> bool {
+        let training = self.phase("train").map(|(start, _)| start).zip(self.last_epoch);
+        let timed = ["warmup", "predict"].into_iter().filter_map(|name| self.phase(name));
+        training.into_iter().chain(timed).any(|(start, end)| {
+            let host = end.host - start.host;
+            let harness = end.harness - start.harness;
+            (host - harness).abs() > CLOCK_SECONDS.max(CLOCK_SHARE * host)
+        })
+    }
+
+    /// Returns the framework's own accuracy.
+    pub fn reported_accuracy(&self) -> Option<f64> {
+        let mut metrics = self.metrics.iter().rev();
+        metrics.find(|metric| metric.name == "accuracy").and_then(|metric| metric.value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Fold;
+    use crate::event::{Line, parse};
+
+    fn fold(lines: &[&str]) -> Fold {
+        let mut fold = Fold::default();
+        for (seq, line) in lines.iter().enumerate() {
+            let (at, rest) = line.split_once(' ').unwrap();
+            let text = format!("{{\"v\":1,\"seq\":{seq},{rest}}}");
+            let Line::Event(stamped) = parse(text.as_bytes()) else { panic!("no event: {text}") };
+            fold.take(at.parse().unwrap(), &stamped);
+        }
+        fold
+    }
+
+    const TRAINING: [&str; 9] = [
+        r#"0.1 "ev":"start","t":0,"language":"x","language_version":"1","sdk":"1","pid":1"#,
+        r#"2.1 "ev":"hello","t":2,"framework":"F","version":"1","device":"cpu""#,
+        r#"2.2 "ev":"phase","t":2.1,"name":"load""#,
+        r#"3.1 "ev":"phase","t":3,"name":"train""#,
+        r#"8.1 "ev":"epoch","t":8,"epoch":0,"loss":0.7,"seconds":5,"first_step_seconds":3,"samples":100"#,
+        r#"10.1 "ev":"epoch","t":10,"epoch":1,"loss":0.5,"seconds":2,"first_step_seconds":0,"samples":100"#,
+        r#"10.2 "ev":"phase","t":10.1,"name":"predict""#,
+        r#"11.2 "ev":"array","t":11.1,"name":"outputs","path":"o.npy","shape":[50,10],"dtype":"float32","ready":10.6"#,
+        r#"11.3 "ev":"end","t":11.2"#,
+    ];
+
+    #[test]
+    fn durations_follow_from_phases_and_epochs() {
+        let fold = fold(&TRAINING);
+        let times = fold.times();
+        assert_eq!(times.import, Some(2.0));
+        assert_eq!(times.training, Some(7.0));
+        assert_eq!(times.compile, Some(3.0));
+        assert_eq!(times.training_rate.map(f64::round), Some(29.0));
+        assert_eq!(times.predict.map(|s| (s * 10.0).round()), Some(5.0));
+        assert_eq!(times.predict_rate.map(f64::round), Some(100.0));
+        assert!(fold.is_ended && !fold.do_clocks_disagree());
+    }
+
+    #[test]
+    fn a_harness_that_lies_about_its_clock_is_found() {
+        let mut lines = TRAINING;
+        lines[5] = r#"10.1 "ev":"epoch","t":6,"epoch":1,"loss":0.5,"seconds":2,"samples":100"#;
+        assert!(fold(&lines).do_clocks_disagree());
+    }
+
+    #[test]
+    fn the_first_infinite_loss_is_remembered() {
+        let mut lines = TRAINING;
+        lines[4] = r#"8.1 "ev":"epoch","t":8,"epoch":0,"loss":"NaN","seconds":5,"samples":100"#;
+        let why = fold(&lines).bad_loss;
+        assert_eq!(why.as_deref(), Some("the loss was NaN at the end of epoch 1"));
+    }
+}

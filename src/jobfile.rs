@@ -1,0 +1,215 @@
+//! What a harness is told: the job file of docs/protocol.md, and the environment variables.
+//!
+//! May not know how a process is run.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use serde_json::{Map, Value, json};
+
+use crate::catalog::Device;
+use crate::data::{DataStore, Dataset, Order, Weights};
+use crate::event::PROTOCOL;
+use crate::progress::Report;
+use crate::spec::{Experiment, Profile, Setting, Source, Task};
+
+/// Everything that the jobs of one experiment share at one profile.
+#[derive(Debug, Clone)]
+pub struct Material {
+    pub dataset: Dataset,
+    pub weights: Weights,
+    pub order: Option<Order>,
+    pub train_rows: usize,
+    pub test_rows: usize,
+    pub batch_size: u64,
+    pub epochs: u64,
+}
+
+/// A check asks for the loss of each step and the final weights.
+#[derive(Debug, Clone)]
+pub struct Check {
+    pub steps: u64,
+    pub dtype: String,
+}
+
+/// Who computes where.
+#[derive(Debug, Clone)]
+pub struct Place<'a> {
+    pub job: String,
+    pub target: &'a str,
+    pub device: Device,
+    pub threads: u32,
+    pub outputs: &'a Path,
+}
+
+impl Material {
+    /// Makes data, weights and batch order ready.
+    pub fn prepare(
+        store: &DataStore,
+        experiment: &Experiment,
+        profile: &Profile,
+        source: Option<Source>,
+        report: Report,
+    ) -> Result<Material> {
+        let dataset = store.ready(experiment, source, report)?;
+        let weights = store.weights(experiment, report)?;
+        let settings = experiment.settings(profile, false);
+        let whole = |name: &str| match settings.get(name) {
+            Some(Setting::Int(number)) => u64::try_from(*number).unwrap_or_default(),
+            _ => 0,
+        };
+        let (batch_size, epochs) = (whole("batch_size"), whole("epochs"));
+        let rows = |name: &str, wanted: Option<usize>| {
+            let there = dataset.arrays.get(name).map_or(0, |array| array.shape[0]);
+            wanted.map_or(there, |wanted| wanted.min(there))
+        };
+        let train_rows = rows("x_train", profile.rows.train);
+        let test_rows = rows("x_test", profile.rows.test);
+        let is_training = experiment.spec.task == Task::Classification;
+        if is_training && (train_rows as u64) < batch_size {
+            let name = experiment.name();
+            bail!("{name} has {train_rows} training rows, fewer than one batch of {batch_size}");
+        }
+        if test_rows == 0 {
+            bail!("{} has no test rows", experiment.name());
+        }
+        let order = match is_training {
+            true => {
+                Some(store.order(experiment.spec.seed, usize::try_from(epochs)?, train_rows)?)
+            }
+            false => None,
+        };
+        Ok(Material { dataset, weights, order, train_rows, test_rows, batch_size, epochs })
+    }
+
+    /// Returns the file of the labels of the test set.
+    pub fn labels(&self) -> Option<&Path> {
+        self.dataset.arrays.get("y_test").map(|array| array.path.as_path())
+    }
+
+    /// Returns the steps of an epoch.
+    pub fn steps(&self) -> u64 {
+        (self.train_rows as u64).checked_div(self.batch_size).unwrap_or_default()
+    }
+}
+
+/// Returns a job file.
+pub fn job_file(
+    experiment: &Experiment,
+    profile_name: &str,
+    material: &Material,
+    place: &Place,
+    check: Option<&Check>,
+) -> Result<Value> {
+    let profile = experiment.profile(profile_name)?;
+    let settings = experiment.settings(profile, check.is_some());
+    let array = |(name, file): (&String, &crate::data::ArrayFile)| {
+        let rows = if name.ends_with("_train") { material.train_rows } else { material.test_rows };
+        let file = json!({"path": file.path, "rows": rows, "divide_by": file.divide_by});
+        (name.clone(), file)
+    };
+    let has_training = material.order.is_some();
+    let used = |(name, _): &(&String, _)| has_training || !name.ends_with("_train");
+    Ok(json!({
+        "protocol": PROTOCOL,
+        "job": place.job,
+        "experiment": experiment.name(),
+        "target": place.target,
+        "profile": profile_name,
+        "device": place.device,
+        "threads": place.threads,
+        "seed": experiment.spec.seed,
+        "mode": if check.is_some() { "check" } else { "run" },
+        "steps": check.map(|check| check.steps),
+        "dtype": check.map_or("float32", |check| &check.dtype),
+        "config": settings,
+        "arrays": material.dataset.arrays.iter().filter(used).map(array).collect::<Map<_, _>>(),
+        "weights": {"folder": material.weights.folder, "names": material.weights.names},
+        "order": material.order.as_ref().map(|order| &order.path),
+        "outputs": place.outputs,
+    }))
+}
+
+/// Variables by which the frameworks read how many threads they may use.
+const THREAD_VARIABLES: [&str; 11] = [
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+    "RAYON_NUM_THREADS",
+    "JULIA_NUM_THREADS",
+    "MXNET_CPU_WORKER_NTHREADS",
+    "BLIS_NUM_THREADS",
+];
+
+/// Variables of the user that every job sees; all others are left behind, for a record must not
+/// depend on a shell's history.
+const INHERITED: [&str; 17] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "TZ",
+    "LD_LIBRARY_PATH",
+    "CUDA_HOME",
+    "CUDA_PATH",
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_VISIBLE_DEVICES",
+    "NVIDIA_DRIVER_CAPABILITIES",
+    "XDG_CACHE_HOME",
+    "XDG_RUNTIME_DIR",
+    "SSL_CERT_FILE",
+];
+
+/// Returns the environment of a job, apart from what its env and its target add.
+///
+/// `passed` are variables that the user names: `NAME` or `NAME=VALUE`.
+pub fn environment(device: Device, threads: u32, passed: &[String]) -> BTreeMap<String, String> {
+    let mut variables = BTreeMap::new();
+    let inherit = |name: &str| std::env::var(name).ok().map(|value| (name.to_owned(), value));
+    variables.extend(INHERITED.iter().filter_map(|name| inherit(name)));
+    variables.extend(THREAD_VARIABLES.map(|name| (name.to_owned(), threads.to_string())));
+    if device == Device::Cpu {
+        // A framework that sees a GPU takes it, whatever the harness asks for.
+        variables.insert("CUDA_VISIBLE_DEVICES".to_owned(), String::new());
+        variables.insert("JAX_PLATFORMS".to_owned(), "cpu".to_owned());
+    }
+    for word in passed {
+        match word.split_once('=') {
+            Some((name, value)) => drop(variables.insert(name.to_owned(), value.to_owned())),
+            None => variables.extend(inherit(word)),
+        }
+    }
+    variables
+}
+
+/// Returns the CPUs that a job with so many threads is kept to: the first of those allowed here.
+pub fn cpus(threads: u32) -> Option<Vec<usize>> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+    let mut allowed = Vec::new();
+    for range in list.trim().split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        allowed.extend(first.parse::<usize>().ok()?..=last.parse::<usize>().ok()?);
+    }
+    let threads = usize::try_from(threads).ok()?;
+    // More threads than CPUs: all of them, and the record shows it.
+    allowed.truncate(threads);
+    (!allowed.is_empty()).then_some(allowed)
+}
+
+/// Writes a job file and returns its path.
+pub fn write(folder: &Path, job: &Value) -> Result<PathBuf> {
+    use anyhow::Context;
+    let path = folder.join("job.json");
+    let text = serde_json::to_vec_pretty(job)?;
+    std::fs::write(&path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
+    Ok(path)
+}

@@ -1,0 +1,227 @@
+//! Holds harness files to the section contract of harnesses/README.md. May not know how they run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::catalog::{Framework, Language};
+use crate::spec::Task;
+
+/// A place in a harness that breaks the contract.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub path: PathBuf,
+    /// From 1; 0 for the file as a whole.
+    pub line: usize,
+    pub message: String,
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}: {}", self.path.display(), self.line.max(1), self.message)
+    }
+}
+
+const TRAINING: [&str; 8] = [
+    "Setup",
+    "Load data",
+    "Build model",
+    "Initial weights",
+    "Loss and optimiser",
+    "Train",
+    "Predict",
+    "Evaluate",
+];
+const INFERENCE: [&str; 5] = ["Setup", "Load data", "Build model", "Initial weights", "Predict"];
+
+/// What a language's harnesses are held to.
+struct Rules {
+    comment: &'static str,
+    max_lines: usize,
+    max_columns: usize,
+    /// Words that only the SDK may use, and the SDK's word for them.
+    forbidden: &'static [(&'static str, &'static str)],
+}
+
+const PYTHON: Rules = Rules {
+    comment: "#",
+    max_lines: 130,
+    max_columns: 80,
+    forbidden: &[
+        ("print(", "`run.fact` or `run.metric`"),
+        ("sys.stdout", "`run.fact` or `run.metric`"),
+        ("import time", "`run.phase`"),
+        ("from time ", "`run.phase`"),
+        ("import timeit", "`run.phase`"),
+        ("perf_counter", "`run.phase`"),
+        ("datetime", "`run.phase`"),
+        ("import json", "`run.metric`"),
+        ("argparse", "`run.config`"),
+        ("sys.argv", "`run.config`"),
+        (".is_check", "nothing: a check runs what is timed"),
+    ],
+};
+
+const RUST: Rules = Rules {
+    comment: "//",
+    max_lines: 190,
+    max_columns: 100,
+    forbidden: &[
+        ("println!", "`run.fact` or `run.metric`"),
+        ("print!", "`run.fact` or `run.metric`"),
+        ("std::time", "`run.phase`"),
+        ("Instant", "`run.phase`"),
+        ("serde_json", "`run.metric`"),
+        ("env::args", "`run.config`"),
+        ("is_check", "nothing: a check runs what is timed"),
+    ],
+};
+
+const JULIA: Rules = Rules {
+    comment: "#",
+    max_lines: 130,
+    max_columns: 92,
+    forbidden: &[
+        ("println(", "`fact` or `metric`"),
+        ("@time", "`phase`"),
+        ("time(", "`phase`"),
+        ("JSON", "`metric`"),
+        ("ARGS", "the job's settings"),
+    ],
+};
+
+/// Returns everything that a framework's harnesses break; `task_of` knows the experiments.
+pub fn lint(framework: &Framework, task_of: impl Fn(&str) -> Option<Task>) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    for (experiment, path) in &framework.harnesses {
+        // A file that is no experiment's harness is the framework's own business.
+        let Some(task) = task_of(experiment) else { continue };
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("cannot read harness `{}`", path.display()))?;
+        findings.extend(lint_text(path, &text, framework.spec.language, task));
+    }
+    Ok(findings)
+}
+
+fn lint_text(path: &Path, text: &str, language: Language, task: Task) -> Vec<Finding> {
+    let rules = match language {
+        Language::Python => &PYTHON,
+        Language::Rust => &RUST,
+        Language::Julia => &JULIA,
+    };
+    let found = |line: usize, message: String| Finding { path: path.to_owned(), line, message };
+    let mut findings = Vec::new();
+    let count = text.lines().count();
+    if count > rules.max_lines {
+        let message = format!("{count} lines; at most {} fit a reader's screens", rules.max_lines);
+        findings.push(found(0, message));
+    }
+    for (index, line) in text.lines().enumerate() {
+        let columns = line.chars().count();
+        if columns > rules.max_columns {
+            let message = format!("{columns} columns; at most {}", rules.max_columns);
+            findings.push(found(index + 1, message));
+        }
+        let code = line.split(rules.comment).next().unwrap_or_default();
+        for (word, instead) in rules.forbidden {
+            if code.contains(word) {
+                let message = format!("`{word}` belongs to the SDK; a harness uses {instead}");
+                findings.push(found(index + 1, message));
+            }
+        }
+    }
+    let marker = format!("{} %%", rules.comment);
+    let mut wanted = match task {
+        Task::Classification => TRAINING.to_vec(),
+        Task::Features => INFERENCE.to_vec(),
+    };
+    if language == Language::Rust {
+        wanted.push("Run");
+    }
+    findings.extend(lint_sections(path, text, &marker, &wanted));
+    findings
+}
+
+fn lint_sections(path: &Path, text: &str, marker: &str, wanted: &[&str]) -> Vec<Finding> {
+    let found = |line: usize, message: String| Finding { path: path.to_owned(), line, message };
+    let mut findings = Vec::new();
+    let mut next = 0;
+    for (index, line) in text.lines().enumerate() {
+        let indented = line.trim_start();
+        let Some(title) = indented.strip_prefix(marker) else { continue };
+        let (number, title) = (index + 1, title.trim());
+        if indented.len() != line.len() {
+            findings.push(found(number, format!("section `{title}` must start at column 1")));
+        }
+        match wanted.iter().position(|one| *one == title) {
+            Some(position) if position == next => next += 1,
+            Some(position) if position > next => {
+                let missing = wanted[next..position].join("`, `");
+                findings.push(found(number, format!("before `{title}` must stand `{missing}`")));
+                next = position + 1;
+            }
+            Some(_) => {
+                let message = format!("section `{title}` stands twice or too late");
+                findings.push(found(number, message));
+            }
+            None => {
+                let known = wanted.join("`, `");
+                findings
+                    .push(found(number, format!("unknown section `{title}`; known: `{known}`")));
+            }
+        }
+    }
+    if next < wanted.len() {
+        let missing = wanted[next..].join("`, `");
+        findings.push(found(text.lines().count(), format!("missing at the end: `{missing}`")));
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Language, Task, lint_text};
+
+    fn messages(text: &str) -> Vec<String> {
+        let found = lint_text(Path::new("cnn.py"), text, Language::Python, Task::Features);
+        found.iter().map(ToString::to_string).collect()
+    }
+
+    const GOOD: &str =
+        "# %% Setup\n# %% Load data\n# %% Build model\n# %% Initial weights\n# %% Predict\n";
+
+    #[test]
+    fn the_contract_is_quiet_about_a_good_harness() {
+        assert_eq!(messages(GOOD), Vec::<String>::new());
+    }
+
+    #[test]
+    fn sections_must_be_complete_in_order_and_known() {
+        let swapped = GOOD.replace("# %% Load data\n", "") + "# %% Load data\n";
+        assert_eq!(
+            messages(&swapped),
+            [
+                "cnn.py:2: before `Build model` must stand `Load data`",
+                "cnn.py:5: section `Load data` stands twice or too late",
+            ]
+        );
+        let cut = GOOD.replace("# %% Predict\n", "");
+        assert_eq!(messages(&cut), ["cnn.py:4: missing at the end: `Predict`"]);
+        let odd = GOOD.replace("# %% Predict", "# %% Prediction\n# %% Predict");
+        assert!(messages(&odd)[0].starts_with("cnn.py:5: unknown section `Prediction`"));
+        let indented = GOOD.replace("# %% Predict", "    # %% Predict");
+        assert!(messages(&indented)[0].ends_with("must start at column 1"));
+    }
+
+    #[test]
+    fn clocks_prints_and_wide_lines_are_found() {
+        let bad = format!("{GOOD}import time\nprint(1)\nx = 1  # print(x) is fine here\n");
+        let found = messages(&bad);
+        assert_eq!(found.len(), 2, "{found:?}");
+        let wide = format!("{GOOD}{}\n", "x".repeat(81));
+        assert_eq!(messages(&wide), ["cnn.py:6: 81 columns; at most 80"]);
+    }
+}

@@ -1,0 +1,90 @@
+//! Where a project is and what it holds. May not know what is asked of it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::catalog::Catalog;
+use crate::hint::hinted;
+use crate::record::Version;
+use crate::spec::{self, Experiment};
+use crate::store::Store;
+use crate::table::Published;
+
+/// A folder with `specs/`, `harnesses/`, `envs/` and `results/`.
+#[derive(Debug, Clone)]
+pub struct Project {
+    pub root: PathBuf,
+}
+
+impl Project {
+    /// Returns the project at `named`, or the one that the current folder is in, or the one that
+    /// this program was built in.
+    pub fn find(named: Option<&Path>) -> Result<Project> {
+        let is_project =
+            |folder: &Path| folder.join("specs").is_dir() && folder.join("harnesses").is_dir();
+        if let Some(root) = named {
+            let root = std::path::absolute(root)?;
+            if !is_project(&root) {
+                bail!("`{}` has no `specs` and `harnesses` folders", root.display());
+            }
+            return Ok(Project { root });
+        }
+        let here = std::env::current_dir()?;
+        let program = std::env::current_exe().unwrap_or_default();
+        let places = here.ancestors().chain(program.ancestors().skip(1));
+        match places.into_iter().find(|folder| is_project(folder)) {
+            Some(root) => Ok(Project { root: root.to_owned() }),
+            None => Err(hinted(
+                format!(
+                    "`{}` is in no rosetta project: no `specs` and `harnesses` folders",
+                    here.display()
+                ),
+                "change into a checkout of rosetta, or name it with `--project DIR`",
+            )),
+        }
+    }
+
+    pub fn specs(&self) -> PathBuf {
+        self.root.join("specs")
+    }
+
+    /// Reads every experiment; the published three stand in their order, others follow by name.
+    pub fn experiments(&self) -> Result<Vec<Experiment>> {
+        let mut all = spec::load_all(&self.specs())?;
+        let published = ["cnn", "rnn", "resnet50"];
+        let rank = |e: &Experiment| published.iter().position(|name| *name == e.name());
+        all.sort_by_key(|e| (rank(e).unwrap_or(published.len()), e.name().to_owned()));
+        Ok(all)
+    }
+
+    pub fn catalog(&self) -> Result<Catalog> {
+        Catalog::load(&self.root)
+    }
+
+    /// Returns the results in `named`, or in the project's own folder.
+    pub fn store(&self, named: Option<&Path>) -> Store {
+        Store::at(named.map_or_else(|| self.root.join("results"), Path::to_owned))
+    }
+
+    /// Reads the tables of 2017; a project without them has none.
+    pub fn published(&self) -> Result<Published> {
+        let path = self.root.join("results/published/2017-11-24.yaml");
+        if path.is_file() { Published::load(&path) } else { Ok(Published::default()) }
+    }
+
+    /// Returns which rosetta this is.
+    pub fn version(&self) -> Version {
+        let git = |args: &[&str]| {
+            let output = Command::new("git").arg("-C").arg(&self.root).args(args).output().ok()?;
+            let text = String::from_utf8(output.stdout).ok()?;
+            output.status.success().then(|| text.trim().to_owned())
+        };
+        let revision = git(&["rev-parse", "--short=12", "HEAD"]).map(|revision| {
+            let changed = git(&["status", "--porcelain", "--untracked-files=no"]);
+            if changed.is_none_or(|list| list.is_empty()) { revision } else { revision + "+" }
+        });
+        Version { version: env!("CARGO_PKG_VERSION").to_owned(), revision }
+    }
+}

@@ -1,0 +1,617 @@
+//! The loop: plan → environments and data → jobs, one at a time → records. The one module that
+//! joins the stages. May not know how anything is drawn, nor YAML.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+
+use crate::catalog::{Catalog, Device};
+use crate::data::DataStore;
+use crate::env::{Availability, Built, Envs};
+use crate::event::{Event, Line};
+use crate::fold::Fold;
+use crate::gpu;
+use crate::jobfile::{self, Material, Place};
+use crate::machine::{Counters, Machine};
+use crate::plan::{Job, Plan, Skip};
+use crate::process::{self, Cancel, Exit, Finished, Launch};
+use crate::progress::Progress;
+use crate::record::{Cost, EnvIdentity, Inputs, Outcome, Record, Score, Status, Version};
+use crate::score;
+use crate::spec::{Experiment, Source, Task, hex};
+use crate::store::{Run, RunFolder, Store};
+
+/// How long a job may take to stop when asked.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What a run is made with.
+pub struct Settings {
+    pub threads: u32,
+    pub data: Option<Source>,
+    pub timeout: Option<Duration>,
+    pub stall_timeout: Option<Duration>,
+    pub memory_limit_bytes: Option<u64>,
+    /// The interpreter of the provider `system`.
+    pub python: Option<PathBuf>,
+    /// Variables to pass on: `NAME` or `NAME=VALUE`.
+    pub environment: Vec<String>,
+    pub command: Vec<String>,
+    pub profile: String,
+}
+
+/// What a run says while it goes on.
+pub enum Notice<'a> {
+    /// A long step begins: an environment, a data set.
+    StepStarted {
+        name: &'a str,
+    },
+    StepProgress {
+        name: &'a str,
+        progress: Progress,
+    },
+    StepDone {
+        name: &'a str,
+        what: String,
+    },
+    StepFailed {
+        name: &'a str,
+        why: String,
+    },
+    /// Job `index` (from 0) of `total` begins.
+    JobStarted {
+        index: usize,
+        total: usize,
+        job: &'a Job<'a>,
+        material: &'a Material,
+    },
+    JobEvent(&'a Event),
+    JobFinished(&'a Record),
+}
+
+/// Receives what a run says, from several threads.
+pub type Notify<'a> = &'a (dyn Fn(Notice) + Sync);
+
+/// What everything is taken from and written to.
+pub struct Places<'a> {
+    pub catalog: &'a Catalog,
+    pub envs: &'a Envs,
+    pub data: &'a DataStore,
+    pub store: &'a Store,
+    pub version: Version,
+}
+
+/// A finished run.
+pub struct Ended {
+    pub id: String,
+    pub folder: PathBuf,
+    pub records: Vec<Record>,
+    pub is_interrupted: bool,
+}
+
+/// An environment that is ready, or why it is not.
+type Ready = BTreeMap<String, Result<Built, String>>;
+
+/// The name under which the provider `system` is kept.
+const SYSTEM: &str = "system";
+
+/// Moves jobs whose environment cannot be had here to the skipped ones. Builds nothing.
+pub fn skip_unavailable<'a>(plan: &mut Plan<'a>, catalog: &Catalog, envs: &Envs) {
+    let mut known = BTreeMap::<String, Option<(String, String)>>::new();
+    let mut skips = Vec::<Skip<'a>>::new();
+    plan.jobs.retain(|job| {
+        let Some(name) = job.target.env.get(&job.device) else { return true };
+        let missing = known.entry(name.value.clone()).or_insert_with(|| {
+            let availability = catalog.env(&name.value).map(|spec| envs.availability(spec));
+            match availability {
+                Ok(Availability::Unavailable { reason, hint }) => Some((reason, hint)),
+                _ => None,
+            }
+        });
+        let Some((reason, hint)) = missing else { return true };
+        if job.repeat == 1 {
+            skips.push(Skip {
+                experiment: job.experiment,
+                framework: job.framework,
+                target: job.target,
+                device: job.device,
+                reason: reason.clone(),
+                hint: Some(hint.clone()),
+            });
+        }
+        false
+    });
+    plan.skips.extend(skips);
+}
+
+/// Runs a plan. Each finished job is on disk before the next one starts.
+pub async fn run(
+    plan: &Plan<'_>,
+    settings: &Settings,
+    places: &Places<'_>,
+    notify: Notify<'_>,
+) -> Result<Ended> {
+    let started = jiff::Timestamp::now();
+    let id = run_id(started);
+    let machine = Machine::look();
+    let folder = places.store.begin(&Run {
+        run: 1,
+        id: id.clone(),
+        started: seconds(started),
+        command: settings.command.clone(),
+        profile: settings.profile.clone(),
+        jobs: plan.jobs.iter().map(Job::name).collect(),
+        machine: machine.clone(),
+        rosetta: places.version.clone(),
+    })?;
+    let (ready, materials) = prepare(plan, settings, places, notify)?;
+    let mut this = Loop { id, settings, places, ready, materials, folder };
+    let mut records = Vec::new();
+    for skip in &plan.skips {
+        let record = this.skipped(skip, &machine);
+        this.folder.seal(&record)?;
+        notify(Notice::JobFinished(&record));
+        records.push(record);
+    }
+    let mut cancel = listen_to_signals()?;
+    for (index, job) in plan.jobs.iter().enumerate() {
+        if *cancel.borrow() != Cancel::No {
+            break;
+        }
+        let material = &this.materials[job.experiment.name()];
+        notify(Notice::JobStarted { index, total: plan.jobs.len(), job, material });
+        let record = this.job(job, &mut cancel, notify).await?;
+        this.folder.seal(&record)?;
+        notify(Notice::JobFinished(&record));
+        records.push(record);
+    }
+    let is_interrupted = *cancel.borrow() != Cancel::No;
+    Ok(Ended { id: this.id, folder: this.folder.path().to_owned(), records, is_interrupted })
+}
+
+/// Ctrl-C once stops after cleaning up, twice at once; SIGTERM is the same as the first.
+fn listen_to_signals() -> Result<watch::Receiver<Cancel>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (sender, receiver) = watch::channel(Cancel::No);
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to Ctrl-C")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
+    tokio::spawn(async move {
+        let mut next = Cancel::Gracefully;
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if sender.send(next).is_err() {
+                return;
+            }
+            next = Cancel::Now;
+        }
+    });
+    Ok(receiver)
+}
+
+/// Makes environments, data, weights and batch orders ready, several at a time.
+fn prepare(
+    plan: &Plan,
+    settings: &Settings,
+    places: &Places,
+    notify: Notify,
+) -> Result<(Ready, BTreeMap<String, Material>)> {
+    if let Some(python) = &settings.python {
+        let built = places.envs.system(python)?;
+        let ready = BTreeMap::from([(SYSTEM.to_owned(), Ok(built))]);
+        return Ok((ready, prepare_materials(plan, settings, places, notify)?));
+    }
+    let mut names = Vec::new();
+    for job in &plan.jobs {
+        if let Some(env) = job.target.env.get(&job.device)
+            && !names.contains(&env.value)
+        {
+            names.push(env.value.clone());
+        }
+    }
+    let queue = Mutex::new(names.into_iter());
+    let ready = Mutex::new(Ready::new());
+    let builders = usize::try_from(crate::machine::cores()).unwrap_or(1).clamp(2, 4);
+    let materials = std::thread::scope(|scope| {
+        for _ in 0..builders {
+            scope.spawn(|| {
+                while let Some(name) = { lock(&queue).next() } {
+                    let built = build(&name, places, notify);
+                    lock(&ready).insert(name, built);
+                }
+            });
+        }
+        prepare_materials(plan, settings, places, notify)
+    })?;
+    Ok((ready.into_inner().unwrap_or_else(PoisonError::into_inner), materials))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn build(env: &str, places: &Places, notify: Notify) -> Result<Built, String> {
+    let name = format!("environment {env}");
+    let name = name.as_str();
+    let spec = places.catalog.env(env).map_err(|error| format!("{error:#}"))?;
+    if let Some(built) = places.envs.built(spec) {
+        return Ok(built); // Nothing to wait for, nothing to say.
+    }
+    notify(Notice::StepStarted { name });
+    let report = |progress| notify(Notice::StepProgress { name, progress });
+    match places.envs.build(spec, &report) {
+        Ok(built) => {
+            notify(Notice::StepDone { name, what: "is built".to_owned() });
+            Ok(built)
+        }
+        Err(error) => {
+            let why = format!("{error:#}");
+            notify(Notice::StepFailed { name, why: why.clone() });
+            Err(why)
+        }
+    }
+}
+
+fn prepare_materials(
+    plan: &Plan,
+    settings: &Settings,
+    places: &Places,
+    notify: Notify,
+) -> Result<BTreeMap<String, Material>> {
+    let mut materials = BTreeMap::new();
+    for job in &plan.jobs {
+        let experiment = job.experiment;
+        if materials.contains_key(experiment.name()) {
+            continue;
+        }
+        let name = format!("data of {}", experiment.name());
+        let name = name.as_str();
+        let profile = experiment.profile(&settings.profile)?;
+        notify(Notice::StepStarted { name });
+        let report = |progress| notify(Notice::StepProgress { name, progress });
+        match Material::prepare(places.data, experiment, profile, settings.data, &report) {
+            Ok(material) => {
+                let (data, source) = (&material.dataset.name, material.dataset.source.as_str());
+                notify(Notice::StepDone { name, what: format!("are ready: {data} ({source})") });
+                materials.insert(experiment.name().to_owned(), material);
+            }
+            Err(error) => {
+                notify(Notice::StepFailed { name, why: "cannot be had".to_owned() });
+                return Err(error.context(format!("cannot prepare the {name}")));
+            }
+        }
+    }
+    Ok(materials)
+}
+
+/// What the jobs of one run share.
+struct Loop<'a> {
+    id: String,
+    settings: &'a Settings,
+    places: &'a Places<'a>,
+    ready: Ready,
+    materials: BTreeMap<String, Material>,
+    folder: RunFolder,
+}
+
+impl Loop<'_> {
+    /// Runs one job and returns its record.
+    async fn job(
+        &mut self,
+        job: &Job<'_>,
+        cancel: &mut watch::Receiver<Cancel>,
+        notify: Notify<'_>,
+    ) -> Result<Record> {
+        let name = job.name();
+        let mut record = self.blank(job, Machine::look());
+        let env = match &self.settings.python {
+            Some(_) => SYSTEM,
+            None => job.target.env.get(&job.device).map_or(SYSTEM, |env| env.value.as_str()),
+        };
+        let built = match self.ready.get(env) {
+            Some(Ok(built)) => built.clone(),
+            Some(Err(why)) => {
+                record.outcome =
+                    Outcome::because(Status::Failed, format!("environment `{env}`: {why}"));
+                record.outcome.hint = Some(format!("`rosetta env build {env}` shows more"));
+                return Ok(record);
+            }
+            None => {
+                record.outcome = Outcome::because(Status::Failed, "it has no environment");
+                return Ok(record);
+            }
+        };
+        record.env = Some(identity(&built));
+        let folder = self.folder.job(&name)?;
+        let launch = self.launch(job, &built, &folder)?;
+        let material = &self.materials[job.experiment.name()];
+        let mut fold = Fold::default();
+        fold.set_steps(material.steps());
+        let before = Counters::read();
+        let meter = (job.device == Device::Cuda).then(gpu::Peak::start).flatten();
+        let finished = process::run(&launch, cancel, |line| {
+            if let Line::Event(stamped) = line {
+                notify(Notice::JobEvent(&stamped.event));
+                fold.take(stamped.at.unwrap_or_default(), &stamped);
+            }
+        })
+        .await?;
+        let usage = meter.map(gpu::Peak::stop);
+        fill(&mut record, &fold, &finished);
+        if let Some(usage) = usage {
+            record.cost.peak_device_bytes = usage.own_bytes;
+            if usage.foreign_processes > 0 {
+                let count = usage.foreign_processes;
+                record.marks.push(format!("tainted: {count} other processes used the GPU"));
+            }
+        }
+        if let (Some(before), Some(after)) = (before, Counters::read())
+            && let Some(why) = after.disturbance(&before, finished.cpu_seconds)
+        {
+            record.marks.push(format!("tainted: {why}"));
+        }
+        record.outcome = outcome(&finished, &fold, &launch.timeout);
+        if record.outcome.status == Status::Ok {
+            record.outcome = self.score(job, &fold, &mut record);
+        }
+        Ok(record)
+    }
+
+    fn launch(&self, job: &Job, built: &Built, folder: &Path) -> Result<Launch> {
+        let experiment = job.experiment;
+        let material = &self.materials[experiment.name()];
+        let threads = self.settings.threads;
+        let (target, outputs) = (job.target.name.as_str(), folder);
+        let place = Place { job: job.name(), target, device: job.device, threads, outputs };
+        let file = jobfile::job_file(experiment, &job.profile, material, &place, None)?;
+        let path = jobfile::write(folder, &file)?;
+        let command =
+            built.command(&job.framework.harnesses[experiment.name()], experiment.name())?;
+        let mut environment = jobfile::environment(job.device, threads, &self.settings.environment);
+        environment.extend(command.environment);
+        environment.retain(|name, _| !command.unset.contains(name));
+        environment.extend(job.target.environment.clone());
+        environment.insert("ROSETTA_JOB".to_owned(), path.to_string_lossy().into_owned());
+        let profile = experiment.profile(&job.profile)?;
+        Ok(Launch {
+            rosetta: process::this_program(),
+            program: command.program,
+            args: command.args,
+            environment,
+            folder: job.framework.folder.clone(),
+            job_folder: folder.to_owned(),
+            timeout: self.settings.timeout.unwrap_or(profile.timeout.0),
+            stall_timeout: self.settings.stall_timeout,
+            grace: GRACE,
+            cpus: jobfile::cpus(threads),
+            memory_limit_bytes: self.settings.memory_limit_bytes,
+        })
+    }
+
+    /// Scores the outputs and compares them with what is expected.
+    fn score(&self, job: &Job, fold: &Fold, record: &mut Record) -> Outcome {
+        let material = &self.materials[job.experiment.name()];
+        let Some(outputs) = &fold.outputs else {
+            return Outcome::because(Status::Failed, "it ended without outputs");
+        };
+        let scored = match (job.experiment.spec.task, material.labels()) {
+            (Task::Classification, Some(labels)) => {
+                score::accuracy(&outputs.path, labels, material.test_rows).map(Some)
+            }
+            _ => score::features(&outputs.path, material.test_rows, None).map(|()| None),
+        };
+        let accuracy = match scored {
+            Ok(accuracy) => accuracy,
+            Err(error) => return Outcome::because(Status::CheckFailed, format!("{error:#}")),
+        };
+        record.score.accuracy = accuracy;
+        record.score.accuracy_reported = fold.reported_accuracy();
+        let Some(accuracy) = accuracy else { return Outcome::ok() };
+        if let Some(reported) = record.score.accuracy_reported
+            && (reported - accuracy).abs() > 1e-3
+        {
+            record.marks.push(format!("accuracy_disagrees: the harness says {reported:.4}"));
+        }
+        let source = material.dataset.source;
+        let Some([low, high]) = job.experiment.expected_accuracy(&job.profile, source) else {
+            return Outcome::ok();
+        };
+        (record.score.accuracy_low, record.score.accuracy_high) = (Some(low), Some(high));
+        if (low..=high).contains(&accuracy) {
+            return Outcome::ok();
+        }
+        let percent = |share: f64| format!("{:.1}", share * 100.0);
+        let (low, high) = (percent(low), percent(high));
+        let reason = format!("accuracy {} % is outside {low} to {high} %", percent(accuracy));
+        Outcome::because(Status::CheckFailed, reason)
+    }
+
+    fn skipped(&self, skip: &Skip, machine: &Machine) -> Record {
+        let job = Job {
+            experiment: skip.experiment,
+            framework: skip.framework,
+            target: skip.target,
+            device: skip.device,
+            profile: self.settings.profile.clone(),
+            repeat: 1,
+        };
+        let mut record = self.blank(&job, machine.clone());
+        record.outcome = Outcome::because(Status::Skipped, skip.reason.clone());
+        record.outcome.hint.clone_from(&skip.hint);
+        record
+    }
+
+    /// Returns the record of a job of which nothing is known yet but who it is.
+    fn blank(&self, job: &Job, machine: Machine) -> Record {
+        let framework = &job.framework.spec;
+        let material = self.materials.get(job.experiment.name());
+        Record {
+            record: crate::record::VERSION,
+            run: self.id.clone(),
+            job: job.name(),
+            experiment: job.experiment.name().to_owned(),
+            task: job.experiment.spec.task,
+            profile: job.profile.clone(),
+            framework: framework.name.clone(),
+            target: job.target.name.clone(),
+            title: job.target.title.clone(),
+            era: framework.era,
+            year: framework.year,
+            device: job.device,
+            repeat: job.repeat,
+            started: seconds(jiff::Timestamp::now()),
+            outcome: Outcome::ok(),
+            framework_version: None,
+            score: Score::default(),
+            times: Default::default(),
+            epochs: Vec::new(),
+            cost: Cost { threads_allowed: self.settings.threads, ..Cost::default() },
+            facts: Vec::new(),
+            metrics: Vec::new(),
+            marks: Vec::new(),
+            inputs: inputs(job.experiment, job, material),
+            env: None,
+            machine,
+            rosetta: self.places.version.clone(),
+        }
+    }
+}
+
+fn inputs(experiment: &Experiment, job: &Job, material: Option<&Material>) -> Inputs {
+    let harness =
+        job.framework.harnesses.get(experiment.name()).and_then(|path| fs::read(path).ok());
+    Inputs {
+        dataset: material.map(|m| m.dataset.name.clone()),
+        source: material.map(|m| m.dataset.source),
+        data_digest: material.map(|m| m.dataset.digest.clone()),
+        weights_digest: material.map(|m| m.weights.digest.clone()),
+        weights_source: material.map(|m| m.weights.source),
+        order_digest: material.and_then(|m| m.order.as_ref().map(|order| order.digest.clone())),
+        spec_digest: experiment.digest.clone(),
+        harness_digest: harness.map(|bytes| hex(&Sha256::digest(bytes))).unwrap_or_default(),
+    }
+}
+
+fn identity(built: &Built) -> EnvIdentity {
+    let package = |(name, version): (&String, &String)| format!("{name}=={version}");
+    EnvIdentity {
+        name: built.name.clone(),
+        provider: built.provider.clone(),
+        digest: built.digest.clone(),
+        lock_digest: built.lock_sha256.clone(),
+        interpreter: built.interpreter_version.clone(),
+        packages: built.packages.iter().map(package).collect(),
+    }
+}
+
+/// Takes over what was measured.
+fn fill(record: &mut Record, fold: &Fold, finished: &Finished) {
+    record.framework_version = fold.hello.as_ref().map(|hello| hello.version.clone());
+    record.times = fold.times();
+    record.times.wall = Some(finished.wall.as_secs_f64());
+    record.epochs.clone_from(&fold.epochs);
+    record.facts.clone_from(&fold.facts);
+    record.metrics.clone_from(&fold.metrics);
+    record.cost.cpu_seconds = Some(finished.cpu_seconds);
+    record.cost.peak_rss_bytes = Some(finished.peak_rss_bytes).filter(|bytes| *bytes > 0);
+    record.cost.threads_seen = Some(finished.threads_seen);
+    record.cost.left_behind = finished.left_behind;
+    if fold.do_clocks_disagree() {
+        record.marks.push("clock_disagrees".to_owned());
+    }
+    if finished.lines.lost > 0 {
+        record.marks.push(format!("{} events were lost", finished.lines.lost));
+    }
+}
+
+/// Returns how a job ended, as far as its process and its events tell.
+fn outcome(finished: &Finished, fold: &Fold, timeout: &Duration) -> Outcome {
+    let last_words = || {
+        let line = finished.last_words.iter().rev().find(|line| !line.trim().is_empty());
+        line.map(|line| format!(": {}", line.trim())).unwrap_or_default()
+    };
+    let (status, reason) = match &finished.exit {
+        Exit::Code(0) => return complete(finished, fold),
+        Exit::Code(_) if finished.last_words.iter().any(|line| is_out_of_memory(line)) => {
+            (Status::OutOfMemory, format!("the framework ran out of memory{}", last_words()))
+        }
+        Exit::Code(code) => (Status::Failed, format!("exit code {code}{}", last_words())),
+        Exit::Signal(signal) => {
+            (Status::Crashed, format!("{}{}", signal_name(*signal), last_words()))
+        }
+        Exit::TimedOut => {
+            (Status::TimedOut, format!("it took longer than {} s", timeout.as_secs_f64()))
+        }
+        Exit::Stalled => (Status::Stalled, "it said nothing for too long".to_owned()),
+        Exit::OutOfMemory => (Status::OutOfMemory, "it used more memory than it may".to_owned()),
+        Exit::Cancelled => (Status::Cancelled, "it was interrupted".to_owned()),
+        Exit::CannotStart(why) => (Status::Failed, format!("it cannot be started: {why}")),
+        Exit::Lost(why) => (Status::Failed, format!("its end is unknown: {why}")),
+    };
+    let mut outcome = Outcome::because(status, reason);
+    if matches!(status, Status::Failed | Status::Crashed | Status::OutOfMemory) {
+        outcome.hint = Some("its log is stderr.log in the job's folder".to_owned());
+    }
+    outcome
+}
+
+/// Returns what is missing of a process that ended with 0.
+fn complete(finished: &Finished, fold: &Fold) -> Outcome {
+    let missing = if fold.hello.is_none() {
+        Some("it ended without saying hello".to_owned())
+    } else if let Some(why) = &fold.bad_loss {
+        Some(why.clone())
+    } else if !fold.is_ended {
+        Some("it ended without saying that everything is stored".to_owned())
+    } else if fold.outputs.is_none() {
+        Some("it ended without outputs".to_owned())
+    } else {
+        None
+    };
+    let Some(mut missing) = missing else { return Outcome::ok() };
+    if let Some(why) = &finished.first_rejection {
+        missing.push_str(&format!("; {} lines were no events: {why}", finished.lines.rejected));
+    }
+    Outcome::because(Status::Failed, missing)
+}
+
+fn is_out_of_memory(line: &str) -> bool {
+    let signs = [
+        "MemoryError",
+        "CUDA out of memory",
+        "OutOfMemoryError",
+        "RESOURCE_EXHAUSTED",
+        "bad_alloc",
+    ];
+    signs.iter().any(|sign| line.contains(sign))
+}
+
+fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        libc::SIGSEGV => "SIGSEGV (invalid memory access)",
+        libc::SIGILL => "SIGILL (an instruction that this CPU lacks)",
+        libc::SIGFPE => "SIGFPE (arithmetic error)",
+        libc::SIGABRT => "SIGABRT",
+        libc::SIGBUS => "SIGBUS",
+        libc::SIGKILL => "SIGKILL",
+        libc::SIGTERM => "SIGTERM",
+        _ => return format!("ended by signal {signal}"),
+    };
+    format!("ended by {name}")
+}
+
+fn run_id(now: jiff::Timestamp) -> String {
+    // Two runs of the same second differ by their process.
+    format!("{}-{:04x}", now.strftime("%Y%m%dT%H%M%SZ"), std::process::id() & 0xffff)
+}
+
+fn seconds(now: jiff::Timestamp) -> String {
+    now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}

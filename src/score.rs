@@ -1,0 +1,153 @@
+//! Outputs + truth → metrics: one implementation for every framework. May not know frameworks.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::data::{Dtype, Header};
+
+/// The most that outputs may take: 2^20 rows of 1,000 logits.
+const MAX_BYTES: u64 = 8 << 30;
+
+/// Returns the share of rows whose largest logit is the label.
+pub fn accuracy(outputs: &Path, labels: &Path, rows: usize) -> Result<f64> {
+    let logits = read_floats(outputs)?;
+    let labels = read_integers(labels, rows)?;
+    let [count, width] = logits.shape[..] else {
+        bail!("the outputs have shape {:?}, not (rows, classes)", logits.shape);
+    };
+    ensure!(count == rows, "there are outputs for {count} rows, but {rows} rows to predict");
+    ensure!(width > 0, "the outputs have no columns");
+    ensure_finite(&logits.values)?;
+    let right = logits.values.chunks_exact(width).zip(&labels).filter(|(row, label)| {
+        let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
+        best.is_some_and(|(index, _)| i64::try_from(index) == Ok(**label))
+    });
+    Ok(right.count() as f64 / rows as f64)
+}
+
+/// Checks that features were stored for every row, and are numbers.
+pub fn features(outputs: &Path, rows: usize, width: Option<usize>) -> Result<()> {
+    let features = read_floats(outputs)?;
+    let [count, found] = features.shape[..] else {
+        bail!("the outputs have shape {:?}, not (rows, features)", features.shape);
+    };
+    ensure!(count == rows, "there are outputs for {count} rows, but {rows} rows to predict");
+    if let Some(width) = width {
+        ensure!(found == width, "the outputs have {found} features, not {width}");
+    }
+    ensure_finite(&features.values)
+}
+
+fn ensure_finite(values: &[f64]) -> Result<()> {
+    match values.iter().position(|value| !value.is_finite()) {
+        None => Ok(()),
+        Some(index) => {
+            bail!("the outputs are not finite: value {index} is {}", values[index])
+        }
+    }
+}
+
+/// An array as float64, C order.
+struct Floats {
+    shape: Vec<usize>,
+    values: Vec<f64>,
+}
+
+fn read_floats(path: &Path) -> Result<Floats> {
+    let shown = path.display();
+    let (header, dtype, bytes) =
+        read(path, usize::MAX).with_context(|| format!("cannot read the outputs `{shown}`"))?;
+    let values = match dtype {
+        Dtype::Float32 => decode(&bytes, |b: [u8; 4]| f64::from(f32::from_le_bytes(b))),
+        Dtype::Float64 => decode(&bytes, f64::from_le_bytes),
+        other => bail!("the outputs `{shown}` are {}, not floats", other.as_str()),
+    };
+    Ok(Floats { shape: header.shape, values })
+}
+
+/// Returns the first `rows` labels.
+fn read_integers(path: &Path, rows: usize) -> Result<Vec<i64>> {
+    let shown = path.display();
+    let (header, dtype, bytes) =
+        read(path, rows).with_context(|| format!("cannot read the labels `{shown}`"))?;
+    ensure!(header.shape.len() == 1, "the labels `{shown}` have more than one axis");
+    Ok(match dtype {
+        Dtype::Int32 => decode(&bytes, |b: [u8; 4]| i64::from(i32::from_le_bytes(b))),
+        Dtype::Uint32 => decode(&bytes, |b: [u8; 4]| i64::from(u32::from_le_bytes(b))),
+        Dtype::Int64 => decode(&bytes, i64::from_le_bytes),
+        Dtype::Uint8 => bytes.iter().map(|byte| i64::from(*byte)).collect(),
+        other => bail!("the labels `{shown}` are {}, not integers", other.as_str()),
+    })
+}
+
+/// Reads at most `rows` rows of an array.
+fn read(path: &Path, rows: usize) -> Result<(Header, Dtype, Vec<u8>)> {
+    let mut file = BufReader::new(File::open(path)?);
+    let header = Header::read(&mut file)?;
+    let dtype = header.dtype()?;
+    let there = header.shape.first().copied().unwrap_or(1);
+    let row_bytes = header.bytes()?.checked_div(there as u64).unwrap_or_default();
+    let wanted = row_bytes.saturating_mul(there.min(rows) as u64);
+    ensure!(wanted <= MAX_BYTES, "it has {wanted} bytes; at most {MAX_BYTES} are read");
+    let mut bytes = Vec::new();
+    file.take(wanted).read_to_end(&mut bytes)?;
+    ensure!(bytes.len() as u64 == wanted, "it is cut off");
+    Ok((header, dtype, bytes))
+}
+
+fn decode<const N: usize, T>(bytes: &[u8], value: impl Fn([u8; N]) -> T) -> Vec<T> {
+    bytes.as_chunks().0.iter().map(|chunk| value(*chunk)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::{accuracy, features};
+
+    fn npy(name: &str, descr: &str, shape: &str, bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
+        let header = format!("{header:<117}\n");
+        let mut file = b"\x93NUMPY\x01\x00".to_vec();
+        file.extend(u16::try_from(header.len()).unwrap().to_le_bytes());
+        file.extend(header.as_bytes());
+        file.extend(bytes);
+        std::fs::write(&path, file).unwrap();
+        (folder, path)
+    }
+
+    fn logits(rows: &[[f32; 3]]) -> (tempfile::TempDir, PathBuf) {
+        let bytes = rows.as_flattened().iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>();
+        npy("outputs.npy", "<f4", &format!("({}, 3)", rows.len()), &bytes)
+    }
+
+    fn labels(values: &[i32]) -> (tempfile::TempDir, PathBuf) {
+        let bytes = values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>();
+        npy("y_test.npy", "<i4", &format!("({},)", values.len()), &bytes)
+    }
+
+    #[test]
+    fn accuracy_counts_the_largest_logit_and_a_tie_goes_to_the_first() {
+        let rows = [[1.0, 5.0, 2.0], [7.0, 7.0, 0.0], [0.0, 1.0, 2.0], [3.0, 2.0, 1.0]];
+        let (_a, outputs) = logits(&rows);
+        let (_b, truth) = labels(&[1, 0, 2, 1, 2, 2]);
+        assert_eq!(accuracy(&outputs, &truth, 4).unwrap(), 0.75);
+    }
+
+    #[test]
+    fn wrong_outputs_are_refused_with_what_is_wrong() {
+        let (_a, outputs) = logits(&[[1.0, f32::NAN, 2.0]]);
+        let (_b, truth) = labels(&[1, 2]);
+        let why = |rows| accuracy(&outputs, &truth, rows).unwrap_err().to_string();
+        assert!(why(1).contains("not finite: value 1 is NaN"));
+        assert!(why(2).contains("outputs for 1 rows, but 2 rows"));
+        assert!(features(&outputs, 1, Some(2048)).unwrap_err().to_string().contains("3 features"));
+        let (_c, short) = npy("o.npy", "<f4", "(9, 3)", &[0; 8]);
+        assert!(format!("{:#}", features(&short, 9, None).unwrap_err()).contains("cut off"));
+    }
+}
