@@ -143,7 +143,7 @@ impl Fold {
         let trained = self.epochs.iter().map(|epoch| epoch.samples).sum::<u64>() as f64;
         Times {
             start: self.start.map(|start| start.host),
-            import: hello.zip(self.start).map(|(hello, start)| hello - start.harness),
+            import: hello.zip(self.start).map(|(hello, start)| since(start.harness, hello)),
             load: self.phase_seconds("load"),
             build: self.phase_seconds("build"),
             training,
@@ -169,20 +169,20 @@ impl Fold {
     }
 
     fn phase_seconds(&self, name: &str) -> Option<f64> {
-        self.phase(name).map(|(start, end)| end.harness - start.harness)
+        self.phase(name).map(|(start, end)| since(start.harness, end.harness))
     }
 
     /// The epoch loop: from the beginning of `train` to the end of the last epoch.
     fn training_seconds(&self) -> Option<f64> {
         let (start, _) = self.phase("train")?;
-        self.last_epoch.map(|end| end.harness - start.harness)
+        self.last_epoch.map(|end| since(start.harness, end.harness))
     }
 
     /// From the beginning of `predict` until the last output was in host memory.
     fn predict_seconds(&self) -> Option<f64> {
         let (start, end) = self.phase("predict")?;
         let ready = self.outputs.as_ref().and_then(|outputs| outputs.ready);
-        Some(ready.unwrap_or(end.harness) - start.harness)
+        Some(since(start.harness, ready.unwrap_or(end.harness)))
     }
 
     /// The first epoch's excess over the median of the others; of a single epoch, that of its
@@ -214,6 +214,11 @@ impl Fold {
         let mut metrics = self.metrics.iter().rev();
         metrics.find(|metric| metric.name == "accuracy").and_then(|metric| metric.value)
     }
+}
+
+/// Returns the seconds between two stamps; these have microseconds, and so has the difference.
+fn since(start: f64, end: f64) -> f64 {
+    ((end - start) * 1e6).round() / 1e6
 }
 
 #[cfg(test)]

@@ -74,11 +74,20 @@ fn explain(path: &Path, text: &str, field: &str, error: &serde_yaml::Error) -> a
         "" | "." => String::new(),
         field => format!("`{field}`: "),
     };
-    let mut message = format!("{}{place}: {at_field}{sentence}", path.display());
+    let (what, hints) = match unknown(sentence) {
+        Some(unknown) => {
+            let Unknown { kind, name, allowed } = &unknown;
+            let list = allowed.join("`, `");
+            let near = nearest(name, allowed.iter().copied());
+            let hint = near.map(|near| format!("did you mean `{near}`?"));
+            (format!("unknown {kind} `{name}`; allowed: `{list}`"), hint.into_iter().collect())
+        }
+        None => (format!("{at_field}{sentence}"), Vec::new()),
+    };
+    let mut message = format!("{}{place}: {what}", path.display());
     if let Some(line) = error.location().and_then(|place| source_line(text, &place)) {
         message.push_str(&line);
     }
-    let hints = suggestion(sentence).into_iter().collect();
     anyhow::Error::new(Hinted { message, hints })
 }
 
@@ -94,13 +103,21 @@ fn source_line(text: &str, place: &Location) -> Option<String> {
     Some(format!("\n  {number} | {line}\n  {margin} | {}^", " ".repeat(column)))
 }
 
-/// Returns a suggestion for "unknown field `a`, expected one of `b`, `c`".
-fn suggestion(sentence: &str) -> Option<String> {
-    if !sentence.contains("unknown field") && !sentence.contains("unknown variant") {
-        return None;
-    }
-    let mut quoted = sentence.split('`').skip(1).step_by(2);
-    let unknown = quoted.next()?;
-    let known = quoted.collect::<Vec<_>>();
-    nearest(unknown, known).map(|near| format!("did you mean `{near}`?"))
+/// A name that is not allowed where it stands, and those that are.
+struct Unknown<'a> {
+    kind: &'a str,
+    name: &'a str,
+    allowed: Vec<&'a str>,
+}
+
+/// Takes "unknown field `a`, expected one of b, c" apart.
+fn unknown(sentence: &str) -> Option<Unknown<'_>> {
+    let (_, rest) = sentence.split_once("unknown ")?;
+    let (kind, rest) = rest.split_once(" `")?;
+    let (name, rest) = rest.split_once('`')?;
+    let list = rest.split_once("expected ").map_or("", |(_, list)| list);
+    let list = list.trim_start_matches("one of ");
+    let words = list.split([',', ' ']).map(|word| word.trim_matches(['`', ' ']));
+    let allowed = words.filter(|word| !word.is_empty() && *word != "or").collect();
+    Some(Unknown { kind, name, allowed })
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement};
+use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, LineStyle};
 
 pub use self::live::Live;
 use crate::table::Table;
@@ -47,7 +47,8 @@ pub fn tables(tables: &[Table]) -> String {
 /// Returns rows under headings; `true` beside a heading aligns its column on the right.
 pub fn grid(headings: &[(&str, bool)], rows: Vec<Vec<String>>) -> String {
     let mut table = comfy_table::Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    let style = UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());
+    table.load_style(style).set_content_arrangement(ContentArrangement::Dynamic);
     if !std::io::stdout().is_terminal() {
         table.set_width(PIPE_WIDTH);
     }

@@ -1,0 +1,214 @@
+//! A project of its own for each test: a tiny experiment, and harnesses that are shell scripts.
+//!
+//! The real rosetta runs them through the provider `system`, with a script that plays Python.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A temporary project.
+pub struct Project {
+    folder: TempDir,
+}
+
+/// What a command left behind.
+#[derive(Debug)]
+pub struct Done {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// A well-formed experiment: 8 training rows and 4 test rows of 2 numbers, 3 classes.
+pub const TINY: &str = "\
+version: 1
+name: tiny
+title: A tiny experiment
+task: classification
+seed: 1
+data:
+  files: {x_train: x_train.npy, y_train: y_train.npy, x_test: x_test.npy, y_test: y_test.npy}
+settings: {batch_size: 4, epochs: 1, learning_rate: 0.1}
+initial_weights:
+  tensors:
+    - {name: dense.weight, shape: [3, 2], init: glorot_uniform}
+    - {name: dense.bias, shape: [3], init: zeros}
+profiles:
+  quick: {rows: {}, timeout: 30s}
+  smoke: {rows: {train: 4, test: 2}, timeout: 30s}
+expect:
+  - {profile: quick, source: own, accuracy: [0.5, 1.0]}
+";
+
+impl Project {
+    /// Returns a project with the experiment `tiny` and no harness.
+    pub fn new() -> Project {
+        let project = Project { folder: tempfile::tempdir().unwrap() };
+        project.write("specs/tiny.yaml", TINY);
+        project.write_bytes("specs/x_train.npy", &npy_f32(&[8, 2], &[0.5; 16]));
+        project.write_bytes("specs/y_train.npy", &npy_i32(&[0, 1, 2, 0, 1, 2, 0, 1]));
+        project.write_bytes("specs/x_test.npy", &npy_f32(&[4, 2], &[0.5; 8]));
+        project.write_bytes("specs/y_test.npy", &npy_i32(&[0, 1, 2, 0]));
+        project.write(
+            "envs/fake/env.yaml",
+            "version: 1\nname: fake\nprovider: venv\npython: \"3.12\"\n",
+        );
+        // Three of four rows are right.
+        let logits = [9., 0., 0., 0., 9., 0., 0., 0., 9., 0., 9., 0.];
+        project.write_bytes("good.npy", &npy_f32(&[4, 3], &logits));
+        let python = project.path("python");
+        let answer = format!(
+            r#"{{"executable": "{}", "version": "3.99.0", "packages": {{"fakelib": "1.2.3"}}}}"#,
+            python.display()
+        );
+        let script = format!("if [ \"$1\" = -m ]; then exec sh \"$3\"; fi\necho '{answer}'\n");
+        project.write("python", &format!("#!/bin/sh\n{script}"));
+        fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).unwrap();
+        project
+    }
+
+    /// Adds a framework whose harness for `tiny` is a shell script.
+    pub fn harness(self, name: &str, script: &str) -> Project {
+        let yaml = format!(
+            "version: 1\nname: {name}\ntitle: {name}\nlanguage: python\nera: current\n\
+             targets:\n  - {{name: {name}, title: {name}, env: {{cpu: fake}}, starter: true}}\n"
+        );
+        self.write(&format!("harnesses/{name}/framework.yaml"), &yaml);
+        let script = script.replace("{good}", &self.path("good.npy").to_string_lossy());
+        self.write(&format!("harnesses/{name}/tiny.py"), &script);
+        self
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        self.write_bytes(name, text.as_bytes());
+    }
+
+    pub fn write_bytes(&self, name: &str, bytes: &[u8]) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    /// Returns rosetta with arguments, at home in this project.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rosetta"));
+        command.args(args).current_dir(self.folder.path()).stdin(Stdio::null());
+        command.env("ROSETTA_HOME", self.path("home")).env("NO_COLOR", "1");
+        command.env_remove("ROSETTA_PROJECT").env_remove("ROSETTA_RESULTS");
+        command
+    }
+
+    pub fn rosetta(&self, args: &[&str]) -> Done {
+        Done::of(self.command(args).output().unwrap())
+    }
+
+    /// Runs the harnesses with the script that plays Python.
+    pub fn run(&self, args: &[&str]) -> Done {
+        self.rosetta(&[&self.run_args(), args].concat())
+    }
+
+    /// Starts the same without waiting.
+    pub fn start(&self, args: &[&str]) -> Child {
+        let mut command = self.command(&[&self.run_args(), args].concat());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn run_args(&self) -> [&'static str; 7] {
+        ["run", "--provider", "system", "--python", "./python", "--device", "cpu"]
+    }
+
+    /// Returns the records of all runs, in the order in which they were made.
+    pub fn records(&self) -> Vec<Value> {
+        let mut runs = list(&self.path("results/runs"));
+        runs.sort();
+        let lines =
+            |run: PathBuf| fs::read_to_string(run.join("records.jsonl")).unwrap_or_default();
+        let text = runs.into_iter().map(lines).collect::<String>();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Runs one harness and returns its outcome: status and reason.
+    pub fn outcome(script: &str) -> (String, String) {
+        let project = Project::new().harness("fake", script);
+        let done = project.run(&["--timeout", "20s"]);
+        let records = project.records();
+        assert_eq!(records.len(), 1, "{done:?}");
+        let outcome = &records[0]["outcome"];
+        let text = |name: &str| outcome[name].as_str().unwrap_or_default().to_owned();
+        let is_ok = text("status") == "ok";
+        assert_eq!(done.code, Some(if is_ok { 0 } else { 1 }), "{done:?}");
+        assert!(!done.stderr.contains("panicked"), "{done:?}");
+        (text("status"), text("reason"))
+    }
+}
+
+impl Done {
+    pub fn of(output: std::process::Output) -> Done {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Done {
+            code: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
+}
+
+/// Returns what is in a folder, or nothing if it is not there.
+pub fn list(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder)
+        .map(|dir| dir.map(|entry| entry.unwrap().path()).collect())
+        .unwrap_or_default()
+}
+
+/// Returns a script that says these events, each the fields after `"seq"`.
+pub fn says(events: &[&str]) -> String {
+    let lines = events
+        .iter()
+        .enumerate()
+        .map(|(seq, fields)| format!("echo '{{\"v\":1,\"seq\":{seq},{fields}}}'\n"));
+    lines.collect()
+}
+
+pub const START: &str =
+    r#""ev":"start","t":0,"language":"sh","language_version":"1","sdk":"1","pid":1"#;
+pub const HELLO: &str =
+    r#""ev":"hello","t":0.1,"framework":"Fake","version":"1.2.3","device":"cpu""#;
+pub const TRAIN: &str = r#""ev":"phase","t":0.2,"name":"train""#;
+pub const EPOCH: &str = r#""ev":"epoch","t":0.21,"epoch":0,"loss":0.5,"seconds":0.01,"first_step_seconds":0.005,"samples":8"#;
+pub const PREDICT: &str = r#""ev":"phase","t":0.22,"name":"predict""#;
+pub const OUTPUTS: &str = r#""ev":"array","t":0.24,"name":"outputs","path":"{good}","shape":[4,3],"dtype":"float32","ready":0.23"#;
+pub const END: &str = r#""ev":"end","t":0.25"#;
+
+/// Returns a script of a harness that does everything right.
+pub fn good() -> String {
+    says(&[START, HELLO, TRAIN, EPOCH, PREDICT, OUTPUTS, END])
+}
+
+fn npy(descr: &str, shape: &[usize], bytes: impl Iterator<Item = u8>) -> Vec<u8> {
+    let sizes = shape.iter().map(|size| format!("{size},")).collect::<String>();
+    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({sizes}), }}");
+    let header = format!("{header:<117}\n");
+    let mut file = b"\x93NUMPY\x01\x00".to_vec();
+    file.extend(u16::try_from(header.len()).unwrap().to_le_bytes());
+    file.extend(header.as_bytes());
+    file.extend(bytes);
+    file
+}
+
+pub fn npy_f32(shape: &[usize], values: &[f32]) -> Vec<u8> {
+    npy("<f4", shape, values.iter().flat_map(|value| value.to_le_bytes()))
+}
+
+pub fn npy_i32(values: &[i32]) -> Vec<u8> {
+    npy("<i4", &[values.len()], values.iter().flat_map(|value| value.to_le_bytes()))
+}

@@ -1,0 +1,144 @@
+//! What this repository promises of itself: its specs, schemas, harnesses and pages.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rosetta::cli::args::SchemaKind;
+use rosetta::cli::schema;
+use rosetta::project::Project;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn rosetta(args: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rosetta"));
+    let output = command.args(args).current_dir(root()).env("NO_COLOR", "1").output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
+}
+
+#[test]
+fn the_networks_have_the_published_number_of_parameters() {
+    let project = Project { root: root() };
+    let parameters = |name: &str| {
+        let experiments = project.experiments().unwrap();
+        let experiment = experiments.iter().find(|e| e.name() == name).unwrap();
+        let tensors = &experiment.spec.initial_weights.tensors;
+        tensors.iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum::<usize>()
+    };
+    assert_eq!(parameters("cnn"), 3_441_592);
+    assert_eq!(parameters("rnn"), 3_818_302);
+}
+
+/// Write them anew with `rosetta schema experiment > specs/experiment.schema.json` and so on.
+#[test]
+fn the_schemas_that_editors_use_are_current() {
+    let files = [
+        (SchemaKind::Experiment, "specs/experiment.schema.json"),
+        (SchemaKind::Framework, "harnesses/framework.schema.json"),
+        (SchemaKind::Env, "envs/env.schema.json"),
+    ];
+    for (kind, path) in files {
+        let stored = fs::read_to_string(root().join(path)).unwrap_or_default();
+        assert!(stored == schema(kind), "`{path}` is not what `rosetta schema` prints");
+    }
+}
+
+#[test]
+fn every_yaml_file_names_its_schema() {
+    let named = |folder: &str, file: &str, schema: &str| {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let path = if file.is_empty() {
+                entry.unwrap().path()
+            } else {
+                entry.unwrap().path().join(file)
+            };
+            if path.extension().is_some_and(|ext| ext == "yaml") && path.is_file() {
+                let text = fs::read_to_string(&path).unwrap();
+                let first = format!("# yaml-language-server: $schema={schema}");
+                assert!(
+                    text.starts_with(&first),
+                    "{} does not begin with `{first}`",
+                    path.display()
+                );
+            }
+        }
+    };
+    named("specs", "", "experiment.schema.json");
+    named("harnesses", "framework.yaml", "../framework.schema.json");
+    named("envs", "env.yaml", "../env.schema.json");
+}
+
+#[test]
+fn every_harness_holds_to_the_contract() {
+    let (code, text) = rosetta(&["lint"]);
+    assert_eq!((code, text.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn every_target_has_an_environment_with_a_lock() {
+    let catalog = Project { root: root() }.catalog().unwrap();
+    for env in catalog.envs.values() {
+        let lock = match &env.file.manifest {
+            Some(manifest) => root().join(manifest).with_file_name("Cargo.lock"),
+            None => env.folder.join("requirements.lock"),
+        };
+        assert!(lock.is_file(), "{} has no lock `{}`", env.file.name, lock.display());
+    }
+    assert!(catalog.targets().count() >= 12);
+}
+
+#[test]
+fn the_protocol_page_is_what_the_command_prints() {
+    let (code, text) = rosetta(&["protocol"]);
+    assert_eq!(code, Some(0));
+    assert_eq!(text, fs::read_to_string(root().join("docs/protocol.md")).unwrap());
+}
+
+#[test]
+fn the_tables_of_2017_are_shown_cell_for_cell() {
+    let (code, text) = rosetta(&["table", "--published", "--csv"]);
+    assert_eq!(code, Some(0));
+    for row in [
+        "cnn,MXNet,77,145,,,",
+        "rnn,Keras(CNTK),86,86,No Available,,",
+        "resnet50,Tensorflow,,,,155,11",
+    ] {
+        assert!(text.contains(row), "no `{row}` in\n{text}");
+    }
+    assert_eq!(text.lines().count(), 1 + 12 + 7 + 11);
+}
+
+#[test]
+fn help_man_page_and_completions_are_there() {
+    for (args, words) in [
+        (&["--help"][..], "rosetta run --all"),
+        (&["run", "--help"], "Exit code: 0"),
+        (&["man"], ".TH rosetta"),
+        (&["completions", "bash"], "_rosetta"),
+        (&["completions", "fish"], "complete -c rosetta"),
+    ] {
+        let (code, text) = rosetta(args);
+        assert_eq!(code, Some(0), "{args:?}");
+        assert!(text.contains(words), "{args:?}: no `{words}` in\n{text}");
+    }
+}
+
+#[test]
+fn links_within_the_pages_lead_somewhere() {
+    let mut pages = vec![root().join("README.md"), root().join("harnesses/README.md")];
+    pages.extend(fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path()));
+    for page in pages.iter().filter(|page| page.extension().is_some_and(|ext| ext == "md")) {
+        let text = fs::read_to_string(page).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = link.split('#').next().unwrap_or_default();
+            if file.is_empty() || file.contains("://") {
+                continue;
+            }
+            let target = page.parent().unwrap_or(Path::new(".")).join(file);
+            assert!(target.exists(), "{} links to `{link}`, which is not there", page.display());
+        }
+    }
+}

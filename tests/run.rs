@@ -1,0 +1,376 @@
+//! `rosetta run` on harnesses that are shell scripts: each way a job can end, and what is kept.
+
+mod common;
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use common::{Done, EPOCH, HELLO, OUTPUTS, PREDICT, Project, START, TINY, TRAIN, good, list, says};
+
+#[test]
+fn an_experiment_of_ones_own_needs_a_spec_and_a_harness_and_no_rust() {
+    let project = Project::new().harness("mine", &good());
+    let done = project.run(&["--markdown"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(done.stdout.contains("### A tiny experiment"), "{done:?}");
+    assert!(done.stdout.contains("| mine "), "{done:?}");
+    assert!(done.stdout.contains("| 75 ") || done.stdout.contains(" 75 |"), "{done:?}");
+    let record = &project.records()[0];
+    assert_eq!(record["score"]["accuracy"], 0.75);
+    assert_eq!(record["times"]["training"], 0.01);
+    assert_eq!(record["framework_version"], "1.2.3");
+    assert_eq!(record["inputs"]["source"], "own");
+    assert_eq!(record["env"]["provider"], "system");
+    assert_eq!(record["env"]["packages"][0], "fakelib==1.2.3");
+    let sealed = list(&list(&project.path("results/runs"))[0].join("tiny.mine.cpu.1"));
+    assert!(sealed.iter().any(|path| path.ends_with("record.json")), "{sealed:?}");
+}
+
+#[test]
+fn a_failure_is_an_outcome_and_the_other_jobs_go_on() {
+    let project = Project::new().harness("a-bad", "exit 3").harness("b-good", &good());
+    let done = project.run(&[]);
+    assert_eq!(done.code, Some(1), "{done:?}");
+    let mut outcomes =
+        project.records().iter().map(|r| r["outcome"]["status"].to_string()).collect::<Vec<_>>();
+    outcomes.sort();
+    assert_eq!(outcomes, ["\"failed\"", "\"ok\""]);
+    assert!(done.stdout.contains("a-bad on cpu: failed; exit code 3"), "{done:?}");
+    assert!(done.stderr.contains("1 ok, 1 not ok"), "{done:?}");
+}
+
+#[test]
+fn each_way_to_end_has_its_outcome() {
+    let cases: [(&str, String, &str, &str); 14] = [
+        ("exit code", "echo oops >&2; exit 7".into(), "failed", "exit code 7: oops"),
+        ("signal", "kill -SEGV $$".into(), "crashed", "SIGSEGV"),
+        ("nothing", "true".into(), "failed", "without saying hello"),
+        ("no end", says(&[START, HELLO, OUTPUTS]), "failed", "without saying that everything"),
+        ("no outputs", says(&[START, HELLO, r#""ev":"end","t":1"#]), "failed", "without outputs"),
+        (
+            "NaN loss",
+            good().replace(r#""loss":0.5"#, r#""loss":"NaN""#),
+            "failed",
+            "the loss was NaN at the end of epoch 1",
+        ),
+        ("lost file", good().replace("{good}", "/nowhere.npy"), "check_failed", "/nowhere.npy"),
+        ("memory", "echo MemoryError: x >&2; exit 1".into(), "out_of_memory", "ran out of memory"),
+        (
+            "other version",
+            "echo '{\"v\":9,\"seq\":0,\"ev\":\"hello\"}'".into(),
+            "failed",
+            "this rosetta speaks protocol 1",
+        ),
+        ("noise", format!("echo noise; printf '\\377\\376\\n'\n{}printf half", good()), "ok", ""),
+        (
+            "a line of 50 MB",
+            format!("head -c 50000000 /dev/zero | tr '\\0' x; echo\n{}", good()),
+            "ok",
+            "",
+        ),
+        (
+            "a kind of the future",
+            format!("echo '{{\"v\":1,\"seq\":99,\"t\":0,\"ev\":\"aura\"}}'\n{}", good()),
+            "ok",
+            "",
+        ),
+        ("windows", good().replace("}'", "}\r'"), "ok", ""),
+        ("out of its band", good().replace("{good}", "{bad}"), "check_failed", "is outside 50.0"),
+    ];
+    let bad = tempfile::NamedTempFile::new().unwrap();
+    fs::write(bad.path(), common::npy_f32(&[4, 3], &[1.0; 12]).as_slice()).unwrap();
+    // All zeros predict class 0: two of four are right, which is inside; wrong labels are not.
+    let wrong = [0., 9., 0., 9., 0., 0., 9., 0., 0., 0., 9., 0.];
+    fs::write(bad.path(), common::npy_f32(&[4, 3], &wrong)).unwrap();
+    for (name, script, status, reason) in cases {
+        let script = script.replace("{bad}", &bad.path().to_string_lossy());
+        let (found, why) = Project::outcome(&script);
+        assert_eq!(found, status, "{name}: {why}");
+        assert!(why.contains(reason), "{name}: {why}");
+    }
+}
+
+#[test]
+fn wrong_outputs_fail_the_check() {
+    let shape = |rows: usize, values: &[f32]| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), common::npy_f32(&[rows, 3], values)).unwrap();
+        file
+    };
+    let short = shape(3, &[0.5; 9]);
+    let script = good().replace("{good}", &short.path().to_string_lossy());
+    let (status, why) = Project::outcome(&script);
+    assert_eq!(
+        (status.as_str(), why.contains("3 rows, but 4 rows")),
+        ("check_failed", true),
+        "{why}"
+    );
+    let nan = shape(4, &[f32::NAN; 12]);
+    let script = good().replace("{good}", &nan.path().to_string_lossy());
+    let (status, why) = Project::outcome(&script);
+    assert_eq!((status.as_str(), why.contains("not finite")), ("check_failed", true), "{why}");
+}
+
+#[test]
+fn a_job_that_takes_too_long_is_stopped_with_all_its_processes() {
+    let project = Project::new();
+    let mark = project.path("alive");
+    let script = format!("(setsid sh -c 'sleep 3; touch {}') & sleep 60", mark.display());
+    let project = project.harness("slow", &script);
+    let started = Instant::now();
+    let done = project.run(&["--timeout", "500ms"]);
+    assert!(started.elapsed() < Duration::from_secs(20), "{done:?}");
+    assert_eq!(project.records()[0]["outcome"]["status"], "timed_out");
+    wait_until(Duration::from_secs(5), || started.elapsed() > Duration::from_secs(4));
+    assert!(!mark.exists(), "a process outlived its job");
+}
+
+#[test]
+fn ctrl_c_stops_after_cleaning_up_and_exits_with_130() {
+    let slow = says(&[START, HELLO]) + "sleep 60\n";
+    let project = Project::new().harness("slow-a", &slow).harness("slow-b", &slow);
+    let mut child = project.start(&[]);
+    let events = || {
+        let runs = list(&project.path("results/runs"));
+        let jobs = runs.iter().flat_map(|run| list(run)).collect::<Vec<_>>();
+        jobs.iter().any(|job| fs::metadata(job.join("events.jsonl")).is_ok_and(|m| m.len() > 100))
+    };
+    wait_until(Duration::from_secs(20), events);
+    let pid = i32::try_from(child.id()).unwrap();
+    // SAFETY: the child has not been waited for, so the number is still its own.
+    unsafe { libc::kill(pid, libc::SIGINT) };
+    let started = Instant::now();
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(130));
+    assert!(started.elapsed() < Duration::from_secs(20));
+    let records = project.records();
+    assert_eq!(records.len(), 1, "the second job must not start");
+    assert_eq!(records[0]["outcome"]["status"], "cancelled");
+}
+
+fn wait_until(limit: Duration, is_so: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < limit, "waited too long");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn unknown_names_are_refused_with_the_nearest_and_nothing_starts() {
+    let project = Project::new().harness("pytorch", &good());
+    let cases: [(&[&str], &str); 4] = [
+        (&["tinny"], "did you mean `tiny`?"),
+        (&["-f", "pytroch"], "did you mean `pytorch`?"),
+        (&["-p", "quik"], "did you mean `quick`?"),
+        (&["--device", "gpu"], "possible values: cpu, cuda"),
+    ];
+    for (args, hint) in cases {
+        let done = project.run(args);
+        assert_eq!(done.code, Some(2), "{done:?}");
+        assert!(done.stderr.contains(hint), "{done:?}");
+    }
+    assert!(!project.path("results/runs").exists());
+}
+
+#[test]
+fn bad_yaml_names_file_line_column_and_what_is_allowed() {
+    let long = "x".repeat(2 << 20);
+    let cases: [(&str, String, &[&str]); 12] = [
+        (
+            "unknown field",
+            TINY.replace("seed: 1", "sead: 1"),
+            &["specs/tiny.yaml:5:1", "`sead`", "did you mean `seed`?"],
+        ),
+        ("wrong type", TINY.replace("seed: 1", "seed: one"), &["specs/tiny.yaml:5:7", "seed"]),
+        (
+            "duplicate key",
+            TINY.replace("seed: 1", "seed: 1\nseed: 2"),
+            &["specs/tiny.yaml:6:1", "duplicate"],
+        ),
+        ("empty", String::new(), &["specs/tiny.yaml:1:1: the file is empty"]),
+        ("tab", TINY.replace("  quick", "\tquick"), &["specs/tiny.yaml:1"]),
+        ("unclosed", TINY.replace("epochs: 1,", "epochs: [1,"), &["specs/tiny.yaml:"]),
+        ("too large", format!("{TINY}# {long}"), &["at most 1048576 are read"]),
+        (
+            "profile's unknown setting",
+            TINY.replace("{rows: {}, ", "{rows: {}, settings: {epocs: 2}, "),
+            &["specs/tiny.yaml:14:", "`epocs`", "did you mean `epochs`?"],
+        ),
+        (
+            "kind of a setting",
+            TINY.replace("{rows: {}, ", "{rows: {}, settings: {epochs: two}, "),
+            &["`epochs` is a text here but a number"],
+        ),
+        (
+            "version",
+            TINY.replace("version: 1", "version: 2"),
+            &["`version` is 2; this rosetta reads 1"],
+        ),
+        (
+            "name",
+            TINY.replace("name: tiny", "name: teeny"),
+            &["`name` is `teeny` but the file is named `tiny`"],
+        ),
+        ("time", TINY.replace("timeout: 30s", "timeout: soon"), &["`soon` is no length of time"]),
+    ];
+    for (name, text, expected) in cases {
+        let project = Project::new().harness("mine", &good());
+        project.write("specs/tiny.yaml", &text);
+        refused(name, &project, expected);
+    }
+    let bombs = [
+        ("bomb", billion_laughs(), "specs/tiny.yaml"),
+        ("depth", "[".repeat(100_000), "specs/tiny.yaml"),
+    ];
+    for (name, text, expected) in bombs {
+        let project = Project::new().harness("mine", &good());
+        project.write("specs/tiny.yaml", &text);
+        let started = Instant::now();
+        refused(name, &project, &[expected]);
+        assert!(started.elapsed() < Duration::from_secs(20), "{name}");
+    }
+    let project = Project::new().harness("mine", &good());
+    project.write_bytes("specs/tiny.yaml", b"version: 1\nname: t\xffny\n");
+    refused("not UTF-8", &project, &["specs/tiny.yaml:2:8: not UTF-8"]);
+}
+
+fn refused(name: &str, project: &Project, expected: &[&str]) {
+    let done = project.run(&[]);
+    assert_eq!(done.code, Some(2), "{name}: {done:?}");
+    for words in expected {
+        assert!(done.stderr.contains(words), "{name}: no `{words}` in\n{}", done.stderr);
+    }
+    assert!(!done.stderr.contains("panicked"), "{name}: {done:?}");
+    assert!(!project.path("results/runs").exists(), "{name}: something was started");
+}
+
+fn billion_laughs() -> String {
+    let mut text = "a0: &a0 [lol, lol]\n".to_owned();
+    for level in 1..30 {
+        text += &format!("a{level}: &a{level} [*a{0}, *a{0}, *a{0}, *a{0}]\n", level - 1);
+    }
+    text
+}
+
+#[test]
+fn results_that_cannot_be_written_are_a_clear_error() {
+    let project = Project::new().harness("mine", &good());
+    project.write("blocked", "a file, not a folder");
+    let done = project.run(&["--results", "blocked"]);
+    assert_eq!(done.code, Some(2), "{done:?}");
+    assert!(done.stderr.contains("cannot write to `") && done.stderr.contains("hint:"), "{done:?}");
+}
+
+#[test]
+fn a_full_disk_loses_nothing_that_was_stored() {
+    // Only root can make a small file system; elsewhere the test above has to do.
+    let project = Project::new().harness("mine", &good());
+    let disk = project.path("disk");
+    fs::create_dir(&disk).unwrap();
+    let mount = |args: &[&str]| {
+        let status = std::process::Command::new("mount").args(args).arg(&disk).output();
+        status.is_ok_and(|output| output.status.success())
+    };
+    if !mount(&["-t", "tmpfs", "-o", "size=256k", "tmpfs"]) {
+        eprintln!("skipped: no right to mount");
+        return;
+    }
+    let fill = || {
+        let first = project.run(&["--results", "disk"]);
+        assert_eq!(first.code, Some(0), "{first:?}");
+        let stored = project.rosetta(&["--results", "disk", "list", "runs", "--json"]);
+        // What is left, to the last byte: writing ends with an error, as it must.
+        let mut filler = fs::File::create(disk.join("filler")).unwrap();
+        while filler.write_all(&[0; 512]).is_ok() {}
+        let second = project.run(&["--results", "disk"]);
+        (stored, second, project.rosetta(&["--results", "disk", "table", "--csv"]))
+    };
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(fill));
+    let unmounted = std::process::Command::new("umount").arg(&disk).status().unwrap().success();
+    let (stored, second, table) = result.unwrap();
+    assert!(unmounted && stored.stdout.contains("\"ok\": \"1\""), "{stored:?}");
+    assert_eq!(second.code, Some(2), "{second:?}");
+    assert!(second.stderr.contains("cannot write"), "{second:?}");
+    assert!(table.stdout.contains("tiny,mine,75"), "{table:?}");
+}
+
+#[test]
+fn a_plan_can_be_looked_at_and_starts_nothing() {
+    let project = Project::new().harness("mine", &good());
+    let done = project.run(&["--dry-run", "--repeats", "2"]);
+    assert_eq!(done.stdout, "tiny.mine.cpu.1\ntiny.mine.cpu.2\n");
+    assert!(!project.path("results/runs").exists());
+}
+
+#[test]
+fn what_cannot_run_here_is_skipped_with_the_reason() {
+    let project = Project::new().harness("mine", &good());
+    let done = project.rosetta(&["run", "--device", "cpu"]);
+    assert_eq!(done.code, Some(2), "{done:?}");
+    assert!(done.stderr.contains("nothing can run here"), "{done:?}");
+    assert!(
+        done.stderr.contains("tiny · mine · cpu: ") && done.stderr.contains("hint:"),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn the_same_events_are_stored_as_they_came() {
+    let project = Project::new().harness("mine", &good());
+    project.run(&[]);
+    let run = &list(&project.path("results/runs"))[0];
+    let text = fs::read_to_string(run.join("tiny.mine.cpu.1/events.jsonl")).unwrap();
+    let events = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let kinds = events.map(|event| event["ev"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!(kinds, ["start", "hello", "phase", "epoch", "phase", "array", "end"]);
+    assert!(text.contains(TRAIN) && text.contains(EPOCH) && text.contains(PREDICT));
+}
+
+#[test]
+fn a_torn_record_is_recovered() {
+    let project = Project::new().harness("mine", &good());
+    project.run(&[]);
+    let run = list(&project.path("results/runs")).remove(0);
+    let path = run.join("records.jsonl");
+    let line = fs::read(&path).unwrap();
+    fs::write(&path, &line[..line.len() / 2]).unwrap();
+    let table = project.rosetta(&["table", "--csv"]);
+    assert!(table.stdout.contains("tiny,mine,75"), "{table:?}");
+}
+
+#[test]
+fn tables_come_in_every_format_and_columns_can_be_chosen() {
+    let project = Project::new().harness("mine", &good());
+    project.run(&[]);
+    let stdout = |args: &[&str]| -> String {
+        let done: Done = project.rosetta(&[&["table"], args].concat());
+        assert_eq!(done.code, Some(0), "{done:?}");
+        done.stdout
+    };
+    assert!(stdout(&[]).contains("A tiny experiment"));
+    assert!(stdout(&["--latex"]).contains("\\begin{tabular}"));
+    let json: serde_json::Value = serde_json::from_str(&stdout(&["--json"])).unwrap();
+    assert_eq!(json[0]["rows"][0]["test_accuracy_percent"], 75.0);
+    let csv = stdout(&["--csv", "--columns", "library,accuracy"]);
+    assert_eq!(csv, "experiment,library,test_accuracy_percent\ntiny,mine,75\n");
+    let done = project.rosetta(&["table", "tinny"]);
+    assert_eq!(done.code, Some(2));
+    assert!(done.stderr.contains("did you mean `tiny`?"), "{done:?}");
+    let done = project.rosetta(&["table", "--run", "2999"]);
+    assert!(done.stderr.contains("unknown run `2999`"), "{done:?}");
+}
+
+#[test]
+fn a_job_file_can_be_printed_for_a_run_by_hand() {
+    let project = Project::new().harness("mine", &good());
+    let done = project.rosetta(&["job", "tiny", "--profile", "smoke"]);
+    let job: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
+    assert_eq!(job["config"]["learning_rate"], 0.1);
+    assert_eq!(job["arrays"]["x_train"]["rows"], 4);
+    assert_eq!(job["weights"]["names"][0], "dense.weight");
+    let weights = Path::new(job["weights"]["folder"].as_str().unwrap()).join("dense.weight.npy");
+    assert!(weights.is_file() && Path::new(job["order"].as_str().unwrap()).is_file());
+}
