@@ -381,6 +381,29 @@ fn plays_rosetta_for_another_test() {
     runtime().block_on(run(&launch, &mut cancel, |_| {})).unwrap();
 }
 
+#[test]
+fn golden_streams_are_read_without_rejects() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut streams = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "jsonl") {
+            continue;
+        }
+        streams += 1;
+        for (index, line) in fs::read(&path).unwrap().split(|byte| *byte == b'\n').enumerate() {
+            match parse(line) {
+                Line::Event(event) => {
+                    assert_eq!(event.seq, index as u64, "{}", path.display());
+                    assert!(!matches!(event.event, Event::Unknown { .. }), "{event:?}");
+                }
+                other => assert!(line.is_empty(), "{}: {other:?}", path.display()),
+            }
+        }
+    }
+    assert!(streams > 0);
+}
+
 fn kill(pid: i32) {
     // SAFETY: kill touches no memory of ours.
     unsafe { libc::kill(pid, libc::SIGKILL) };

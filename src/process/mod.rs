@@ -151,7 +151,9 @@ pub async fn run(
     let log = Log::create(launch.job_folder.join("stderr.log"))?;
     let (clock, launched) = (Instant::now(), shim::monotonic_seconds());
     let mut shim = Shim::start(launch)?;
-    let mut job = Job { launch, clock, launched, intake, log, last_output: clock, stop: None };
+    let too_late = clock + launch.timeout.saturating_add(launch.grace).min(LONGEST) + SHIM_DELAY;
+    let mut job =
+        Job { launch, clock, launched, intake, log, last_output: clock, too_late, stop: None };
     let ended = job.attend(&mut shim, cancel, &mut on_line).await;
     if ended.is_err() {
         shim.tell(Cancel::Now);
@@ -218,6 +220,8 @@ struct Job<'a> {
     intake: Intake,
     log: Log,
     last_output: Instant,
+    /// When even a slow shim must have ended.
+    too_late: Instant,
     /// Why rosetta asked for the end, if it did.
     stop: Option<Exit>,
 }
@@ -272,20 +276,16 @@ impl Job<'_> {
     fn next_deadline(&self) -> Instant {
         match self.launch.stall_timeout {
             Some(stall) if self.stop.is_none() => {
-                (self.last_output + stall.min(LONGEST)).min(self.too_late())
+                (self.last_output + stall.min(LONGEST)).min(self.too_late)
             }
-            _ => self.too_late(),
+            _ => self.too_late,
         }
     }
 
-    /// Returns when even a slow shim must have ended.
-    fn too_late(&self) -> Instant {
-        let Launch { timeout, grace, .. } = self.launch;
-        self.clock + timeout.saturating_add(*grace).min(LONGEST) + SHIM_DELAY
-    }
-
     fn check_deadlines(&mut self, shim: &mut Shim) {
-        if Instant::now() >= self.too_late() {
+        let now = Instant::now();
+        if now >= self.too_late {
+            self.too_late = now + SHIM_DELAY;
             // That it has just ended is no error.
             let _ = shim.child.start_kill();
         } else {
