@@ -40,6 +40,7 @@ class _Wire:
         sys.stdout.flush()
         self._file = os.fdopen(os.dup(1), "wb", buffering=0)
         os.dup2(2, 1)
+        sys.stdout = sys.stderr  # not held back until the end, in order with the rest
         self._seq = 0
 
     def send(self, event, t=None, **fields):
@@ -151,8 +152,8 @@ class Run:
             source = self._job["arrays"][name]
             array = np.load(source["path"], mmap_mode="r", allow_pickle=False)[: source["rows"]]
             if source["divide_by"] is not None:
-                array = np.asarray(array, dtype=self.dtype)
-                array = np.divide(array, source["divide_by"], dtype=self.dtype)
+                array = np.array(array, dtype=self.dtype)
+                array /= source["divide_by"]
             elif array.dtype.kind == "f":
                 array = np.array(array, dtype=self.dtype)
             else:
@@ -287,7 +288,7 @@ class Run:
         """Stores logits or features (rows, width): all at once, or batch by batch in order."""
         import numpy as np
 
-        self._outputs.append(np.asarray(array))
+        self._outputs.append(np.array(array))  # a framework may use its memory again
         self._ready = _clock()
 
     # Words about the run
@@ -330,18 +331,18 @@ def start(framework, version, device=None, sync=None, sync_cpu=False):
     run = Run(job, _wire, sync if job["device"] != "cpu" or sync_cpu else None)
     _wire.send("hello", framework=framework, version=str(version), device=device or run.device)
 
-    failed = []
     report = sys.excepthook
 
     def remember(*error):
-        failed.append(error)
+        _failures.append(error)
         report(*error)
 
     sys.excepthook = remember
-    atexit.register(lambda: failed or run._finish())
+    atexit.register(lambda: _failures or run._finish())
     return run
 
 
+_failures = []  # errors that end the harness: then it never claims to have finished
 _wire = _Wire() if os.environ.get("ROSETTA_JOB") else _Screen()
 _wire.send(
     "start",

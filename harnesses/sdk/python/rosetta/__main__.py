@@ -8,10 +8,15 @@ import os
 import runpy
 import sys
 
-import rosetta  # noqa: F401  (guards standard output and starts the clock)
+import rosetta  # guards standard output and starts the clock
 
 if len(sys.argv) != 2:
     sys.exit("usage: python -m rosetta HARNESS.py")
 sys.argv = sys.argv[1:]
 sys.path[0] = os.path.dirname(os.path.abspath(sys.argv[0]))
-runpy.run_path(sys.argv[0], run_name="__main__")
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+except SystemExit as leaving:  # no error to Python, which knows of no failure then
+    if leaving.code not in (None, 0):
+        rosetta._failures.append(leaving)
+    raise
