@@ -4,7 +4,8 @@
 
 use anyhow::Result;
 
-use crate::hint::unknown;
+use crate::hint::{hinted, unknown};
+use crate::spec::Source;
 
 /// Something that `rosetta data` knows by name.
 #[derive(Debug)]
@@ -14,6 +15,38 @@ pub struct Known {
     pub kind: Kind,
     /// The first one is the one that `fetch` downloads.
     pub archives: &'static [Archive],
+}
+
+impl Known {
+    /// Returns how to get the real thing.
+    pub(super) fn how_to_get(&self) -> String {
+        let name = self.name;
+        match self.archives.first() {
+            Some(archive) => {
+                let (file, url) = (archive.file(), archive.url);
+                let import = format!("`rosetta data import {name} {file}` with a copy of {url}");
+                format!("run `rosetta data fetch {name}`, or {import}")
+            }
+            None => self.made_by(),
+        }
+    }
+
+    pub(super) fn made_by(&self) -> String {
+        format!("run `rosetta data make {}`", self.name)
+    }
+
+    /// Returns how to replace what is damaged.
+    pub(super) fn cure(&self, source: Source) -> String {
+        match source {
+            Source::Synthetic => self.made_by(),
+            _ => format!("import it again: {}", self.how_to_get()),
+        }
+    }
+
+    pub(super) fn absent(&self, source: Source) -> anyhow::Error {
+        let (source, name) = (source.as_str(), self.name);
+        hinted(format!("there is no {source} `{name}` on this machine"), self.how_to_get())
+    }
 }
 
 /// What a name stands for.

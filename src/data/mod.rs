@@ -21,6 +21,7 @@ mod chance;
 mod fetch;
 mod import;
 mod known;
+mod lock;
 mod npy;
 mod own;
 mod pickle;
@@ -34,7 +35,8 @@ pub use npy::{Dtype, Header};
 pub use sealed::Origin;
 
 use known::{Archive, Kind};
-use sealed::{Entry, Lock, Manifest, Plan};
+use lock::Lock;
+use sealed::{Entry, Manifest, Plan};
 
 /// Recipe of arrays that came out of an archive: raised when an importer gives other arrays.
 const IMPORT_RECIPE: &str = "import 1";
@@ -143,7 +145,7 @@ impl DataStore {
             }
         }
         match choice {
-            Some(source @ (Source::Real | Source::Unverified)) => Err(absent(known, source)),
+            Some(source @ (Source::Real | Source::Unverified)) => Err(known.absent(source)),
             _ => self.make_known(known, report),
         }
     }
@@ -238,7 +240,7 @@ impl DataStore {
     pub fn fetch(&self, name: &str, report: Report) -> Result<Stored> {
         let known = known::find(name)?;
         let Some(archive) = known.archives.first() else {
-            return Err(hinted(format!("`{name}` is made, not fetched"), made_by(known)));
+            return Err(hinted(format!("`{name}` is made, not fetched"), known.made_by()));
         };
         if let Ok(Some(manifest)) = self.imported(known, Source::Real) {
             report(Progress::Doing(format!("{name} is here already")));
@@ -282,7 +284,7 @@ impl DataStore {
     ) -> Result<Stored> {
         let known = known::find(name)?;
         if known.archives.is_empty() {
-            return Err(hinted(format!("`{name}` is made, not imported"), made_by(known)));
+            return Err(hinted(format!("`{name}` is made, not imported"), known.made_by()));
         }
         let shown = path.display();
         let cannot = || format!("cannot import `{shown}`");
@@ -349,12 +351,12 @@ impl DataStore {
             let folder = self.folder(known, source);
             let checked = sealed::verify(&folder, report).map_err(|error| {
                 let message = format!("{} `{name}` is damaged", source.as_str());
-                error.context(crate::hint::Hinted { message, hints: vec![cure(known, source)] })
+                error.context(crate::hint::Hinted { message, hints: vec![known.cure(source)] })
             })?;
             good.extend(checked.map(|manifest| stored(folder, manifest)));
         }
         match good.is_empty() {
-            true => Err(hinted(format!("no `{name}` on this machine"), how_to_get(known))),
+            true => Err(hinted(format!("no `{name}` on this machine"), known.how_to_get())),
             false => Ok(good),
         }
     }
@@ -385,7 +387,7 @@ impl DataStore {
     fn imported(&self, known: &Known, source: Source) -> Result<Option<Manifest>> {
         let found = sealed::trusted(&self.folder(known, source)).map_err(|error| {
             let message = format!("{} `{}` is damaged", source.as_str(), known.name);
-            error.context(crate::hint::Hinted { message, hints: vec![cure(known, source)] })
+            error.context(crate::hint::Hinted { message, hints: vec![known.cure(source)] })
         })?;
         match found {
             Some(manifest) if manifest.recipe != IMPORT_RECIPE => {
@@ -394,7 +396,7 @@ impl DataStore {
                     source.as_str(),
                     known.name
                 );
-                Err(hinted(message, cure(known, source)))
+                Err(hinted(message, known.cure(source)))
             }
             found => Ok(found),
         }
@@ -402,34 +404,6 @@ impl DataStore {
 }
 
 const SOURCES: [Source; 3] = [Source::Real, Source::Unverified, Source::Synthetic];
-
-fn cure(known: &Known, source: Source) -> String {
-    match source {
-        Source::Synthetic => format!("run `rosetta data make {}`", known.name),
-        _ => format!("import it again: {}", how_to_get(known)),
-    }
-}
-
-fn how_to_get(known: &Known) -> String {
-    let name = known.name;
-    match known.archives.first() {
-        Some(archive) => format!(
-            "run `rosetta data fetch {name}`, or `rosetta data import {name} {}` with a copy of {}",
-            archive.file(),
-            archive.url
-        ),
-        None => made_by(known),
-    }
-}
-
-fn made_by(known: &Known) -> String {
-    format!("run `rosetta data make {}`", known.name)
-}
-
-fn absent(known: &Known, source: Source) -> anyhow::Error {
-    let (source, name) = (source.as_str(), known.name);
-    hinted(format!("there is no {source} `{name}` on this machine"), how_to_get(known))
-}
 
 fn not_genuine(known: &Known, path: &Path, found: &fetch::Digests) -> anyhow::Error {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -479,3 +453,6 @@ fn stored(folder: PathBuf, manifest: Manifest) -> Stored {
     let arrays = arrays.into_iter().map(|entry| (entry.name, entry.shape)).collect();
     Stored { name, source, folder, bytes, digest, archive, arrays }
 }
+
+#[cfg(test)]
+mod tests;

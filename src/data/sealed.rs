@@ -5,7 +5,7 @@
 //! `downloads/`. A folder being made is called `.making-NAME`, one being replaced `.old-NAME`; both are
 //! cleared under the lock, so a killed process leaves nothing that counts. May not know what the arrays mean.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -14,8 +14,8 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::data::lock::Lock;
 use crate::data::npy::{Dtype, Header, Writer};
-use crate::hint::hinted;
 use crate::progress::{Progress, Report};
 use crate::spec::{Source, hex};
 
@@ -372,38 +372,6 @@ pub fn explain_disk(error: anyhow::Error) -> anyhow::Error {
     };
     let advice = "set `ROSETTA_HOME` to a folder with room that you may write to";
     error.context(crate::hint::Hinted { message: what.to_owned(), hints: vec![advice.to_owned()] })
-}
-
-/// A lock that other rosetta processes respect; it ends with the value or the process.
-pub struct Lock(#[expect(dead_code, reason = "holds the lock until it is dropped")] File);
-
-impl Lock {
-    /// Waits until no other process makes the same thing.
-    pub fn take(root: &Path, key: &str, report: Report) -> Result<Lock> {
-        let folder = root.join("locks");
-        create_folder(&folder)?;
-        let path = folder.join(format!("{key}.lock"));
-        // The file stays: removing it would let two processes lock two files of one name.
-        let file = File::options().create(true).truncate(false).write(true).open(&path);
-        let file = file.with_context(|| format!("cannot open `{}`", path.display()));
-        let file = file.map_err(explain_disk)?;
-        let locked = match file.try_lock() {
-            Err(TryLockError::WouldBlock) => {
-                report(Progress::Doing(format!("waiting for another rosetta at work on {key}")));
-                file.lock()
-            }
-            Err(TryLockError::Error(error)) => Err(error),
-            Ok(()) => Ok(()),
-        };
-        match locked {
-            Ok(()) => Ok(Lock(file)),
-            Err(error) => {
-                let message = format!("cannot lock `{}`: {error}", path.display());
-                let advice = "set `ROSETTA_HOME` to a folder on a local disk";
-                Err(hinted(message, advice))
-            }
-        }
-    }
 }
 
 #[cfg(test)]

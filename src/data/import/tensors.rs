@@ -177,3 +177,76 @@ fn safetensors(bytes: &[u8], is_wanted: &dyn Fn(&str) -> bool) -> Result<BTreeMa
     }
     Ok(weights)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek, Write};
+
+    use super::{Weight, read};
+
+    const ZIPPED: &[u8] = include_bytes!("../../../tests/fixtures/data/torch.pth");
+    const LEGACY: &[u8] = include_bytes!("../../../tests/fixtures/data/torch-legacy.pth");
+    const SAFE: &[u8] = include_bytes!("../../../tests/fixtures/data/torch.safetensors");
+
+    fn load(bytes: &[u8]) -> Result<std::collections::BTreeMap<String, Weight>, String> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file.rewind().unwrap();
+        let is_wanted = |name: &str| name != "a.num_batches_tracked";
+        read(&mut file, &is_wanted).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn files_that_pytorch_wrote_agree() {
+        for bytes in [ZIPPED, LEGACY, SAFE] {
+            let weights = load(bytes).unwrap();
+            let values = |name: &str| {
+                let four = weights[name].bytes.chunks_exact(4);
+                four.map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect::<Vec<_>>()
+            };
+            assert_eq!(weights.len(), 5);
+            assert_eq!(weights["a.weight"].shape, [2, 3, 4]);
+            assert_eq!(values("a.weight"), (0..24u8).map(f32::from).collect::<Vec<_>>());
+            assert_eq!(values("a.bias"), [0.5, -1.0]);
+            // A transposed view, a parameter, and every second element from the middle of a storage.
+            assert_eq!(values("t"), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
+            assert_eq!(values("p"), [1.0, 1.0]);
+            assert_eq!(values("v"), [2.0, 4.0, 6.0]);
+        }
+    }
+
+    fn safetensors(length: u64, header: &str, elements: &[u8]) -> Vec<u8> {
+        [length.to_le_bytes().as_slice(), header.as_bytes(), elements].concat()
+    }
+
+    #[test]
+    fn broken_files_are_refused() {
+        let one = |dtype: &str, shape: &str, offsets: &str| {
+            let header = format!(
+                "{{\"a\":{{\"dtype\":\"{dtype}\",\"shape\":{shape},\"data_offsets\":{offsets}}}}}"
+            );
+            safetensors(header.len() as u64, &header, &[0; 8])
+        };
+        assert_eq!(load(&one("F32", "[2]", "[0,8]")).unwrap().len(), 1);
+        let cases = [
+            (one("F16", "[4]", "[0,8]"), "is of type `F16`, not F32"),
+            (one("F32", "[3]", "[0,8]"), "do not fill its shape"),
+            (one("F32", "[4]", "[0,16]"), "are missing: truncated?"),
+            (one("F32", "[2]", "[8,0]"), "are missing"),
+            (one("F32", "[4294967296,4294967296]", "[0,8]"), "is too large"),
+            (one("F32", "[-1]", "[0,8]"), "tensor `a`"),
+            (safetensors(1 << 60, "{}", &[]), "header claims"),
+            (safetensors(100, "{}", &[]), "header is cut off"),
+            (safetensors(2, "{]", &[]), "is not JSON"),
+            (LEGACY[..LEGACY.len() - 4].to_vec(), "the file is truncated"),
+            ([LEGACY, &[0; 4]].concat(), "4 bytes too many"),
+            (ZIPPED[..ZIPPED.len() - 40].to_vec(), "truncated or damaged"),
+            (b"\x80\x02K\x01.".to_vec(), "not the magic number"),
+            (Vec::new(), "neither a .pth file"),
+        ];
+        for (bytes, expected) in cases {
+            let error = load(&bytes).unwrap_err();
+            assert!(error.contains(expected), "{expected}: {error}");
+        }
+    }
+}
