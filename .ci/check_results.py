@@ -1,0 +1,68 @@
+"""Reads a smoke run's tables and records back, with the tools that users have, and checks them.
+
+usage: check_results.py ROSETTA RESULTS
+"""
+
+import glob
+import json
+import subprocess
+import sys
+
+import duckdb
+import pandas
+import polars
+
+ROSETTA, RESULTS = sys.argv[1:]
+TRAINED = {"PyTorch", "JAX (Flax)", "Keras (JAX)", "Candle", "NumPy (float64 reference)", "Chainer", "CNTK"}
+EXPECTED = {"cnn": TRAINED, "rnn": TRAINED, "resnet50": TRAINED | {"ONNX Runtime"}}
+
+
+def rosetta(*arguments):
+    command = [ROSETTA, "--results", RESULTS, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def check(claim, is_true):
+    if not is_true:
+        sys.exit(f"failed: {claim}")
+    print(f"ok: {claim}")
+
+
+def markdown_rows(text):
+    """Returns the cells of each Markdown table, by its heading."""
+    tables = {}
+    for block in text.split("### ")[1:]:
+        heading, *lines = block.splitlines()
+        rows = [[c.strip() for c in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+        tables[heading] = [dict(zip(rows[0], row)) for row in rows[2:]]
+    return tables
+
+
+tables = {table["experiment"]: table for table in json.loads(rosetta("table", "--json"))}
+markdown = markdown_rows(rosetta("table", "--markdown"))
+for experiment, libraries in EXPECTED.items():
+    table = tables[experiment]
+    rows = {row["library"]: row for row in table["rows"]}
+    check(f"{experiment} has a row for each of {len(libraries)} libraries", set(rows) == libraries)
+    number = "images_per_s_cpu" if experiment == "resnet50" else "training_time_s"
+    missing = {name: row for name, row in rows.items() if row[number] is None}
+    check(f"{experiment}: every row has its {number} {missing or ''}", not missing)
+    cells = markdown[table["title"]]
+    check(f"{experiment}: Markdown has the same rows", [c["DL Library"] for c in cells] == [r["library"] for r in table["rows"]])
+    if experiment != "resnet50":
+        close = [abs(float(c["Test Accuracy (%)"].split()[0]) - rows[c["DL Library"]]["test_accuracy_percent"]) < 0.06 for c in cells]
+        check(f"{experiment}: Markdown has the same accuracies", all(close))
+        times = [row["training_time_s"] for row in table["rows"]]
+        check(f"{experiment}: rows are sorted by training time", times == sorted(times))
+
+pattern = f"{RESULTS}/runs/*/records.jsonl"
+records = pandas.read_json(glob.glob(pattern)[0], lines=True)
+jobs = sum(len(libraries) for libraries in EXPECTED.values())
+check(f"pandas reads {jobs} records", len(records) == jobs)
+check("polars reads as many", len(polars.read_ndjson(pattern)) == jobs)
+query = f"select outcome.status, count(*) from read_json_auto('{pattern}') group by all"
+check("duckdb finds all of them ok", duckdb.sql(query).fetchall() == [("ok", jobs)])
+query = f"select max(abs(score.accuracy - score.accuracy_reported)) from read_json_auto('{pattern}')"
+check("each framework's own accuracy is the host's", duckdb.sql(query).fetchone()[0] < 1e-6)
+query = f"select count(distinct inputs.weights_digest || inputs.order_digest) from read_json_auto('{pattern}') where experiment = 'cnn'"
+check("every cnn began with the same weights and saw the same batches", duckdb.sql(query).fetchone()[0] == 1)
