@@ -10,10 +10,11 @@
 //! white noise)`, u in (0.5, 1.5), dx and dy up to `SHIFT`; all numbers are uniform with mean 0 and variance 1.
 //! `REDRAWN` of the labels are drawn again, in the test part too: more than 1 − 0.9 `REDRAWN` cannot be reached.
 //!
-//! **Reviews** (`imdb`): token 1, then filler words with p ∝ 1/number and, with probability `POLAR`, a word of one of two
-//! small sets of opinions that agrees with the review with probability `AGREES`; with probability `NEGATED` the
-//! word 3 ("not") stands before it and it is of the other set. Two opinions never touch. Cut to the last 150, zeros at the end.
-//! `FLIPPED` of the labels are wrong.
+//! **Reviews** (`imdb`): token 1, then filler words with p ∝ 1/number and, with probability `POLAR`, a word of
+//! one of two small sets of opinions that agrees with the review with probability `AGREES`; with probability
+//! `NEGATED` the word 3 ("not") stands before it and it is of the other set. Two opinions never touch.
+//! Good reviews are short more often than bad ones, so the padding says something. Cut to the last 150,
+//! zeros at the end. `FLIPPED` of the labels are wrong, in the test part too.
 
 use std::num::NonZero;
 use std::thread;
@@ -31,8 +32,8 @@ pub const RECIPE: &str = "twin 1";
 
 const SEED: u64 = 2017;
 const CLASSES: u32 = 10;
-const CONTRAST: f32 = 56.0;
-const SIGNAL: f32 = 0.8;
+const CONTRAST: f32 = 72.0;
+const SIGNAL: f32 = 0.9;
 const SHIFT: u32 = 3;
 const FIELD: f32 = 0.6;
 const NOISE: f32 = 0.5;
@@ -41,13 +42,15 @@ const REDRAWN: f64 = 0.08;
 const LENGTH: usize = 150;
 const VOCABULARY: u32 = 30_000;
 const SHORTEST: u32 = 60;
-const LONGEST: u32 = 260;
-const OPINIONS: usize = 20;
+const LONGEST: u32 = 240;
+/// Share of reviews that are padded, among bad and among good ones.
+const SHORT: [f64; 2] = [0.2, 0.6];
+const OPINIONS: usize = 12;
 const FIRST_OPINION: u32 = 20;
 const LAST_OPINION: u32 = 1_999;
-const POLAR: f64 = 30.0 / 150.0;
-const AGREES: f64 = 0.8;
-const NEGATED: f64 = 0.2;
+const POLAR: f64 = 40.0 / 150.0;
+const AGREES: f64 = 0.85;
+const NEGATED: f64 = 0.1;
 const FLIPPED: f64 = 0.05;
 const OUT_OF_VOCABULARY: f64 = 0.02;
 const START: i32 = 1;
@@ -274,7 +277,12 @@ impl Reviews {
     fn review(&self, item: u64) -> [i32; LENGTH] {
         let mut stream = self.key.stream(item);
         let side = Self::sides(&mut stream).0;
-        let length = (SHORTEST + stream.below(LONGEST - SHORTEST + 1)) as usize;
+        let full = LENGTH as u32;
+        let (shortest, longest) = match stream.happens(SHORT[side]) {
+            true => (SHORTEST, full - 1),
+            false => (full, LONGEST),
+        };
+        let length = (shortest + stream.below(longest - shortest + 1)) as usize;
         let mut tokens = Vec::with_capacity(length);
         tokens.push(START);
         let mut follows_opinion = false;
@@ -367,6 +375,6 @@ mod tests {
         Images::new().image(3, &mut image);
         let review = Reviews::new().review(3).map(i32::to_le_bytes).concat();
         let digests = [image, review].map(|bytes| hex(&Sha256::digest(bytes))[..16].to_owned());
-        assert_eq!(digests, ["71f4a442a5f83e7b", "9fcef37e611bffa6"]);
+        assert_eq!(digests, ["9e1e9f561f5120eb", "6dbd9bc3f9687138"]);
     }
 }

@@ -30,14 +30,10 @@ pub fn make(tensors: &[TensorSpec], seed: u64, making: &mut Making, report: Repo
 
 /// Writes ResNet-50 weights that nobody trained.
 pub fn make_resnet50(seed: u64, making: &mut Making, report: Report) -> Result<()> {
-    let key = Key::new("weights", seed);
-    let layers = resnet50::layers();
-    for (number, layer) in layers.iter().enumerate() {
-        let values = resnet50::fill(layer, &mut key.named_stream(&layer.name));
-        write(making, &layer.name, &layer.shape, &values)?;
-        report(Progress::Doing(format!("making weights, {} of {}", number + 1, layers.len())));
-    }
-    Ok(())
+    resnet50::make(&Key::new("weights", seed), &mut |name, shape, values| {
+        report(Progress::Doing(format!("making {name}")));
+        write(making, name, shape, values)
+    })
 }
 
 fn write(making: &mut Making, name: &str, shape: &[usize], values: &[f32]) -> Result<()> {
