@@ -242,6 +242,8 @@ impl DataStore {
         let Some(archive) = known.archives.first() else {
             return Err(hinted(format!("`{name}` is made, not fetched"), known.made_by()));
         };
+        // Held to the end: who waits here finds the data imported.
+        let _lock = Lock::take(&self.root, &format!("fetch-{name}"), report)?;
         if let Ok(Some(manifest)) = self.imported(known, Source::Real) {
             report(Progress::Doing(format!("{name} is here already")));
             return Ok(stored(self.folder(known, Source::Real), manifest));
@@ -255,7 +257,6 @@ impl DataStore {
     fn download(&self, known: &Known, archive: &Archive, report: Report) -> Result<PathBuf> {
         let folder = self.root.join("downloads");
         sealed::create_folder(&folder)?;
-        let _lock = Lock::take(&self.root, &format!("download-{}", known.name), report)?;
         let path = folder.join(archive.file());
         report(Progress::Doing(format!("fetching {}", archive.url)));
         let pause = Duration::from_secs(2);

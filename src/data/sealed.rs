@@ -366,7 +366,8 @@ pub fn explain_disk(error: anyhow::Error) -> anyhow::Error {
     let kind = error.root_cause().downcast_ref::<std::io::Error>().map(std::io::Error::kind);
     let what = match kind {
         Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => "the disk is full",
-        Some(ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) => "no right to write",
+        Some(ErrorKind::ReadOnlyFilesystem) => "the disk is read-only",
+        Some(ErrorKind::PermissionDenied) => "no right to write",
         Some(ErrorKind::NotADirectory) => "a file is in the way",
         _ => return error,
     };
