@@ -13,7 +13,7 @@ import pandas
 import polars
 
 ROSETTA, RESULTS = sys.argv[1:]
-TRAINED = {"PyTorch", "JAX (Flax)", "Keras (JAX)", "Candle", "NumPy (float64 reference)", "Chainer", "CNTK"}
+TRAINED = {"PyTorch", "JAX (Flax)", "Keras (JAX)", "candle", "NumPy (float64 reference)", "Chainer", "CNTK"}
 EXPECTED = {"cnn": TRAINED, "rnn": TRAINED, "resnet50": TRAINED | {"ONNX Runtime"}}
 
 

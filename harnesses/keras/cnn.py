@@ -80,7 +80,7 @@ model.set_weights([to_keras(name, w) for name, w in run.weights().items()])
 # %% Loss and optimiser
 loss_fn = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 optimizer = keras.optimizers.SGD(cfg.learning_rate, cfg.momentum)
-model.compile(optimizer, loss_fn)  # XLA by default, but not over PyTorch
+model.compile(optimizer, loss_fn)  # by XLA: JAX always, TF on a GPU
 run.fact("compiled", model.jit_compile)
 
 

@@ -87,7 +87,7 @@ if keras.config.backend() == "tensorflow":
 
 # Keras adds epsilon before it corrects the bias of the second moment.
 optimizer = Adam(cfg.learning_rate, cfg.beta1, cfg.beta2, cfg.epsilon)
-model.compile(optimizer, loss_fn)  # XLA by default, but not over PyTorch
+model.compile(optimizer, loss_fn)  # by XLA: JAX always, TF on a GPU
 run.fact("compiled", model.jit_compile)
 
 

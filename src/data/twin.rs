@@ -13,8 +13,7 @@
 //! **Reviews** (`imdb`): token 1, then filler words with p ∝ 1/number and, with probability `POLAR`, a word of
 //! one of two small sets of opinions that agrees with the review with probability `AGREES`; with probability
 //! `NEGATED` the word 3 ("not") stands before it and it is of the other set. Two opinions never touch.
-//! Good reviews are short more often than bad ones, so the padding says something. Cut to the last 150,
-//! zeros at the end. `FLIPPED` of the labels are wrong, in the test part too.
+//! Cut to the last 150, zeros at the end. `FLIPPED` of the labels are wrong, in the test part too.
 
 use std::num::NonZero;
 use std::thread;
@@ -28,12 +27,12 @@ use crate::data::sealed::Making;
 use crate::progress::{Progress, Report};
 
 /// Version of the recipes below: raised with every change of a number that they make.
-pub const RECIPE: &str = "twin 1";
+pub const RECIPE: &str = "twin 2";
 
 const SEED: u64 = 2017;
 const CLASSES: u32 = 10;
-const CONTRAST: f32 = 72.0;
-const SIGNAL: f32 = 0.9;
+const CONTRAST: f32 = 80.0;
+const SIGNAL: f32 = 1.0;
 const SHIFT: u32 = 3;
 const FIELD: f32 = 0.6;
 const NOISE: f32 = 0.5;
@@ -41,14 +40,12 @@ const REDRAWN: f64 = 0.08;
 
 const LENGTH: usize = 150;
 const VOCABULARY: u32 = 30_000;
-const SHORTEST: u32 = 60;
+const SHORTEST: u32 = 100;
 const LONGEST: u32 = 240;
-/// Share of reviews that are padded, among bad and among good ones.
-const SHORT: [f64; 2] = [0.2, 0.6];
 const OPINIONS: usize = 12;
 const FIRST_OPINION: u32 = 20;
 const LAST_OPINION: u32 = 1_999;
-const POLAR: f64 = 40.0 / 150.0;
+const POLAR: f64 = 50.0 / 150.0;
 const AGREES: f64 = 0.85;
 const NEGATED: f64 = 0.1;
 const FLIPPED: f64 = 0.05;
@@ -277,12 +274,7 @@ impl Reviews {
     fn review(&self, item: u64) -> [i32; LENGTH] {
         let mut stream = self.key.stream(item);
         let side = Self::sides(&mut stream).0;
-        let full = LENGTH as u32;
-        let (shortest, longest) = match stream.happens(SHORT[side]) {
-            true => (SHORTEST, full - 1),
-            false => (full, LONGEST),
-        };
-        let length = (shortest + stream.below(longest - shortest + 1)) as usize;
+        let length = (SHORTEST + stream.below(LONGEST - SHORTEST + 1)) as usize;
         let mut tokens = Vec::with_capacity(length);
         tokens.push(START);
         let mut follows_opinion = false;
@@ -315,7 +307,7 @@ impl Reviews {
 
 #[cfg(test)]
 mod tests {
-    use super::{Images, LENGTH, Reviews, TEST, VOCABULARY, neighbours};
+    use super::{Images, LENGTH, Reviews, SHORTEST, TEST, VOCABULARY, neighbours};
     use crate::spec::hex;
     use sha2::{Digest, Sha256};
 
@@ -363,7 +355,7 @@ mod tests {
             assert_eq!(tokens.len(), LENGTH);
             assert!(tokens.iter().all(|token| (0..VOCABULARY as i32).contains(token)));
             let words = tokens.iter().take_while(|token| **token != 0).count();
-            assert!(words >= 60 && tokens[words..].iter().all(|token| *token == 0));
+            assert!(words >= SHORTEST as usize && tokens[words..].iter().all(|token| *token == 0));
             assert!(words == LENGTH || tokens[0] == 1);
         }
     }
@@ -375,6 +367,6 @@ mod tests {
         Images::new().image(3, &mut image);
         let review = Reviews::new().review(3).map(i32::to_le_bytes).concat();
         let digests = [image, review].map(|bytes| hex(&Sha256::digest(bytes))[..16].to_owned());
-        assert_eq!(digests, ["9e1e9f561f5120eb", "6dbd9bc3f9687138"]);
+        assert_eq!(digests, ["ff8fc7f6e01c041b", "967c24111c32b75e"]);
     }
 }
