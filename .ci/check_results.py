@@ -1,10 +1,13 @@
 """Reads a smoke run's tables and records back, with the tools that users have, and checks them.
 
 usage: check_results.py ROSETTA RESULTS
+
+ROSETTA_CI_MAY_SKIP names libraries whose interpreter a machine may lack, as "CNTK,Chainer".
 """
 
 import glob
 import json
+import os
 import subprocess
 import sys
 
@@ -14,6 +17,7 @@ import polars
 
 ROSETTA, RESULTS = sys.argv[1:]
 TRAINED = {"PyTorch", "JAX (Flax)", "Keras (JAX)", "candle", "NumPy (float64 reference)", "Chainer", "CNTK"}
+MAY_SKIP = set(filter(None, os.environ.get("ROSETTA_CI_MAY_SKIP", "").split(",")))
 EXPECTED = {"cnn": TRAINED, "rnn": TRAINED, "resnet50": TRAINED | {"ONNX Runtime"}}
 
 
@@ -26,6 +30,11 @@ def check(claim, is_true):
     if not is_true:
         sys.exit(f"failed: {claim}")
     print(f"ok: {claim}")
+
+
+def number_of(query):
+    """Returns the single number that a query yields."""
+    return duckdb.sql(query).fetchall()[0][0]
 
 
 def markdown_rows(text):
@@ -45,14 +54,16 @@ for experiment, libraries in EXPECTED.items():
     rows = {row["library"]: row for row in table["rows"]}
     check(f"{experiment} has a row for each of {len(libraries)} libraries", set(rows) == libraries)
     number = "images_per_s_cpu" if experiment == "resnet50" else "training_time_s"
-    missing = {name: row for name, row in rows.items() if row[number] is None}
+    missing = {name: row for name, row in rows.items() if row[number] is None and name not in MAY_SKIP}
     check(f"{experiment}: every row has its {number} {missing or ''}", not missing)
     cells = markdown[table["title"]]
     check(f"{experiment}: Markdown has the same rows", [c["DL Library"] for c in cells] == [r["library"] for r in table["rows"]])
     if experiment != "resnet50":
-        close = [abs(float(c["Test Accuracy (%)"].split()[0]) - rows[c["DL Library"]]["test_accuracy_percent"]) < 0.06 for c in cells]
+        shown = {c["DL Library"]: c["Test Accuracy (%)"].split()[0] for c in cells}
+        accuracies = {name: row["test_accuracy_percent"] for name, row in rows.items() if row[number]}
+        close = [abs(float(shown[name]) - accuracy) < 0.06 for name, accuracy in accuracies.items()]
         check(f"{experiment}: Markdown has the same accuracies", all(close))
-        times = [row["training_time_s"] for row in table["rows"]]
+        times = [row["training_time_s"] for row in table["rows"] if row[number]]
         check(f"{experiment}: rows are sorted by training time", times == sorted(times))
 
 pattern = f"{RESULTS}/runs/*/records.jsonl"
@@ -60,9 +71,10 @@ records = pandas.read_json(glob.glob(pattern)[0], lines=True)
 jobs = sum(len(libraries) for libraries in EXPECTED.values())
 check(f"pandas reads {jobs} records", len(records) == jobs)
 check("polars reads as many", len(polars.read_ndjson(pattern)) == jobs)
-query = f"select outcome.status, count(*) from read_json_auto('{pattern}') group by all"
-check("duckdb finds all of them ok", duckdb.sql(query).fetchall() == [("ok", jobs)])
+query = f"select count(*) from read_json_auto('{pattern}') where outcome.status = 'ok'"
+expected = sum(len(libraries - MAY_SKIP) for libraries in EXPECTED.values())
+check(f"duckdb finds {expected} of them ok", number_of(query) >= expected)
 query = f"select max(abs(score.accuracy - score.accuracy_reported)) from read_json_auto('{pattern}')"
-check("each framework's own accuracy is the host's", duckdb.sql(query).fetchone()[0] < 1e-6)
+check("each framework's own accuracy is the host's", number_of(query) < 1e-6)
 query = f"select count(distinct inputs.weights_digest || inputs.order_digest) from read_json_auto('{pattern}') where experiment = 'cnn'"
-check("every cnn began with the same weights and saw the same batches", duckdb.sql(query).fetchone()[0] == 1)
+check("every cnn began with the same weights and saw the same batches", number_of(query) == 1)

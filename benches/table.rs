@@ -12,7 +12,7 @@ const REPEATS: usize = 10;
 fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let reference =
-        fs::read_dir(root.join("results/reference")).expect("results/reference is there");
+        fs::read_dir(root.join("results/reference/runs")).expect("results/reference/runs is there");
     let run = reference.filter_map(Result::ok).map(|entry| entry.path()).find(|path| path.is_dir());
     let run = run.expect("a reference run is in the repository");
     let lines = fs::read_to_string(run.join("records.jsonl")).expect("it has records");
