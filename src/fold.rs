@@ -59,6 +59,11 @@ struct Stamp {
 }
 
 impl Fold {
+    /// Returns a fold of no events; the steps of an epoch give the excess of the first one.
+    pub fn new(steps: u64) -> Fold {
+        Fold { first_epoch_steps: steps, ..Fold::default() }
+    }
+
     /// Takes in an event that arrived `at` seconds after the process was launched.
     pub fn take(&mut self, at: f64, stamped: &Stamped) {
         let now = Stamp { host: at, harness: stamped.t };
@@ -116,11 +121,6 @@ impl Fold {
             | Event::Weights { .. }
             | Event::Unknown { .. } => {}
         }
-    }
-
-    /// Says how many steps the first epoch has, for the excess of its first step.
-    pub fn set_steps(&mut self, steps: u64) {
-        self.first_epoch_steps = steps;
     }
 
     fn see_loss(&mut self, loss: Option<f64>, place: impl Fn() -> String) {
@@ -227,7 +227,7 @@ mod tests {
     use crate::event::{Line, parse};
 
     fn fold(lines: &[&str]) -> Fold {
-        let mut fold = Fold::default();
+        let mut fold = Fold::new(0);
         for (seq, line) in lines.iter().enumerate() {
             let (at, rest) = line.split_once(' ').unwrap();
             let text = format!("{{\"v\":1,\"seq\":{seq},{rest}}}");

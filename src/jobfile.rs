@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value, json};
 
 use crate::catalog::Device;
@@ -207,7 +207,6 @@ pub fn cpus(threads: u32) -> Option<Vec<usize>> {
 
 /// Writes a job file and returns its path.
 pub fn write(folder: &Path, job: &Value) -> Result<PathBuf> {
-    use anyhow::Context;
     let path = folder.join("job.json");
     let text = serde_json::to_vec_pretty(job)?;
     std::fs::write(&path, text).with_context(|| format!("cannot write `{}`", path.display()))?;

@@ -332,8 +332,7 @@ impl Loop<'_> {
         let folder = self.folder.job(&name)?;
         let launch = self.launch(job, &built, &folder)?;
         let material = &self.materials[job.experiment.name()];
-        let mut fold = Fold::default();
-        fold.set_steps(material.steps());
+        let mut fold = Fold::new(material.steps());
         let before = Counters::read();
         let meter = (job.device == Device::Cuda).then(gpu::Peak::start).flatten();
         let finished = process::run(&launch, cancel, |line| {

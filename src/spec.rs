@@ -330,9 +330,9 @@ pub fn load_all(folder: &Path) -> Result<Vec<Experiment>> {
 impl Experiment {
     /// Reads and validates one spec.
     pub fn load(path: &Path) -> Result<Experiment> {
-        let spec: Spec = yaml::load(path)?;
-        let bytes = fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-        let digest = hex(&Sha256::digest(&bytes));
+        let text = yaml::read(path)?;
+        let digest = hex(&Sha256::digest(&text));
+        let spec = yaml::parse(path, &text)?;
         let experiment = Experiment { path: path.to_owned(), digest, spec };
         experiment.validate()?;
         Ok(experiment)

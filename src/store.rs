@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hint::{hinted, unknown};
 use crate::machine::Machine;
+use crate::publish::publish;
 use crate::record::{Record, Version};
 
 /// The folder `results/` of a project.
@@ -65,7 +66,7 @@ impl Store {
         let folder = self.runs().join(&run.id);
         let make = || -> std::io::Result<()> {
             fs::create_dir_all(&folder)?;
-            write_sealed(&folder.join("run.json"), &json_line(run)?)
+            publish(&folder.join("run.json"), &json_line(run)?)
         };
         make().map_err(|error| cannot_write(&folder, &error))?;
         Ok(RunFolder { folder })
@@ -148,7 +149,7 @@ impl RunFolder {
         let folder = self.job(&record.job)?;
         let seal = || -> std::io::Result<()> {
             let line = json_line(record)?;
-            write_sealed(&folder.join("record.json"), &line)?;
+            publish(&folder.join("record.json"), &line)?;
             append(&self.folder.join("records.jsonl"), &line)
         };
         seal().map_err(|error| cannot_write(&folder, &error))
@@ -170,24 +171,6 @@ fn json_line<T: Serialize>(value: &T) -> std::io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(value)?;
     line.push(b'\n');
     Ok(line)
-}
-
-/// Writes a file so that a reader sees all of it or nothing, even after a power cut.
-pub fn write_sealed(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let part = folder.join(format!(".{name}.{}", std::process::id()));
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(&part)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&part, path)?;
-        File::open(folder)?.sync_all()
-    };
-    write().inspect_err(|_| {
-        // The error of the write is what the caller must see.
-        let _ = fs::remove_file(&part);
-    })
 }
 
 /// Appends one line under a lock; a torn tail of an earlier crash is cut off first.
@@ -231,9 +214,10 @@ fn read_run(folder: &Path) -> Result<Vec<Record>> {
     // A line that cannot be read was torn: its record.json, below, has it whole.
     let mut records =
         lines.filter_map(|line| serde_json::from_slice::<Record>(line).ok()).collect::<Vec<_>>();
-    if records.len() < count_sealed(folder)? {
+    let jobs = subfolders(folder)?;
+    if records.len() < jobs.len() {
         let known = records.iter().map(|record| record.job.clone()).collect::<BTreeSet<_>>();
-        for job in subfolders(folder)? {
+        for job in jobs {
             let path = job.join("record.json");
             let name = job.file_name().unwrap_or_default().to_string_lossy();
             if known.contains(&*name) || !path.is_file() {
@@ -247,11 +231,6 @@ fn read_run(folder: &Path) -> Result<Vec<Record>> {
         }
     }
     Ok(records)
-}
-
-/// Returns how many job folders there are, which a run rarely has more of than records.
-fn count_sealed(folder: &Path) -> Result<usize> {
-    Ok(subfolders(folder)?.len())
 }
 
 fn subfolders(parent: &Path) -> Result<Vec<PathBuf>> {

@@ -18,21 +18,25 @@ const MAX_BYTES: u64 = 1 << 20;
 pub type Spanned<T> = serde_yaml::Spanned<T>;
 
 /// Returns the content of a YAML file.
-///
-/// Unknown fields, wrong types, duplicate keys and the like are errors that name file, line,
-/// column and field, with the names allowed there.
 pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    parse(path, &read(path)?)
+}
+
+/// Returns the text of a YAML file.
+pub fn read(path: &Path) -> Result<String> {
     let shown = path.display();
     let size = fs::metadata(path).with_context(|| format!("cannot read `{shown}`"))?.len();
     if size > MAX_BYTES {
         return Err(anyhow!("`{shown}` has {size} bytes; at most {MAX_BYTES} are read"));
     }
     let bytes = fs::read(path).with_context(|| format!("cannot read `{shown}`"))?;
-    let text = String::from_utf8(bytes).map_err(|error| not_utf8(path, error))?;
-    parse(path, &text)
+    String::from_utf8(bytes).map_err(|error| not_utf8(path, error))
 }
 
 /// Returns the content of YAML text that came from `path`.
+///
+/// Unknown fields, wrong types, duplicate keys and the like are errors that name file, line,
+/// column and field, with the names allowed there.
 pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T> {
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Err(anyhow!("{}:1:1: the file is empty", path.display()));

@@ -1,8 +1,8 @@
 //! `rosetta doctor`: what this machine has, what it lacks, and the command to get it.
 
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::json;
@@ -11,6 +11,7 @@ use crate::cli::{NOT_OK, OK};
 use crate::env::{Availability, Envs};
 use crate::home::Home;
 use crate::machine::Machine;
+use crate::probe;
 use crate::project::Project;
 use crate::ui;
 
@@ -172,22 +173,9 @@ fn state(availability: &Availability) -> (&'static str, String, String) {
 /// Returns the first line of what a program says of its version.
 fn version(program: &Program) -> Option<String> {
     let path = which::which(program.name).ok()?;
-    let mut command = Command::new(path);
-    command.args(program.arguments).stdin(Stdio::null()).stderr(Stdio::null());
-    let mut child = command.stdout(Stdio::piped()).spawn().ok()?;
-    let started = Instant::now();
-    while child.try_wait().ok()?.is_none() {
-        if started.elapsed() > PATIENCE {
-            // It is ended so that doctor ends; whether that works changes nothing here.
-            let _ = child.kill();
-            return None;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let output = child.wait_with_output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let line = text.lines().next().unwrap_or_default().trim().to_owned();
-    (output.status.success() && !line.is_empty()).then_some(line)
+    let text = probe::answer(Command::new(path).args(program.arguments), PATIENCE).ok()?;
+    let line = text.lines().next().unwrap_or_default().trim();
+    (!line.is_empty()).then(|| line.to_owned())
 }
 
 /// Returns the bytes that a user may still write below `path`, which need not exist yet.

@@ -63,7 +63,7 @@ pub fn run(project: &Project, store: &Store, args: &RunArgs) -> Result<ExitCode>
     live.finish();
     let ended = ended?;
     if ended.records.iter().any(|record| record.outcome.status != Status::Skipped) {
-        table::run_tables(project, &ended.records, args.format)?;
+        table::run_tables(&experiments, &ended.records, args.format)?;
     }
     anstream::eprintln!("{}", summary(&ended, plan.jobs.len(), started));
     Ok(exit_code(&ended))

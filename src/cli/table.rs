@@ -8,8 +8,9 @@ use crate::hint::hinted;
 use crate::machine::Machine;
 use crate::project::Project;
 use crate::record::Record;
+use crate::spec::Experiment;
 use crate::store::Store;
-use crate::table::{self, Choice, Format, Heading, Table};
+use crate::table::{self, Choice, Format, Heading, Published, Table};
 use crate::ui;
 
 /// Prints the tables that were asked for.
@@ -36,22 +37,26 @@ pub fn table(project: &Project, store: &Store, args: &TableArgs) -> Result<()> {
         columns: args.columns.clone(),
         with_published: args.with_published,
     };
-    show(&table::build(&records, &headings(project)?, &published, &choice)?, args.format)
+    let headings = headings(&project.experiments()?);
+    show(&table::build(&records, &headings, &published, &choice)?, args.format)
 }
 
 /// Prints the tables of one run.
-pub fn run_tables(project: &Project, records: &[Record], format: FormatArgs) -> Result<()> {
-    let published = project.published()?;
-    let tables = table::build(records, &headings(project)?, &published, &Choice::default())?;
+pub fn run_tables(
+    experiments: &[Experiment],
+    records: &[Record],
+    format: FormatArgs,
+) -> Result<()> {
+    // Published numbers are shown on request only.
+    let published = Published::default();
+    let tables = table::build(records, &headings(experiments), &published, &Choice::default())?;
     show(&tables, format)
 }
 
-fn headings(project: &Project) -> Result<Vec<Heading>> {
-    let heading = |e: crate::spec::Experiment| Heading {
-        experiment: e.spec.name.clone(),
-        title: e.spec.title,
-    };
-    Ok(project.experiments()?.into_iter().map(heading).collect())
+fn headings(experiments: &[Experiment]) -> Vec<Heading> {
+    let heading =
+        |e: &Experiment| Heading { experiment: e.spec.name.clone(), title: e.spec.title.clone() };
+    experiments.iter().map(heading).collect()
 }
 
 fn of_this_machine(mut records: Vec<Record>, all_machines: bool) -> Result<Vec<Record>> {
@@ -107,7 +112,7 @@ pub fn list(project: &Project, store: &Store, what: Listing, as_json: bool) -> R
 type Listed = (Vec<&'static str>, Vec<Vec<String>>);
 
 fn experiments(project: &Project) -> Result<Listed> {
-    let row = |e: crate::spec::Experiment| {
+    let row = |e: Experiment| {
         let profiles = e.spec.profiles.keys().cloned().collect::<Vec<_>>().join(", ");
         vec![e.spec.name, e.spec.title, profiles]
     };
@@ -131,8 +136,8 @@ fn targets(project: &Project) -> Result<Listed> {
     let catalog = project.catalog()?;
     let experiments = project.experiments()?;
     let rows = catalog.targets().map(|(framework, target)| {
-        let has = |e: &&crate::spec::Experiment| framework.harnesses.contains_key(e.name());
-        let runs = experiments.iter().filter(has).map(crate::spec::Experiment::name);
+        let has = |e: &&Experiment| framework.harnesses.contains_key(e.name());
+        let runs = experiments.iter().filter(has).map(Experiment::name);
         let envs = target.env.iter().map(|(device, env)| format!("{device}: {}", env.value));
         vec![
             target.name.clone(),

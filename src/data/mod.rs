@@ -21,7 +21,6 @@ mod chance;
 mod fetch;
 mod import;
 mod known;
-mod lock;
 mod npy;
 mod own;
 mod pickle;
@@ -35,7 +34,6 @@ pub use npy::{Dtype, Header};
 pub use sealed::Origin;
 
 use known::{Archive, Kind};
-use lock::Lock;
 use sealed::{Entry, Manifest, Plan};
 
 /// Recipe of arrays that came out of an archive: raised when an importer gives other arrays.
@@ -243,7 +241,7 @@ impl DataStore {
             return Err(hinted(format!("`{name}` is made, not fetched"), known.made_by()));
         };
         // Held to the end: who waits here finds the data imported.
-        let _lock = Lock::take(&self.root, &format!("fetch-{name}"), report)?;
+        let _lock = sealed::lock(&self.root, &format!("fetch-{name}"), report)?;
         if let Ok(Some(manifest)) = self.imported(known, Source::Real) {
             report(Progress::Doing(format!("{name} is here already")));
             return Ok(stored(self.folder(known, Source::Real), manifest));

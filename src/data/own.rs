@@ -14,8 +14,9 @@ use sha2::{Digest, Sha256};
 
 use crate::data::npy::{Dtype, Header, shown};
 use crate::data::pickle::decode_integers;
-use crate::data::sealed::{Entry, create_folder, file_sha256, stamp, write_file};
+use crate::data::sealed::{Entry, create_folder, file_sha256, stamp};
 use crate::progress::{Progress, Report};
+use crate::publish::publish;
 use crate::spec::{Experiment, hex};
 use crate::yaml;
 
@@ -118,7 +119,7 @@ fn known_digest(
     let known = Remembered { path, bytes, modified, sha256: sha256.clone() };
     // A store that cannot be written to works all the same: it hashes again next time.
     if let (Ok(()), Ok(text)) = (create_folder(&folder), serde_json::to_vec(&known)) {
-        let _ = write_file(&note, &text);
+        let _ = publish(&note, &text);
     }
     Ok(sha256)
 }

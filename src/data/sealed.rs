@@ -6,7 +6,7 @@
 //! cleared under the lock, so a killed process leaves nothing that counts. May not know what the arrays mean.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -14,9 +14,10 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::data::lock::Lock;
 use crate::data::npy::{Dtype, Header, Writer};
+use crate::lock::Lock;
 use crate::progress::{Progress, Report};
+use crate::publish::publish;
 use crate::spec::{Source, hex};
 
 const FORMAT: u32 = 1;
@@ -210,7 +211,7 @@ pub fn ready(
     if let Some(manifest) = usable(plan.folder) {
         return Ok(manifest);
     }
-    let _lock = Lock::take(root, &key(root, plan.folder), report)?;
+    let _lock = lock(root, &key(root, plan.folder), report)?;
     match usable(plan.folder) {
         Some(manifest) => Ok(manifest),
         None => make_locked(&plan, build),
@@ -224,8 +225,16 @@ pub fn replace(
     report: Report,
     build: impl FnOnce(&mut Making) -> Result<()>,
 ) -> Result<Manifest> {
-    let _lock = Lock::take(root, &key(root, plan.folder), report)?;
+    let _lock = lock(root, &key(root, plan.folder), report)?;
     make_locked(&plan, build)
+}
+
+/// Waits until no other process makes the same thing of the store.
+pub fn lock(root: &Path, key: &str, report: Report) -> Result<Lock> {
+    let folder = root.join("locks");
+    create_folder(&folder)?;
+    let others = format!("another rosetta at work on {key}");
+    Lock::wait(&folder.join(format!("{key}.lock")), &others, report).map_err(explain_disk)
 }
 
 fn key(root: &Path, folder: &Path) -> String {
@@ -247,7 +256,7 @@ fn make_locked(plan: &Plan, build: impl FnOnce(&mut Making) -> Result<()>) -> Re
     remove_folder(&aside)?;
     let made = build_aside(plan, &aside, build);
     let made = made.and_then(|manifest| {
-        publish(&aside, plan.folder, &old, parent)?;
+        take_place(&aside, plan.folder, &old, parent)?;
         Ok(manifest)
     });
     if made.is_err() {
@@ -278,7 +287,7 @@ fn build_aside(
     Ok(manifest)
 }
 
-fn publish(aside: &Path, folder: &Path, old: &Path, parent: &Path) -> Result<()> {
+fn take_place(aside: &Path, folder: &Path, old: &Path, parent: &Path) -> Result<()> {
     sync_folder(aside)?;
     if folder.exists() {
         fs::rename(folder, old).with_context(|| cannot_replace(folder))?;
@@ -320,21 +329,8 @@ impl Making {
 
 fn write_manifest(folder: &Path, manifest: &Manifest) -> Result<()> {
     let text = serde_json::to_string_pretty(manifest).context("cannot write a manifest")? + "\n";
-    write_file(&folder.join(MANIFEST), text.as_bytes())
-}
-
-/// Writes a small file at once and durably.
-pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    let aside = path.with_extension(format!("{}.tmp", std::process::id()));
-    let written = File::create(&aside).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    let written = written.and_then(|()| fs::rename(&aside, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&aside);
-    }
-    written.with_context(|| format!("cannot write `{}`", path.display()))
+    let path = folder.join(MANIFEST);
+    publish(&path, text.as_bytes()).with_context(|| format!("cannot write `{}`", path.display()))
 }
 
 pub fn create_folder(path: &Path) -> Result<()> {

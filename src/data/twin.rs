@@ -15,7 +15,6 @@
 //! `NEGATED` the word 3 ("not") stands before it and it is of the other set. Two opinions never touch.
 //! Cut to the last 150, zeros at the end. `FLIPPED` of the labels are wrong, in the test part too.
 
-use std::num::NonZero;
 use std::thread;
 
 use anyhow::Result;
@@ -24,6 +23,7 @@ use crate::data::chance::{Key, Stream};
 use crate::data::known::Kind;
 use crate::data::npy::{Dtype, Writer};
 use crate::data::sealed::Making;
+use crate::machine;
 use crate::progress::{Progress, Report};
 
 /// Version of the recipes below: raised with every change of a number that they make.
@@ -94,7 +94,7 @@ fn rows(
     report: Report,
     fill: &(dyn Fn(u64, &mut [u8]) + Sync),
 ) -> Result<()> {
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(16);
+    let threads = usize::try_from(machine::cores()).unwrap_or(1).min(16);
     let share = ((1 << 20) / row_bytes).max(1);
     let total = Some((count * row_bytes) as u64);
     let mut buffer = vec![0; row_bytes * share * threads];

@@ -11,8 +11,9 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::lack::Lack;
-use super::tool::{Build, Line, write_atomically};
+use super::tool::{Build, Line};
 use crate::catalog::EnvSpec;
+use crate::publish::publish;
 
 /// The machines that locks are made for.
 pub(super) const PLATFORM: &str = "x86_64-manylinux_2_28";
@@ -112,7 +113,9 @@ pub(super) fn make(
     )?;
     let content = fs::read_to_string(&output).with_context(failed)?;
     let lock = format!("# made by `rosetta env lock {name}`; do not edit\n{content}");
-    write_atomically(&path(spec), &lock)?;
+    let path = path(spec);
+    publish(&path, lock.as_bytes())
+        .with_context(|| format!("cannot write `{}`", path.display()))?;
     // Scratch files: the next lock overwrites what stays.
     let _ = (fs::remove_file(&input), fs::remove_file(&output));
     Ok(())

@@ -29,7 +29,7 @@ use self::built::{Names, system_variables, variables};
 use self::cargo::Compilers;
 use self::lack::Lack;
 use self::python::{Interpreter, Interpreters, parse_version};
-use self::store::{Lock, Place};
+use self::store::Place;
 use self::tool::{Build, Host};
 use self::uv::Uvs;
 use crate::catalog::{Catalog, EnvSpec, Provider};
@@ -237,7 +237,7 @@ impl Envs {
 
     fn build_anew(&self, spec: &EnvSpec, report: Report) -> Result<Built> {
         let name = &spec.file.name;
-        let lock = Lock::of_env(&self.home, name, report)?;
+        let lock = store::lock(&self.home, name, report)?;
         let digest = self.digest(spec)?;
         if let Some(built) = self.sealed(spec, &digest) {
             return Ok(built);
@@ -313,7 +313,7 @@ impl Envs {
 
     fn lock_anew(&self, spec: &EnvSpec, report: Report) -> Result<()> {
         let name = &spec.file.name;
-        let lock = Lock::of_env(&self.home, name, report)?;
+        let lock = store::lock(&self.home, name, report)?;
         let log = self.home.envs().join(format!(".{name}.lock.log"));
         let build = Build::begin(&self.host, log, lock.file(), report)?;
         if spec.file.provider == Provider::Cargo {

@@ -2,16 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::tool::Host;
+use crate::probe;
 
 /// How long an interpreter may take to say what it is; a cold network disk is slow.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -136,27 +135,7 @@ fn ask(host: &Host, python: &Path) -> Result<String> {
     let mut command = host.command(python);
     // -S: without the packages of a site, which can be slow to list.
     command.args(["-I", "-S", "-c", PROBE]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn()?;
-    let begun = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if begun.elapsed() > PATIENCE {
-            child.kill()?;
-            child.wait()?;
-            return Err(anyhow!("still running after {} s", PATIENCE.as_secs()));
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    };
-    if !status.success() {
-        return Err(anyhow!("it ended with {status}"));
-    }
-    let mut text = String::new();
-    let stdout = child.stdout.take().ok_or_else(|| anyhow!("no output"))?;
-    std::io::BufReader::new(stdout.take(1 << 16)).read_to_string(&mut text)?;
-    Ok(text)
+    probe::answer(&mut command, PATIENCE)
 }
 
 /// Returns the interpreter under a venv: the user may delete the venv, and ours must survive that.

@@ -4,15 +4,16 @@
 //! venv holds absolute paths; the seal, written last, is what makes it one. A folder without a seal
 //! is half-built, is never used, and is wiped under the lock before the next build.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use super::Built;
-use super::tool::write_atomically;
 use crate::home::Home;
-use crate::progress::{Progress, Report};
+use crate::lock::Lock;
+use crate::progress::Report;
+use crate::publish::publish;
 
 /// Name of the file that makes a folder an environment.
 const SEAL: &str = "rosetta.json";
@@ -59,7 +60,9 @@ impl Place {
     pub(super) fn seal(&self, built: &Built) -> Result<()> {
         let seal = Seal { version: SEAL_VERSION, built: built.clone() };
         let text = serde_json::to_string_pretty(&seal).context("cannot write a seal")?;
-        write_atomically(&self.folder.join(SEAL), &text)
+        let path = self.folder.join(SEAL);
+        publish(&path, text.as_bytes())
+            .with_context(|| format!("cannot write `{}`", path.display()))
     }
 
     /// Removes the folder, its seal first.
@@ -68,63 +71,20 @@ impl Place {
     }
 }
 
-/// A lock file held; given up when dropped. The file stays: removing it would be a race.
-#[derive(Debug)]
-pub(super) struct Lock {
-    file: File,
-}
-
-impl Lock {
-    /// Takes the lock of one environment.
-    pub(super) fn of_env(home: &Home, name: &str, report: Report) -> Result<Lock> {
-        let envs = home.envs();
-        fs::create_dir_all(&envs).with_context(|| format!("cannot make `{}`", envs.display()))?;
-        Lock::wait(&path(home, name), name, report)
-    }
-
-    /// Takes a lock, and says so if another process has it.
-    pub(super) fn wait(path: &Path, what: &str, report: Report) -> Result<Lock> {
-        let file = open(path)?;
-        if let Err(error) = file.try_lock() {
-            if let TryLockError::WouldBlock = error {
-                report(Progress::Doing(format!("waiting for another build of `{what}`")));
-            }
-            file.lock().with_context(|| format!("cannot lock `{}`", path.display()))?;
-        }
-        Ok(Lock { file })
-    }
-
-    /// Takes the lock of an environment unless it is being built.
-    fn try_env(home: &Home, name: &str) -> Option<Lock> {
-        let file = open(&path(home, name)).ok()?;
-        file.try_lock().ok().map(|()| Lock { file })
-    }
-
-    pub(super) fn file(&self) -> &File {
-        &self.file
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // Programs of a build share it: closing our end alone would leave it to them.
-        let _ = self.file.unlock();
-    }
+/// Takes the lock of one environment.
+pub(super) fn lock(home: &Home, name: &str, report: Report) -> Result<Lock> {
+    let envs = home.envs();
+    fs::create_dir_all(&envs).with_context(|| format!("cannot make `{}`", envs.display()))?;
+    Lock::wait(&path(home, name), &format!("another build of `{name}`"), report)
 }
 
 fn path(home: &Home, name: &str) -> PathBuf {
     home.envs().join(format!(".{name}.lock"))
 }
 
-fn open(path: &Path) -> Result<File> {
-    let mut options = OpenOptions::new();
-    let file = options.read(true).write(true).create(true).truncate(false).open(path);
-    file.with_context(|| format!("cannot open the lock `{}`", path.display()))
-}
-
 /// Removes everything that was built under one name; returns the bytes freed.
 pub(super) fn remove(home: &Home, name: &str, report: Report) -> Result<u64> {
-    let _lock = Lock::of_env(home, name, report)?;
+    let _lock = lock(home, name, report)?;
     let of_name = entries(home)?.into_iter().filter(|entry| entry.name == name);
     let mut freed = of_name.map(|entry| entry.remove()).sum::<Result<u64>>()?;
     let shared = shared_target(home, name);
@@ -142,7 +102,7 @@ pub(super) fn gc(home: &Home, is_current: &dyn Fn(&str, &str) -> bool) -> Result
         if is_whole && is_current(&entry.name, &entry.digest) {
             continue;
         }
-        let Some(_lock) = Lock::try_env(home, &entry.name) else { continue };
+        let Some(_lock) = Lock::try_take(&path(home, &entry.name)) else { continue };
         folders += usize::from(!entry.is_log);
         freed += entry.remove()?;
     }

@@ -143,7 +143,7 @@ fn a_process_that_builds_is_waited_for() {
     let machine = Machine::new();
     let spec = machine.spec("x");
     let home = Home::at(machine.at("home"));
-    let held = Mutex::new(Some(Lock::of_env(&home, "x", &silence).unwrap()));
+    let held = Mutex::new(Some(store::lock(&home, "x", &silence).unwrap()));
     let heard = Mutex::new(Vec::new());
     let report = |progress: Progress| {
         if let Progress::Doing(what) = progress {
@@ -252,7 +252,7 @@ fn gc_keeps_what_is_current_or_being_built() {
     for half_built in ["z-0123456789ab", "busy-0123456789ab"] {
         fs::create_dir(machine.at("home/envs").join(half_built)).unwrap();
     }
-    let _lock = Lock::of_env(&Home::at(machine.at("home")), "busy", &silence).unwrap();
+    let _lock = store::lock(&Home::at(machine.at("home")), "busy", &silence).unwrap();
 
     let catalog = Catalog { envs: [("x".to_owned(), spec.clone())].into(), ..Default::default() };
     let freed = envs.gc(&catalog).unwrap();

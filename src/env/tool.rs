@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -212,16 +212,6 @@ pub(super) fn output_of(mut command: Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Writes a file so that a reader sees the old content or the new, never a part.
-pub(super) fn write_atomically(path: &Path, content: &str) -> Result<()> {
-    let failed = || format!("cannot write `{}`", path.display());
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    let mut file = File::create(&temporary).with_context(failed)?;
-    file.write_all(content.as_bytes()).and_then(|()| file.sync_all()).with_context(failed)?;
-    fs::rename(&temporary, path).with_context(failed)
-}
-
 fn program_name(command: &Command) -> String {
     let program = Path::new(command.get_program());
     program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned()
@@ -234,6 +224,7 @@ fn shown(command: &Command) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::sync::Mutex;
 
     use super::*;
@@ -271,16 +262,5 @@ mod tests {
         let error = format!("{:#}", result.unwrap_err());
         assert!(error.contains("`sh` failed (exit status: 3); its log is `"), "{error}");
         assert!(error.contains("l2\n") && error.ends_with("l13") && !error.contains("l1\n"));
-    }
-
-    #[test]
-    fn atomic_write_replaces_and_leaves_nothing_behind() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("seal.json");
-        for content in ["one", "two"] {
-            write_atomically(&path, content).unwrap();
-            assert_eq!(fs::read_to_string(&path).unwrap(), content);
-        }
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

@@ -9,10 +9,10 @@ use std::sync::OnceLock;
 use anyhow::{Context, Result};
 
 use super::python::{Interpreter, parse_version};
-use super::store::Lock;
 use super::tool::{Build, Host, output_of};
 use crate::hint::hinted;
 use crate::home::Home;
+use crate::lock::Lock;
 use crate::progress::{Progress, Report};
 
 pub(super) const VERSION: &str = "0.13.9";
@@ -67,7 +67,7 @@ pub(super) fn fetch_once(
 ) -> Result<PathBuf> {
     let tools = home.tools();
     fs::create_dir_all(&tools).with_context(|| format!("cannot make `{}`", tools.display()))?;
-    let lock = Lock::wait(&tools.join(".uv.lock"), "uv", report)?;
+    let lock = Lock::wait(&tools.join(".uv.lock"), "another build of `uv`", report)?;
     let uv = own(home);
     if uv.is_file() {
         return Ok(uv);

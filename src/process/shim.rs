@@ -9,8 +9,8 @@
 //! the grace, USR1 kills at once, and HUP comes from the kernel when rosetta has died and kills at once too.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::intake::cannot_write;
 use super::tree::{self, Tree};
 use super::{Exit, LONGEST, Launch};
+use crate::publish::publish;
 
 /// Where the shim says how the job ended, in the job's folder.
 pub const DONE: &str = "done.json";
@@ -97,15 +98,8 @@ impl Done {
     /// Publishes the end: whoever sees the file sees all of it.
     fn write(&self, job_folder: &Path) -> Result<()> {
         let path = job_folder.join(DONE);
-        let draft = job_folder.join(format!("{DONE}.tmp"));
         let text = serde_json::to_vec_pretty(self)?;
-        let write = || {
-            let mut file = File::create(&draft)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            fs::rename(&draft, &path)
-        };
-        write().with_context(|| cannot_write(&path))
+        publish(&path, &text).with_context(|| cannot_write(&path))
     }
 
     /// Returns the end of a job whose process never ran, or of which nothing is known.
