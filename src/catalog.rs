@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hint::unknown;
 use crate::spec::check_name;
+use crate::variant::Variants;
 use crate::yaml::{self, Spanned};
 
 /// Everything that can be run: frameworks, their targets, and environments.
@@ -26,6 +27,7 @@ pub struct Framework {
     pub spec: FrameworkSpec,
     /// Experiment → harness file.
     pub harnesses: BTreeMap<String, PathBuf>,
+    pub variants: Variants,
 }
 
 /// `harnesses/NAME/framework.yaml`.
@@ -85,15 +87,29 @@ pub struct Target {
     /// Variables that the harness needs.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
+    /// Variables for checks only, such as a cache of compiled code, which a timed run must not have;
+    /// `{cache}` is a folder that is kept.
+    #[serde(default)]
+    pub check_environment: BTreeMap<String, String>,
     /// Whether it can compute in float64.
     #[serde(default)]
     pub float64: bool,
     /// Whether `rosetta run` without arguments runs it.
     #[serde(default)]
     pub starter: bool,
-    /// Experiment → declared variants of its mathematics.
+    /// Experiment → declared variants of its mathematics: `harnesses/numpy/variants.yaml`.
     #[serde(default)]
     pub variants: BTreeMap<String, Vec<String>>,
+    /// Whether one seed gives one result.
+    #[serde(default = "yes")]
+    pub deterministic: bool,
+    /// Experiment → why it cannot be the same there, in words for a footnote.
+    #[serde(default)]
+    pub differences: BTreeMap<String, String>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Where a framework computes.
@@ -254,7 +270,8 @@ impl Framework {
             }
         }
         let harnesses = harness_files(folder, spec.language)?;
-        Ok(Framework { folder: folder.to_owned(), spec, harnesses })
+        let variants = Variants::load(folder, &harnesses)?;
+        Ok(Framework { folder: folder.to_owned(), spec, harnesses, variants })
     }
 }
 

@@ -69,6 +69,8 @@ pub enum Event {
     },
     /// The final weights of a check were stored as `folder/NAME.npy`.
     Weights { folder: PathBuf, names: Vec<String> },
+    /// A job of a series, named by its job file, has ended with an exit code or a negative signal.
+    Part { path: PathBuf, exit: i32 },
     /// A property of the run that a reader should know.
     Fact { name: String, value: Value },
     /// Any other number.
@@ -85,9 +87,9 @@ pub enum Event {
     Unknown { kind: String, fields: Map<String, Value> },
 }
 
-const KINDS: [&str; 11] = [
-    "start", "hello", "phase", "step", "epoch", "batches", "array", "weights", "fact", "metric",
-    "end",
+const KINDS: [&str; 12] = [
+    "start", "hello", "phase", "step", "epoch", "batches", "array", "weights", "part", "fact",
+    "metric", "end",
 ];
 
 /// An event with its place in the stream and its times.
@@ -483,6 +485,11 @@ mod tests {
                 "weights",
                 r#""folder":"/w","names":["a","b"]"#,
                 Event::Weights { folder: "/w".into(), names: vec!["a".into(), "b".into()] },
+            ),
+            (
+                "part",
+                r#""path":"/p/job.json","exit":-11"#,
+                Event::Part { path: "/p/job.json".into(), exit: -11 },
             ),
             (
                 "fact",

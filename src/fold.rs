@@ -119,6 +119,7 @@ impl Fold {
             Event::Batches { .. }
             | Event::Array { .. }
             | Event::Weights { .. }
+            | Event::Part { .. }
             | Event::Unknown { .. } => {}
         }
     }

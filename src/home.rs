@@ -43,6 +43,11 @@ impl Home {
         self.root.join("data")
     }
 
+    /// What checks work with, and what the reference computed. May be deleted at any time.
+    pub fn checks(&self) -> PathBuf {
+        self.root.join("checks")
+    }
+
     /// Programs that rosetta fetched for itself, such as uv.
     pub fn tools(&self) -> PathBuf {
         self.root.join("tools")

@@ -12,11 +12,14 @@ use crate::catalog::Device;
 use crate::data::{DataStore, Dataset, Order, Weights};
 use crate::event::PROTOCOL;
 use crate::progress::Report;
-use crate::spec::{Experiment, Profile, Setting, Source, Task};
+use crate::spec::{Experiment, Rows, Setting, Source, Task};
 
-/// Everything that the jobs of one experiment share at one profile.
+/// Everything that the jobs of one experiment share at one size.
 #[derive(Debug, Clone)]
 pub struct Material {
+    /// Name of the profile, or `check`.
+    pub profile: String,
+    pub settings: Settings,
     pub dataset: Dataset,
     pub weights: Weights,
     pub order: Option<Order>,
@@ -26,11 +29,30 @@ pub struct Material {
     pub epochs: u64,
 }
 
+pub type Settings = BTreeMap<String, Setting>;
+
+/// How much of an experiment is run.
+#[derive(Debug, Clone, Copy)]
+pub enum Size<'a> {
+    Profile(&'a str),
+    /// Two epochs of three batches, and one batch to predict.
+    Check,
+}
+
+/// Batches of an epoch of a check. The steps go on into the second epoch, so that a state that
+/// is lost between epochs shows.
+const CHECK_BATCHES: usize = 3;
+const CHECK_EPOCHS: i64 = 2;
+
 /// A check asks for the loss of each step and the final weights.
 #[derive(Debug, Clone)]
 pub struct Check {
     pub steps: u64,
     pub dtype: String,
+    /// Settings that differ from the material's.
+    pub settings: Settings,
+    /// Seed that differs from the experiment's.
+    pub seed: Option<u64>,
 }
 
 /// Who computes where.
@@ -48,24 +70,31 @@ impl Material {
     pub fn prepare(
         store: &DataStore,
         experiment: &Experiment,
-        profile: &Profile,
+        size: Size,
         source: Option<Source>,
         report: Report,
     ) -> Result<Material> {
         let dataset = store.ready(experiment, source, report)?;
         let weights = store.weights(experiment, report)?;
-        let settings = experiment.settings(profile, false);
-        let whole = |name: &str| match settings.get(name) {
-            Some(Setting::Int(number)) => u64::try_from(*number).unwrap_or_default(),
-            _ => 0,
+        let (profile, settings, rows) = match size {
+            Size::Profile(name) => {
+                let profile = experiment.profile(name)?;
+                (name.to_owned(), experiment.settings(&profile.settings), profile.rows)
+            }
+            Size::Check => {
+                let settings = check_settings(experiment);
+                let batch = usize::try_from(whole(&settings, "batch_size"))?;
+                let rows = Rows { train: Some(CHECK_BATCHES * batch), test: Some(batch) };
+                ("check".to_owned(), settings, rows)
+            }
         };
-        let (batch_size, epochs) = (whole("batch_size"), whole("epochs"));
-        let rows = |name: &str, wanted: Option<usize>| {
+        let (batch_size, epochs) = (whole(&settings, "batch_size"), whole(&settings, "epochs"));
+        let rows_of = |name: &str, wanted: Option<usize>| {
             let there = dataset.arrays.get(name).map_or(0, |array| array.shape[0]);
             wanted.map_or(there, |wanted| wanted.min(there))
         };
-        let train_rows = rows("x_train", profile.rows.train);
-        let test_rows = rows("x_test", profile.rows.test);
+        let train_rows = rows_of("x_train", rows.train);
+        let test_rows = rows_of("x_test", rows.test);
         let is_training = experiment.spec.task == Task::Classification;
         if is_training && (train_rows as u64) < batch_size {
             let name = experiment.name();
@@ -80,7 +109,17 @@ impl Material {
             }
             false => None,
         };
-        Ok(Material { dataset, weights, order, train_rows, test_rows, batch_size, epochs })
+        Ok(Material {
+            profile,
+            settings,
+            dataset,
+            weights,
+            order,
+            train_rows,
+            test_rows,
+            batch_size,
+            epochs,
+        })
     }
 
     /// Returns the file of the labels of the test set.
@@ -94,16 +133,31 @@ impl Material {
     }
 }
 
+fn check_settings(experiment: &Experiment) -> Settings {
+    let mut settings = experiment.settings(&experiment.spec.check);
+    if let Some(epochs) = settings.get_mut("epochs") {
+        *epochs = Setting::Int(CHECK_EPOCHS);
+    }
+    settings
+}
+
+/// Returns a setting that is a whole number, or 0.
+fn whole(settings: &Settings, name: &str) -> u64 {
+    match settings.get(name) {
+        Some(Setting::Int(number)) => u64::try_from(*number).unwrap_or_default(),
+        _ => 0,
+    }
+}
+
 /// Returns a job file.
 pub fn job_file(
     experiment: &Experiment,
-    profile_name: &str,
     material: &Material,
     place: &Place,
     check: Option<&Check>,
-) -> Result<Value> {
-    let profile = experiment.profile(profile_name)?;
-    let settings = experiment.settings(profile, check.is_some());
+) -> Value {
+    let mut settings = material.settings.clone();
+    settings.extend(check.map(|check| check.settings.clone()).unwrap_or_default());
     let array = |(name, file): (&String, &crate::data::ArrayFile)| {
         let rows = if name.ends_with("_train") { material.train_rows } else { material.test_rows };
         let file = json!({"path": file.path, "rows": rows, "divide_by": file.divide_by});
@@ -111,15 +165,15 @@ pub fn job_file(
     };
     let has_training = material.order.is_some();
     let used = |(name, _): &(&String, _)| has_training || !name.ends_with("_train");
-    Ok(json!({
+    json!({
         "protocol": PROTOCOL,
         "job": place.job,
         "experiment": experiment.name(),
         "target": place.target,
-        "profile": profile_name,
+        "profile": material.profile,
         "device": place.device,
         "threads": place.threads,
-        "seed": experiment.spec.seed,
+        "seed": check.and_then(|check| check.seed).unwrap_or(experiment.spec.seed),
         "mode": if check.is_some() { "check" } else { "run" },
         "steps": check.map(|check| check.steps),
         "dtype": check.map_or("float32", |check| &check.dtype),
@@ -128,7 +182,12 @@ pub fn job_file(
         "weights": {"folder": material.weights.folder, "names": material.weights.names},
         "order": material.order.as_ref().map(|order| &order.path),
         "outputs": place.outputs,
-    }))
+    })
+}
+
+/// Returns a job file that holds the paths of others.
+pub fn series(jobs: &[PathBuf]) -> Value {
+    json!({"protocol": PROTOCOL, "series": jobs})
 }
 
 /// Variables by which the frameworks read how many threads they may use.

@@ -44,7 +44,9 @@
 //! that the data on disk is a quarter of float32 and exact; all SDKs convert, then divide, which
 //! IEEE arithmetic makes the same bits in every language.
 
+pub mod arrays;
 pub mod catalog;
+pub mod check;
 pub mod cli;
 pub mod data;
 pub mod env;
@@ -71,4 +73,5 @@ pub mod stats;
 pub mod store;
 pub mod table;
 pub mod ui;
+pub mod variant;
 pub mod yaml;

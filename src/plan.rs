@@ -21,7 +21,8 @@ pub struct Wanted {
     pub devices: Vec<Device>,
     pub all: bool,
     pub era: Option<crate::catalog::Era>,
-    pub profile: String,
+    /// Absent for a check, which has a size of its own.
+    pub profile: Option<String>,
     pub repeats: u32,
     /// Seed of the order of the jobs within a round.
     pub order_seed: u64,
@@ -83,12 +84,14 @@ pub fn plan<'a>(
     };
     let mut plan = Plan::default();
     for experiment in chosen {
-        experiment.profile(&wanted.profile)?;
+        if let Some(profile) = &wanted.profile {
+            experiment.profile(profile)?;
+        }
         for repeat in 1..=wanted.repeats.max(1) {
             let mut round = Vec::new();
             for &device in &devices {
                 for &(framework, target) in &targets {
-                    let profile = wanted.profile.clone();
+                    let profile = wanted.profile.clone().unwrap_or_else(|| "check".to_owned());
                     let job = Job { experiment, framework, target, device, profile, repeat };
                     match obstacle(&job, wanted, has_gpu) {
                         None => round.push(job),
@@ -100,7 +103,9 @@ pub fn plan<'a>(
                     }
                 }
             }
-            shuffle(&mut round, wanted.order_seed ^ u64::from(repeat));
+            if wanted.profile.is_some() {
+                shuffle(&mut round, wanted.order_seed ^ u64::from(repeat));
+            }
             plan.jobs.extend(round);
         }
     }

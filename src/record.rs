@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Device, Era};
+use crate::check::Equivalence;
 use crate::machine::Machine;
 use crate::spec::{Source, Task};
 
@@ -37,6 +38,9 @@ pub struct Record {
     /// The framework's version as the harness said it.
     pub framework_version: Option<String>,
     pub score: Score,
+    /// Whether the target computes the experiment, as a check found; absent before there were any.
+    #[serde(default)]
+    pub equivalence: Option<Equivalence>,
     pub times: Times,
     pub epochs: Vec<Epoch>,
     pub cost: Cost,

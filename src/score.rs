@@ -1,19 +1,15 @@
 //! Outputs + truth → metrics: one implementation for every framework. May not know frameworks.
 
-use std::fs::File;
-use std::io::{BufReader, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::data::{Dtype, Header};
-
-/// The most that outputs may take: 2^20 rows of 1,000 logits.
-const MAX_BYTES: u64 = 8 << 30;
+use crate::arrays::{Floats, decode, read};
+use crate::data::Dtype;
 
 /// Returns the share of rows whose largest logit is the label.
 pub fn accuracy(outputs: &Path, labels: &Path, rows: usize) -> Result<f64> {
-    let logits = read_floats(outputs)?;
+    let logits = Floats::read(outputs).context("cannot read the outputs")?;
     let labels = read_integers(labels, rows)?;
     let [count, width] = logits.shape[..] else {
         bail!("the outputs have shape {:?}, not (rows, classes)", logits.shape);
@@ -30,7 +26,7 @@ pub fn accuracy(outputs: &Path, labels: &Path, rows: usize) -> Result<f64> {
 
 /// Checks that features were stored for every row, and are numbers.
 pub fn features(outputs: &Path, rows: usize, width: Option<usize>) -> Result<()> {
-    let features = read_floats(outputs)?;
+    let features = Floats::read(outputs).context("cannot read the outputs")?;
     let [count, found] = features.shape[..] else {
         bail!("the outputs have shape {:?}, not (rows, features)", features.shape);
     };
@@ -50,24 +46,6 @@ fn ensure_finite(values: &[f64]) -> Result<()> {
     }
 }
 
-/// An array as float64, C order.
-struct Floats {
-    shape: Vec<usize>,
-    values: Vec<f64>,
-}
-
-fn read_floats(path: &Path) -> Result<Floats> {
-    let shown = path.display();
-    let (header, dtype, bytes) =
-        read(path, usize::MAX).with_context(|| format!("cannot read the outputs `{shown}`"))?;
-    let values = match dtype {
-        Dtype::Float32 => decode(&bytes, |b: [u8; 4]| f64::from(f32::from_le_bytes(b))),
-        Dtype::Float64 => decode(&bytes, f64::from_le_bytes),
-        other => bail!("the outputs `{shown}` are {}, not floats", other.as_str()),
-    };
-    Ok(Floats { shape: header.shape, values })
-}
-
 /// Returns the first `rows` labels.
 fn read_integers(path: &Path, rows: usize) -> Result<Vec<i64>> {
     let shown = path.display();
@@ -81,25 +59,6 @@ fn read_integers(path: &Path, rows: usize) -> Result<Vec<i64>> {
         Dtype::Uint8 => bytes.iter().map(|byte| i64::from(*byte)).collect(),
         other => bail!("the labels `{shown}` are {}, not integers", other.as_str()),
     })
-}
-
-/// Reads at most `rows` rows of an array.
-fn read(path: &Path, rows: usize) -> Result<(Header, Dtype, Vec<u8>)> {
-    let mut file = BufReader::new(File::open(path)?);
-    let header = Header::read(&mut file)?;
-    let dtype = header.dtype()?;
-    let there = header.shape.first().copied().unwrap_or(1);
-    let row_bytes = header.bytes()?.checked_div(there as u64).unwrap_or_default();
-    let wanted = row_bytes.saturating_mul(there.min(rows) as u64);
-    ensure!(wanted <= MAX_BYTES, "it has {wanted} bytes; at most {MAX_BYTES} are read");
-    let mut bytes = Vec::new();
-    file.take(wanted).read_to_end(&mut bytes)?;
-    ensure!(bytes.len() as u64 == wanted, "it is cut off");
-    Ok((header, dtype, bytes))
-}
-
-fn decode<const N: usize, T>(bytes: &[u8], value: impl Fn([u8; N]) -> T) -> Vec<T> {
-    bytes.as_chunks().0.iter().map(|chunk| value(*chunk)).collect()
 }
 
 #[cfg(test)]

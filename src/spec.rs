@@ -47,6 +47,11 @@ pub struct Spec {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Setting>")]
     pub check: BTreeMap<String, Spanned<Setting>>,
+    /// The target that a check compares with [default: numpy].
+    pub reference: Option<String>,
+    /// How far a check in float32 may be from the reference.
+    #[serde(default)]
+    pub tolerance: Tolerance,
     /// Initial weights, in forward order.
     #[serde(default)]
     pub initial_weights: WeightsSpec,
@@ -166,6 +171,28 @@ pub struct Expectation {
     pub source: Source,
     /// Lowest and highest accuracy, from 0 to 1.
     pub accuracy: [f64; 2],
+}
+
+/// Relative errors that rounding to float32 explains; docs/equivalence.md tells how each is measured.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tolerance {
+    /// Of logits or features with the initial weights.
+    pub outputs: f64,
+    /// Of the loss of each step.
+    pub loss: f64,
+    /// Of the gradient of the first step.
+    pub gradient: f64,
+    /// Of all that the steps have changed; a single weight may be ten times as far.
+    pub update: f64,
+    /// Of logits with the trained weights.
+    pub trained: f64,
+}
+
+impl Default for Tolerance {
+    fn default() -> Tolerance {
+        Tolerance { outputs: 1e-5, loss: 1e-5, gradient: 1e-3, update: 1e-2, trained: 1e-3 }
+    }
 }
 
 /// Where a data set came from.
@@ -342,6 +369,11 @@ impl Experiment {
         &self.spec.name
     }
 
+    /// Returns the name of the target that others are compared with.
+    pub fn reference(&self) -> &str {
+        self.spec.reference.as_deref().unwrap_or("numpy")
+    }
+
     /// Returns a profile, or an error with those that exist.
     pub fn profile(&self, name: &str) -> Result<&Profile> {
         let known = self.spec.profiles.keys().map(String::as_str);
@@ -349,11 +381,12 @@ impl Experiment {
         profile.ok_or_else(|| unknown(&format!("profile of {}", self.name()), name, known))
     }
 
-    /// Returns the settings of a profile; a check replaces some.
-    pub fn settings(&self, profile: &Profile, is_check: bool) -> BTreeMap<String, Setting> {
-        let check = is_check.then_some(&self.spec.check);
-        let layers = [Some(&self.spec.settings), Some(&profile.settings), check];
-        let all = layers.into_iter().flatten().flatten();
+    /// Returns the settings, those of `layer` over the experiment's.
+    pub fn settings(
+        &self,
+        layer: &BTreeMap<String, Spanned<Setting>>,
+    ) -> BTreeMap<String, Setting> {
+        let all = self.spec.settings.iter().chain(layer);
         all.map(|(name, value)| (name.clone(), value.value.clone())).collect()
     }
 

@@ -5,12 +5,13 @@
 //!                   /records.jsonl           one record a line, in the order of their end
 //!                   /<job>/record.json       the same record, sealed by an atomic rename
 //!                   /<job>/…                 events, logs and outputs as the job left them
+//! results/checks/<experiment>.<target>.<device>-<key>.json    what a check found
 //! ```
 //!
 //! `record.json` is the truth; `records.jsonl` is the same for readers that want one file. A
 //! line that was torn by a crash is recovered from its `record.json`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::check::{self, Verdict};
 use crate::hint::{hinted, unknown};
 use crate::machine::Machine;
 use crate::publish::publish;
@@ -107,6 +109,44 @@ impl Store {
             }
         }
         Ok(all)
+    }
+
+    /// Stores what a check found.
+    pub fn keep(&self, verdict: &Verdict) -> Result<()> {
+        let folder = self.checks();
+        let Verdict { experiment, target, device, key, .. } = verdict;
+        let key = key.get(..12).unwrap_or(key);
+        let path = folder.join(format!("{experiment}.{target}.{device}-{key}.json"));
+        let keep = || -> std::io::Result<()> {
+            fs::create_dir_all(&folder)?;
+            publish(&path, &json_line(verdict)?)
+        };
+        keep().map_err(|error| cannot_write(&folder, &error))
+    }
+
+    /// Returns what checks found, by key. What another version wrote counts as not there.
+    pub fn verdicts(&self) -> Result<BTreeMap<String, Verdict>> {
+        let folder = self.checks();
+        let shown = folder.display();
+        let listing = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeMap::new()),
+            listing => listing.with_context(|| format!("cannot list `{shown}`"))?,
+        };
+        let mut found = BTreeMap::new();
+        for entry in listing {
+            let path = entry.with_context(|| format!("cannot list `{shown}`"))?.path();
+            let is_ours = path.extension().is_some_and(|extension| extension == "json");
+            let text = fs::read(&path).ok().filter(|_| is_ours);
+            let verdict = text.and_then(|text| serde_json::from_slice::<Verdict>(&text).ok());
+            if let Some(verdict) = verdict.filter(|verdict| verdict.verdict == check::VERSION) {
+                found.insert(verdict.key.clone(), verdict);
+            }
+        }
+        Ok(found)
+    }
+
+    fn checks(&self) -> PathBuf {
+        self.root.join("checks")
     }
 
     fn find(&self, name: &str) -> Result<PathBuf> {

@@ -39,6 +39,7 @@ fn the_schemas_that_editors_use_are_current() {
         (SchemaKind::Experiment, "specs/experiment.schema.json"),
         (SchemaKind::Framework, "harnesses/framework.schema.json"),
         (SchemaKind::Env, "envs/env.schema.json"),
+        (SchemaKind::Variants, "harnesses/variants.schema.json"),
     ];
     for (kind, path) in files {
         let stored = fs::read_to_string(root().join(path)).unwrap_or_default();
@@ -68,6 +69,7 @@ fn every_yaml_file_names_its_schema() {
     };
     named("specs", "", "experiment.schema.json");
     named("harnesses", "framework.yaml", "../framework.schema.json");
+    named("harnesses", "variants.yaml", "../variants.schema.json");
     named("envs", "env.yaml", "../env.schema.json");
 }
 

@@ -7,9 +7,7 @@ import rosetta
 
 run = rosetta.start("NumPy", np.__version__)
 cfg = run.config
-variants = getattr(cfg, "variants", [])  # the mathematics of other frameworks
-resets_before = "gru_reset_before" in variants  # cuDNN: after w_h
-run.fact("gru", "reset_before" if resets_before else "reset_after")
+run.fact("gru", "reset_after")
 run.fact("dtype", "float64")  # also where run.dtype says float32: a reference
 
 # %% Load data
@@ -39,25 +37,22 @@ def gru(x):
     for i in xw:
         gates = 1 / (1 + np.exp(-(i[:, rz] + h @ w_h[rz].T + b_h[rz])))
         r, z = np.split(gates, 2, axis=1)
-        before, after = (r, 1) if resets_before else (1, r)
-        hw = (before * h) @ w_h[n_].T + b_h[n_]
-        n = np.tanh(i[:, n_] + after * hw)
-        tape.insert(0, (h, r, z, n, hw, before, after))
+        hw = h @ w_h[n_].T + b_h[n_]
+        n = np.tanh(i[:, n_] + r * hw)  # reset after the product, as cuDNN
+        tape.insert(0, (h, r, z, n, hw))
         h = (1 - z) * n + z * h
 
     def backward(dh):
         dxw, dw_h, db_h = np.empty_like(xw), 0, 0
-        for di, (h, r, z, n, hw, before, after) in zip(dxw[::-1], tape):
+        for di, (h, r, z, n, hw) in zip(dxw[::-1], tape):
             dn = dh * (1 - z) * (1 - n**2)  # by what goes into tanh
-            dhw = dn * after
-            dproduct = dhw @ w_h[n_]  # by before * h
-            dr = (dproduct * h if resets_before else dn * hw) * r * (1 - r)
+            dr = dn * hw * r * (1 - r)
             dz = dh * (h - n) * z * (1 - z)  # both by what goes into sigmoid
             di[:] = np.concatenate([dr, dz, dn], 1)
-            dw_h += np.concatenate([di[:, rz].T @ h, dhw.T @ (before * h)])
-            db_h += np.concatenate([dr, dz, dhw], 1).sum(0)
-            dh = dh * z + di[:, rz] @ w_h[rz] + dproduct * before
-        db_h *= "gru_single_bias" not in variants  # stays at 0, as if absent
+            dhw = np.concatenate([dr, dz, dn * r], 1)
+            dw_h += dhw.T @ h
+            db_h += dhw.sum(0)
+            dh = dh * z + dhw @ w_h
         gradients["gru.weight_ih_l0"] = np.tensordot(dxw, x, ([0, 1], [1, 0]))
         gradients["gru.weight_hh_l0"] = dw_h
         gradients["gru.bias_ih_l0"] = dxw.sum((0, 1))
@@ -99,12 +94,11 @@ def loss_fn(logits, y):  # mean softmax cross-entropy, and its gradient
 
 def optimizer(t):  # Adam as published, in place; t is the step, from 1
     c1, c2 = 1 - cfg.beta1**t, 1 - cfg.beta2**t  # both start from zero: correct
-    eps = cfg.epsilon / (c2**0.5 if "adam_epsilon_hat" in variants else 1)
     for name, g in gradients.items():
         mean[name] += (1 - cfg.beta1) * (g - mean[name])
         square[name] += (1 - cfg.beta2) * (g * g - square[name])
         m, v = mean[name] / c1, square[name] / c2
-        weights[name] -= cfg.learning_rate * m / (np.sqrt(v) + eps)
+        weights[name] -= cfg.learning_rate * m / (np.sqrt(v) + cfg.epsilon)
 
 
 # %% Train

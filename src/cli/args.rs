@@ -33,6 +33,8 @@ pub struct Cli {
 pub enum Command {
     /// Run experiments and print their tables
     Run(Box<RunArgs>),
+    /// Prove that targets compute the same experiment as the reference
+    Check(Box<CheckArgs>),
     /// Print tables of stored results
     Table(TableArgs),
     /// List experiments, frameworks, targets or runs
@@ -138,11 +140,73 @@ pub struct RunArgs {
     /// Pass a variable of yours on to the jobs
     #[arg(long = "env", value_name = "NAME[=VALUE]")]
     pub environment: Vec<String>,
+    /// Do not check first whether a target computes the experiment
+    #[arg(long)]
+    pub no_check: bool,
     /// Print the plan and stop
     #[arg(long)]
     pub dry_run: bool,
     #[command(flatten)]
     pub format: FormatArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  rosetta check                               the starter set
+  rosetta check cnn -f pytorch                one harness against the reference
+  rosetta check --all --markdown              every harness, for a page
+  rosetta check mymodel --reference pytorch   your harnesses against one of them
+
+A target is exact (float64 within 1e-9), close (float32 within rounding), a variant that it
+declares, or different; the verdict says what differs first and what usually causes it.
+
+Exit code: 0 all are as declared, 1 some target is different or unchecked, 2 rosetta or its input
+failed, 130 interrupted.")]
+pub struct CheckArgs {
+    /// Experiments to check [default: all]
+    pub experiments: Vec<String>,
+    /// Frameworks or targets to check [default: the starter set]
+    #[arg(short, long = "framework", value_name = "NAME", value_delimiter = ',')]
+    pub frameworks: Vec<String>,
+    /// Check every framework, not only the starter set
+    #[arg(long, conflicts_with = "frameworks")]
+    pub all: bool,
+    /// Only frameworks of this era
+    #[arg(long, value_enum)]
+    pub era: Option<EraArg>,
+    /// Where to compute [default: cpu, and cuda where there is a GPU]
+    #[arg(short, long, value_enum, value_delimiter = ',')]
+    pub device: Vec<Device>,
+    /// The target to compare with [default: the experiment's reference, which is numpy]
+    #[arg(long, value_name = "NAME")]
+    pub reference: Option<String>,
+    /// Check again what has a verdict already
+    #[arg(long)]
+    pub again: bool,
+    /// Use this kind of data [default: real where it was imported, else synthetic]
+    #[arg(long, value_enum)]
+    pub data: Option<SourceArg>,
+    /// How many targets are checked at once [default: one for each two cores, at least 2]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub at_once: Option<u16>,
+    /// Time limit of each target, as 90s, 10m or 2h
+    #[arg(long, value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+    /// Where the frameworks come from: the pinned environments, or an interpreter of yours
+    #[arg(long, value_enum, default_value = "pinned")]
+    pub provider: ProviderArg,
+    /// With `--provider system`: the interpreter that has the framework
+    #[arg(long, value_name = "PATH", required_if_eq("provider", "system"))]
+    pub python: Option<PathBuf>,
+    /// Pass a variable of yours on to the harnesses
+    #[arg(long = "env", value_name = "NAME[=VALUE]")]
+    pub environment: Vec<String>,
+    /// Print Markdown
+    #[arg(long, conflicts_with = "json")]
+    pub markdown: bool,
+    /// Print JSON: every comparison
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -300,6 +364,7 @@ pub enum SchemaKind {
     Experiment,
     Framework,
     Env,
+    Variants,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

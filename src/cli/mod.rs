@@ -1,6 +1,7 @@
 //! The command line: what was typed → one short function per subcommand.
 
 pub mod args;
+mod check;
 mod data;
 mod doctor;
 mod env;
@@ -14,7 +15,7 @@ use clap::CommandFactory;
 
 use self::args::{Cli, Command, SchemaKind};
 use crate::project::Project;
-use crate::{catalog, lint, process, spec, ui};
+use crate::{catalog, lint, process, spec, ui, variant};
 
 /// The page that `rosetta protocol` prints.
 const PROTOCOL: &str = include_str!("../../docs/protocol.md");
@@ -34,6 +35,10 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
         Command::Run(args) => {
             let project = project()?;
             run::run(&project, &store(&project), args)
+        }
+        Command::Check(args) => {
+            let project = project()?;
+            check::check(&project, &store(&project), args)
         }
         Command::Table(args) => {
             let project = project()?;
@@ -62,6 +67,7 @@ pub fn schema(kind: SchemaKind) -> String {
         SchemaKind::Experiment => spec::schema(),
         SchemaKind::Framework => catalog::framework_schema(),
         SchemaKind::Env => catalog::env_schema(),
+        SchemaKind::Variants => variant::schema(),
     }
 }
 

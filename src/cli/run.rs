@@ -7,16 +7,18 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::cli::args::{JobArgs, ProviderArg, RunArgs};
-use crate::cli::{INTERRUPTED, NOT_OK, OK, table};
+use crate::cli::{INTERRUPTED, NOT_OK, OK, check, table};
 use crate::data::DataStore;
 use crate::env::Envs;
 use crate::hint::hinted;
 use crate::home::Home;
-use crate::jobfile::{self, Check, Material, Place};
+use crate::jobfile::{self, Check, Material, Place, Settings, Size};
 use crate::plan::{self, Plan, Wanted};
 use crate::project::Project;
 use crate::record::Status;
-use crate::run::{Ended, Places, Settings, skip_unavailable};
+use crate::run::{
+    self as running, CheckSettings, Checked, Ended, Notice, Places, skip_unavailable,
+};
 use crate::store::Store;
 use crate::ui::{self, Live};
 use crate::{gpu, machine};
@@ -37,7 +39,7 @@ pub fn run(project: &Project, store: &Store, args: &RunArgs) -> Result<ExitCode>
         return ui::print(&shown(&plan)).map(|()| OK);
     }
     refuse_nothing(&plan)?;
-    let settings = Settings {
+    let settings = running::Settings {
         threads: args.threads.unwrap_or_else(machine::cores),
         data: args.data.map(|data| data.source()),
         timeout: args.timeout,
@@ -51,15 +53,32 @@ pub fn run(project: &Project, store: &Store, args: &RunArgs) -> Result<ExitCode>
     let places = Places {
         catalog: &catalog,
         envs: &envs,
+        home: &home,
         data: &DataStore::at(home.data()),
         store,
         version: project.version(),
     };
     let live = Live::new();
+    let checked = match args.no_check {
+        true => Checked { verdicts: Vec::new(), is_interrupted: false },
+        false => check_first(&plan, &settings, &places, &live)?,
+    };
+    if checked.is_interrupted {
+        live.finish();
+        return Ok(INTERRUPTED.into());
+    }
     // Jobs are started from this thread: the kernel takes its end for the end of rosetta.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let notify = |notice: crate::run::Notice| live.show(notice);
-    let ended = runtime.block_on(crate::run::run(&plan, &settings, &places, &notify));
+    let notify = |notice: Notice| {
+        // What the check has just made ready is not worth a second line.
+        let is_told = matches!(&notice, Notice::StepStarted { name } | Notice::StepDone { name, .. }
+            if name.starts_with("data of ") && !checked.verdicts.is_empty());
+        if !is_told {
+            live.show(notice);
+        }
+    };
+    let verdicts = &checked.verdicts;
+    let ended = runtime.block_on(running::run(&plan, verdicts, &settings, &places, &notify));
     live.finish();
     let ended = ended?;
     if ended.records.iter().any(|record| record.outcome.status != Status::Skipped) {
@@ -69,6 +88,53 @@ pub fn run(project: &Project, store: &Store, args: &RunArgs) -> Result<ExitCode>
     Ok(exit_code(&ended))
 }
 
+/// Checks what has no verdict yet, before anything is timed. That it cannot be checked is no
+/// reason not to run it: its records say so.
+fn check_first(
+    plan: &Plan,
+    settings: &running::Settings,
+    places: &Places,
+    live: &Live,
+) -> Result<Checked> {
+    let mut jobs = Vec::<plan::Job>::new();
+    let name = |job: &plan::Job| job.name().rsplit_once('.').map(|(name, _)| name.to_owned());
+    for job in &plan.jobs {
+        let is_there = jobs.iter().any(|one| name(one) == name(job));
+        let names = [job.experiment.reference()];
+        let has_reference = places.catalog.targets().any(|(framework, target)| {
+            framework.harnesses.contains_key(job.experiment.name())
+                && (names.contains(&target.name.as_str())
+                    || names.contains(&framework.spec.name.as_str()))
+        });
+        if !is_there && has_reference {
+            jobs.push(job.clone());
+        }
+    }
+    if jobs.is_empty() {
+        return Ok(Checked { verdicts: Vec::new(), is_interrupted: false });
+    }
+    let at_once = check::at_once();
+    let run = running::Settings {
+        threads: check::threads(at_once),
+        timeout: None,
+        stall_timeout: None,
+        environment: settings.environment.clone(),
+        command: settings.command.clone(),
+        profile: settings.profile.clone(),
+        python: settings.python.clone(),
+        ..*settings
+    };
+    let check = CheckSettings { run: &run, reference: None, at_once };
+    let known = places.store.verdicts()?;
+    match running::check(&jobs, &check, places, &known, &|notice| live.show(notice)) {
+        Ok(checked) => Ok(checked),
+        Err(error) => {
+            live.say(&format!("not checked: {error:#}"));
+            Ok(Checked { verdicts: Vec::new(), is_interrupted: false })
+        }
+    }
+}
+
 fn wanted(args: &RunArgs) -> Wanted {
     Wanted {
         experiments: args.experiments.clone(),
@@ -76,7 +142,7 @@ fn wanted(args: &RunArgs) -> Wanted {
         devices: args.device.clone(),
         all: args.all,
         era: args.era.and_then(|era| era.era()),
-        profile: args.profile.clone(),
+        profile: Some(args.profile.clone()),
         repeats: args.repeats,
         order_seed: args.order_seed,
         is_system: args.provider == ProviderArg::System,
@@ -84,7 +150,7 @@ fn wanted(args: &RunArgs) -> Wanted {
 }
 
 /// Ends with an error if every job that was asked for is skipped.
-fn refuse_nothing(plan: &Plan) -> Result<()> {
+pub(super) fn refuse_nothing(plan: &Plan) -> Result<()> {
     let Some(skip) = plan.skips.first().filter(|_| plan.jobs.is_empty()) else { return Ok(()) };
     let reasons = plan.skips.iter().map(|skip| {
         let (experiment, target) = (skip.experiment.name(), &skip.target.name);
@@ -138,7 +204,6 @@ pub fn job(project: &Project, args: &JobArgs) -> Result<()> {
     let experiment = experiments.iter().find(|e| e.name() == args.experiment);
     let experiment = experiment
         .ok_or_else(|| crate::hint::unknown("experiment", &args.experiment, known.clone()))?;
-    let profile = experiment.profile(&args.profile)?;
     let store = DataStore::at(Home::find()?.data());
     let source = args.data.map(|data| data.source());
     let live = Live::new();
@@ -147,14 +212,17 @@ pub fn job(project: &Project, args: &JobArgs) -> Result<()> {
             live.say(&what);
         }
     };
-    let material = Material::prepare(&store, experiment, profile, source, &report)?;
+    let size = args.check.map_or(Size::Profile(&args.profile), |_| Size::Check);
+    let material = Material::prepare(&store, experiment, size, source, &report)?;
     let outputs = outputs_folder(args.outputs.clone())?;
     let job = format!("{}.{}.{}.1", args.experiment, args.target, args.device);
     let threads = args.threads.unwrap_or_else(machine::cores);
     let (target, device) = (args.target.as_str(), args.device);
     let place = Place { job, target, device, threads, outputs: &outputs };
-    let check = args.check.map(|steps| Check { steps, dtype: args.dtype.clone() });
-    let file = jobfile::job_file(experiment, &args.profile, &material, &place, check.as_ref())?;
+    let dtype = args.dtype.clone();
+    let check =
+        args.check.map(|steps| Check { steps, dtype, settings: Settings::new(), seed: None });
+    let file = jobfile::job_file(experiment, &material, &place, check.as_ref());
     ui::print(&(serde_json::to_string_pretty(&file)? + "\n"))
 }
 

@@ -30,7 +30,7 @@ mod twin;
 mod weights;
 
 pub use known::{ALL as KNOWN, Known};
-pub use npy::{Dtype, Header};
+pub use npy::{Dtype, Header, Writer as NpyWriter};
 pub use sealed::Origin;
 
 use known::{Archive, Kind};

@@ -1,6 +1,7 @@
 //! What a column shows, and how its cell follows from a row's records.
 
 use crate::catalog::Device;
+use crate::check::Equivalence;
 use crate::record::Record;
 use crate::spec::Task;
 use crate::stats::summarise;
@@ -15,6 +16,7 @@ pub enum Column {
     Cudnn,
     RateGpu,
     RateCpu,
+    Equivalence,
     Device,
     Data,
     Compile,
@@ -51,6 +53,7 @@ impl Column {
         if task == Task::Classification {
             columns.push(Column::Cudnn);
         }
+        columns.push(Column::Equivalence);
         if with_published {
             columns.extend(match task {
                 Task::Classification => [Column::PublishedAccuracy, Column::PublishedTime],
@@ -77,6 +80,7 @@ impl Column {
             Column::Cudnn => "Using cuDNN?",
             Column::RateGpu => "Images/s GPU",
             Column::RateCpu => "Images/s CPU",
+            Column::Equivalence => "Equivalence",
             Column::Device => "Device",
             Column::Data => "Data",
             Column::Compile => "Compile/First Epoch (s)",
@@ -110,6 +114,7 @@ impl Column {
             Column::Cudnn => "using_cudnn",
             Column::RateGpu => "images_per_s_gpu",
             Column::RateCpu => "images_per_s_cpu",
+            Column::Equivalence => "equivalence",
             Column::Device => "device",
             Column::Data => "data",
             Column::Compile => "compile_s",
@@ -140,6 +145,7 @@ impl Column {
             self,
             Column::Library
                 | Column::Cudnn
+                | Column::Equivalence
                 | Column::Device
                 | Column::Data
                 | Column::Version
@@ -166,6 +172,10 @@ impl Column {
         };
         let value = self.value(group, device);
         let why = match (&value, self.is_result()) {
+            _ if self == Column::Equivalence => group.counted(None).into_iter().find_map(|r| {
+                let equivalence = equivalence(r);
+                equivalence.reason.map(|reason| format!("{}: {reason}", equivalence.grade.as_str()))
+            }),
             (Value::Missing, true) => why_missing(group, device),
             (_, true) => why_doubtful(group, device, self),
             _ => None,
@@ -210,6 +220,7 @@ impl Column {
             Column::TrainingTime => median(&|r| r.times.training),
             Column::Cudnn => text(&|r| cudnn(r)),
             Column::RateGpu | Column::RateCpu => median(&|r| r.times.predict_rate),
+            Column::Equivalence => text(&|r| Some(equivalence(r).words())),
             Column::Device => text(&|r| Some(r.device.to_string())),
             Column::Data => text(&|r| r.inputs.source.map(|source| source.as_str().to_owned())),
             Column::Compile => median(&|r| r.times.compile),
@@ -235,6 +246,12 @@ impl Column {
             Column::PublishedCpu => number(old.and_then(|row| row.images_per_s_cpu)),
         }
     }
+}
+
+/// Returns what a check said of a record's target; an old record knows of none.
+pub(super) fn equivalence(record: &Record) -> Equivalence {
+    let unchecked = || Equivalence::unchecked("it was not checked: `rosetta check`");
+    record.equivalence.clone().unwrap_or_else(unchecked)
 }
 
 /// Returns what a harness said of cuDNN; on the CPU there is none.

@@ -127,13 +127,15 @@ pub fn build(
     Ok(tables)
 }
 
+/// Returns the table of an experiment, and one of those that are not the same experiment and do
+/// not say so themselves: they are not ranked among the others.
 fn build_one(
     name: &str,
     title: &str,
     records: &[Record],
     published: &Published,
     choice: &Choice,
-) -> Option<Table> {
+) -> Vec<Table> {
     let fits = |r: &&Record| {
         r.experiment == name
             && choice.device.is_none_or(|device| r.device == device)
@@ -142,23 +144,45 @@ fn build_one(
     };
     let of_experiment = records.iter().filter(fits).collect::<Vec<_>>();
     // One table, one profile: that of the newest record unless another was asked for.
-    let profile = &of_experiment.last()?.profile;
-    let of_profile = of_experiment.iter().filter(|r| r.profile == *profile).copied();
-    let task = of_experiment.last()?.task;
+    let Some(newest) = of_experiment.last() else { return Vec::new() };
+    let of_profile = of_experiment.iter().filter(|r| r.profile == newest.profile).copied();
+    let task = newest.task;
     let old = published.tables.get(name);
-    let mut groups = group(of_profile.collect(), task, old);
+    let groups = group(of_profile.collect(), task, old);
     let columns = match choice.columns.as_slice() {
         [] => Column::usual(task, &groups, choice.with_published && old.is_some()),
         chosen => chosen.to_vec(),
     };
-    sort(&mut groups, task);
+    let is_ranked =
+        |group: &Group| group.records.iter().all(|r| column::equivalence(r).is_ranked());
+    let (ranked, apart) = groups.into_iter().partition::<Vec<_>, _>(is_ranked);
+    let apart_title = format!("{title}: not the same experiment");
+    let parts = [(title, ranked), (apart_title.as_str(), apart)];
+    let parts = parts.into_iter().filter(|(_, groups)| !groups.is_empty());
+    parts
+        .map(|(title, groups)| {
+            let published = choice.with_published.then_some(published);
+            fill(name, title, groups, columns.clone(), published)
+        })
+        .collect()
+}
+
+/// Returns a table of rows in their order.
+fn fill(
+    name: &str,
+    title: &str,
+    mut groups: Vec<Group>,
+    columns: Vec<Column>,
+    published: Option<&Published>,
+) -> Table {
+    sort(&mut groups);
     let mut table = Table {
         experiment: name.to_owned(),
         title: title.to_owned(),
         columns,
         rows: Vec::new(),
         footnotes: Vec::new(),
-        notes: notes(&groups, choice.with_published.then_some(published)),
+        notes: notes(&groups, published),
     };
     for group in &groups {
         let row = table.columns.clone().into_iter().map(|column| {
@@ -168,7 +192,7 @@ fn build_one(
         let row = row.collect();
         table.rows.push(row);
     }
-    Some(table)
+    table
 }
 
 impl Table {
@@ -215,8 +239,8 @@ fn group<'a>(
 }
 
 /// Sorts as published: the fastest first; rows without a number last, by name.
-fn sort(groups: &mut [Group], task: Task) {
-    let key = |group: &Group| match task {
+fn sort(groups: &mut [Group]) {
+    let key = |group: &Group| match group.first().task {
         Task::Classification => Column::TrainingTime.number(group),
         Task::Features => {
             let rate = Column::RateGpu.number(group).map(|rate| 1e9 + rate);

@@ -3,8 +3,13 @@ use std::path::Path;
 use super::export::three_digits;
 use super::{Choice, Column, Format, Heading, Published, Value, build};
 use crate::catalog::{Device, Era};
+use crate::check::{Equivalence, Grade};
 use crate::record::{Cost, Inputs, Outcome, Record, Score, Status, Times, Version};
 use crate::spec::{Source, Task};
+
+fn equivalence(grade: Grade) -> Equivalence {
+    Equivalence { grade, variants: Vec::new(), reason: None, is_declared: false }
+}
 
 /// Returns a record of a target that is ok, to be changed by a test.
 pub(crate) fn record(experiment: &str, target: &str, seconds: f64) -> Record {
@@ -27,6 +32,7 @@ pub(crate) fn record(experiment: &str, target: &str, seconds: f64) -> Record {
         outcome: Outcome::ok(),
         framework_version: Some("1.0".to_owned()),
         score: Score { accuracy: (!is_features).then_some(0.7754), ..Score::default() },
+        equivalence: Some(equivalence(Grade::Exact)),
         times: Times {
             training: (!is_features).then_some(seconds),
             predict_rate: Some(1000.0 / seconds),
@@ -105,6 +111,30 @@ fn features_show_both_devices_in_one_row() {
     assert_eq!(table.rows[0][1].value, Value::Number(1000.0));
     assert_eq!(table.rows[0][2].value, Value::Number(10.0));
     assert_eq!(table.footnotes, ["not run on cuda"]);
+}
+
+#[test]
+fn what_is_not_the_experiment_is_shown_apart_unless_it_says_so_itself() {
+    let mut wrong = record("cnn", "wrong", 1.0);
+    let reason = Some("the momentum is Nesterov's".to_owned());
+    let different = Equivalence { reason, ..equivalence(Grade::Different) };
+    wrong.equivalence = Some(different.clone());
+    let mut declared = record("cnn", "declared", 2.0);
+    declared.equivalence = Some(Equivalence { is_declared: true, ..different });
+    let mut old = record("cnn", "old", 3.0);
+    old.equivalence = None;
+    let mut variant = record("cnn", "variant", 4.0);
+    let variants = vec!["adam_epsilon_hat".to_owned()];
+    variant.equivalence = Some(Equivalence { variants, ..equivalence(Grade::Variant) });
+    let tables = tables(&[wrong, declared, old, variant], &Choice::default());
+    assert_eq!(libraries(&tables[0]), ["declared", "old", "variant"]);
+    let at = tables[0].columns.iter().position(|c| *c == Column::Equivalence).unwrap();
+    let words = tables[0].rows.iter().map(|row| row[at].text(Column::Equivalence));
+    let expected = ["different (1)", "unchecked (2)", "variant (adam_epsilon_hat)"];
+    assert_eq!(words.collect::<Vec<_>>(), expected);
+    assert_eq!(tables[0].footnotes[0], "different: the momentum is Nesterov's");
+    assert_eq!(libraries(&tables[1]), ["wrong"]);
+    assert!(tables[1].title.ends_with(": not the same experiment"));
 }
 
 #[test]

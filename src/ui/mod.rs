@@ -11,6 +11,7 @@ use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, LineStyle};
 
 pub use self::live::Live;
+use crate::check::{Verdict, report};
 use crate::table::Table;
 
 /// Width of a table that goes to a file or a pipe.
@@ -40,6 +41,22 @@ pub fn tables(tables: &[Table]) -> String {
         for line in table.lines_below() {
             out.push_str(&format!("\x1b[2m{line}\x1b[0m\n"));
         }
+    }
+    out
+}
+
+/// Returns what checks found as a terminal shows it.
+pub fn verdicts(verdicts: &[Verdict]) -> String {
+    let mut out = String::new();
+    for experiment in report::experiments(verdicts) {
+        let of = verdicts.iter().filter(|verdict| verdict.experiment == experiment);
+        let of = of.collect::<Vec<_>>();
+        out += &format!("\n\x1b[1m{experiment}\x1b[0m ({})\n", report::parameters(&of));
+        out += &grid(&report::HEADINGS, report::rows(&of));
+    }
+    out += &format!("\x1b[2m{}\x1b[0m\n", report::NOTE);
+    for text in verdicts.iter().filter_map(report::explanation) {
+        out += &format!("\n{text}\n");
     }
     out
 }

@@ -5,6 +5,7 @@ JSON, no argument and no print. May not know any framework.
 """
 
 import atexit
+import importlib
 import json
 import math
 import os
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import time
 
-__version__ = "1.0.0"
+__version__ = "1.1.0"
 PROTOCOL = 1
 PROGRESS_INTERVAL = 0.5  # seconds between two step events of a normal run
 
@@ -33,15 +34,21 @@ class Config:
 
 
 class _Wire:
-    """Writes events as JSON lines to the original standard output."""
+    """Writes events as JSON lines."""
 
-    def __init__(self):
+    def __init__(self, file):
+        self._file = file
+        self._seq = 0
+
+    @classmethod
+    def on_stdout(cls):
+        """Takes the original standard output for itself."""
         # Whatever Python, C or CUDA prints from here on lands in the log.
         sys.stdout.flush()
-        self._file = os.fdopen(os.dup(1), "wb", buffering=0)
+        file = os.fdopen(os.dup(1), "wb", buffering=0)
         os.dup2(2, 1)
         sys.stdout = sys.stderr  # not held back until the end, in order with the rest
-        self._seq = 0
+        return cls(file)
 
     def send(self, event, t=None, **fields):
         line = {"v": PROTOCOL, "seq": self._seq, "ev": event}
@@ -93,12 +100,16 @@ def _scalar(value):
     return float(value)
 
 
+def _read_job(path):
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
 def _find_job():
     """Returns the job: the file that rosetta names, or a smoke job for a run by hand."""
     path = os.environ.get("ROSETTA_JOB")
     if path:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
+        return _read_job(path)
     experiment = os.path.splitext(os.path.basename(sys.argv[0]))[0]
     root = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 4))
     places = [os.environ.get("ROSETTA"), os.path.join(root, "target", "release", "rosetta")]
@@ -328,6 +339,8 @@ def start(framework, version, device=None, sync=None, sync_cpu=False):
     the device where that says more than the job's.
     """
     job = _find_job()
+    if "series" in job:
+        job = _next_of(job["series"])
     run = Run(job, _wire, sync if job["device"] != "cpu" or sync_cpu else None)
     _wire.send("hello", framework=framework, version=str(version), device=device or run.device)
 
@@ -338,17 +351,71 @@ def start(framework, version, device=None, sync=None, sync_cpu=False):
         report(*error)
 
     sys.excepthook = remember
-    atexit.register(lambda: _failures or run._finish())
+    atexit.register(_leave, run)
     return run
 
 
+def _leave(run):
+    if not _failures:
+        run._finish()
+    if _imported is not None:  # a job of a series: its process has nothing to tidy up
+        _tell_imports()
+        sys.stderr.flush()
+        os._exit(1 if _failures else 0)
+
+
+def _next_of(series):
+    """Returns each job of a series, in a process of its own; ends when there are no more.
+
+    The framework is imported once, before, which is most of a short job. What
+    a job imports later is imported here before the next one begins.
+    """
+    global _wire, _imported
+    _wire.send("phase", name="series")
+    for path in series:
+        reader, writer = os.pipe()
+        process = os.fork()
+        if process == 0:
+            job = _read_job(path)
+            events = os.path.join(job["outputs"], "events.jsonl")
+            _wire = _Wire(open(events, "wb", buffering=0))
+            _imported = os.fdopen(writer, "w"), set(sys.modules)
+            _say_start()
+            return job
+        os.close(writer)
+        with os.fdopen(reader) as names:
+            modules = names.read().split()
+        _, status = os.waitpid(process, 0)
+        for name in modules:
+            try:
+                importlib.import_module(name)
+            except Exception:  # it may exist only where it was imported
+                pass
+        # As subprocess has it: a signal is a negative number.
+        code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+        _wire.send("part", path=path, exit=code)
+    _wire.send("end")
+    os._exit(0)  # the rest of the harness is for the jobs
+
+
+def _say_start():
+    _wire.send(
+        "start",
+        t=_origin,
+        language="python",
+        language_version=platform.python_version(),
+        sdk=__version__,
+        pid=os.getpid(),
+    )
+
+
+def _tell_imports():
+    file, before = _imported
+    with file:
+        file.write(" ".join(sorted(set(sys.modules) - before)))
+
+
+_imported = None  # in a job of a series: where to say what it imported, what was there before
 _failures = []  # errors that end the harness: then it never claims to have finished
-_wire = _Wire() if os.environ.get("ROSETTA_JOB") else _Screen()
-_wire.send(
-    "start",
-    t=_origin,
-    language="python",
-    language_version=platform.python_version(),
-    sdk=__version__,
-    pid=os.getpid(),
-)
+_wire = _Wire.on_stdout() if os.environ.get("ROSETTA_JOB") else _Screen()
+_say_start()

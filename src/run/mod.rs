@@ -1,6 +1,8 @@
 //! The loop: plan → environments and data → jobs, one at a time → records. The one module that
 //! joins the stages. May not know how anything is drawn, nor YAML.
 
+mod check;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,12 +14,14 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use crate::catalog::{Catalog, Device};
+use crate::check::{Equivalence, Verdict};
 use crate::data::DataStore;
 use crate::env::{Availability, Built, Envs};
 use crate::event::{Event, Line};
 use crate::fold::Fold;
 use crate::gpu;
-use crate::jobfile::{self, Material, Place};
+use crate::home::Home;
+use crate::jobfile::{self, Material, Place, Size};
 use crate::machine::{Counters, Machine};
 use crate::plan::{Job, Plan, Skip};
 use crate::process::{self, Cancel, Exit, Finished, Launch};
@@ -27,8 +31,12 @@ use crate::score;
 use crate::spec::{Experiment, Source, Task, hex};
 use crate::store::{Run, RunFolder, Store};
 
+pub use self::check::{CheckSettings, Checked, check};
+
 /// How long a job may take to stop when asked.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long a job may take that no profile sets a limit for.
+const TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// What a run is made with.
 pub struct Settings {
@@ -81,6 +89,7 @@ pub type Notify<'a> = &'a (dyn Fn(Notice) + Sync);
 pub struct Places<'a> {
     pub catalog: &'a Catalog,
     pub envs: &'a Envs,
+    pub home: &'a Home,
     pub data: &'a DataStore,
     pub store: &'a Store,
     pub version: Version,
@@ -129,9 +138,11 @@ pub fn skip_unavailable<'a>(plan: &mut Plan<'a>, catalog: &Catalog, envs: &Envs)
     plan.skips.extend(skips);
 }
 
-/// Runs a plan. Each finished job is on disk before the next one starts.
+/// Runs a plan. Each finished job is on disk before the next one starts, with what `verdicts` say
+/// of its target.
 pub async fn run(
     plan: &Plan<'_>,
+    verdicts: &[Verdict],
     settings: &Settings,
     places: &Places<'_>,
     notify: Notify<'_>,
@@ -149,8 +160,10 @@ pub async fn run(
         machine: machine.clone(),
         rosetta: places.version.clone(),
     })?;
-    let (ready, materials) = prepare(plan, settings, places, notify)?;
-    let mut this = Loop { id, settings, places, ready, materials, folder };
+    let (envs, experiments) = (envs_of(&plan.jobs), experiments_of(&plan.jobs));
+    let size = Size::Profile(&settings.profile);
+    let (ready, materials) = prepare(envs, &experiments, size, settings, places, notify)?;
+    let mut this = Loop { id, verdicts, settings, places, ready, materials, folder };
     let mut records = Vec::new();
     for skip in &plan.skips {
         let record = this.skipped(skip, &machine);
@@ -198,25 +211,19 @@ fn listen_to_signals() -> Result<watch::Receiver<Cancel>> {
 
 /// Makes environments, data, weights and batch orders ready, several at a time.
 fn prepare(
-    plan: &Plan,
+    envs: Vec<String>,
+    experiments: &[&Experiment],
+    size: Size,
     settings: &Settings,
     places: &Places,
     notify: Notify,
 ) -> Result<(Ready, BTreeMap<String, Material>)> {
+    let materials = || prepare_materials(experiments, size, settings, places, notify);
     if let Some(python) = &settings.python {
         let built = places.envs.system(python)?;
-        let ready = BTreeMap::from([(SYSTEM.to_owned(), Ok(built))]);
-        return Ok((ready, prepare_materials(plan, settings, places, notify)?));
+        return Ok((BTreeMap::from([(SYSTEM.to_owned(), Ok(built))]), materials()?));
     }
-    let mut names = Vec::new();
-    for job in &plan.jobs {
-        if let Some(env) = job.target.env.get(&job.device)
-            && !names.contains(&env.value)
-        {
-            names.push(env.value.clone());
-        }
-    }
-    let queue = Mutex::new(names.into_iter());
+    let queue = Mutex::new(envs.into_iter());
     let ready = Mutex::new(Ready::new());
     let builders = usize::try_from(crate::machine::cores()).unwrap_or(1).clamp(2, 4);
     let materials = std::thread::scope(|scope| {
@@ -228,9 +235,33 @@ fn prepare(
                 }
             });
         }
-        prepare_materials(plan, settings, places, notify)
+        materials()
     })?;
     Ok((ready.into_inner().unwrap_or_else(PoisonError::into_inner), materials))
+}
+
+/// Returns the environments of jobs, in the order in which they are first needed.
+fn envs_of(jobs: &[Job]) -> Vec<String> {
+    let mut names = Vec::new();
+    for job in jobs {
+        if let Some(env) = job.target.env.get(&job.device)
+            && !names.contains(&env.value)
+        {
+            names.push(env.value.clone());
+        }
+    }
+    names
+}
+
+/// Returns the experiments of jobs, each once.
+fn experiments_of<'a>(jobs: &[Job<'a>]) -> Vec<&'a Experiment> {
+    let mut found = Vec::<&Experiment>::new();
+    for job in jobs {
+        if found.iter().all(|experiment| experiment.name() != job.experiment.name()) {
+            found.push(job.experiment);
+        }
+    }
+    found
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -260,23 +291,19 @@ fn build(env: &str, places: &Places, notify: Notify) -> Result<Built, String> {
 }
 
 fn prepare_materials(
-    plan: &Plan,
+    experiments: &[&Experiment],
+    size: Size,
     settings: &Settings,
     places: &Places,
     notify: Notify,
 ) -> Result<BTreeMap<String, Material>> {
     let mut materials = BTreeMap::new();
-    for job in &plan.jobs {
-        let experiment = job.experiment;
-        if materials.contains_key(experiment.name()) {
-            continue;
-        }
+    for experiment in experiments {
         let name = format!("data of {}", experiment.name());
         let name = name.as_str();
-        let profile = experiment.profile(&settings.profile)?;
         notify(Notice::StepStarted { name });
         let report = |progress| notify(Notice::StepProgress { name, progress });
-        match Material::prepare(places.data, experiment, profile, settings.data, &report) {
+        match Material::prepare(places.data, experiment, size, settings.data, &report) {
             Ok(material) => {
                 let (data, source) = (&material.dataset.name, material.dataset.source.as_str());
                 notify(Notice::StepDone { name, what: format!("are ready: {data} ({source})") });
@@ -291,9 +318,57 @@ fn prepare_materials(
     Ok(materials)
 }
 
+/// Returns the environment that a job runs in, or the outcome of a job that has none.
+fn built_for<'a>(job: &Job, ready: &'a Ready, settings: &Settings) -> Result<&'a Built, Outcome> {
+    let env = match &settings.python {
+        Some(_) => SYSTEM,
+        None => job.target.env.get(&job.device).map_or(SYSTEM, |env| env.value.as_str()),
+    };
+    match ready.get(env) {
+        Some(Ok(built)) => Ok(built),
+        Some(Err(why)) => {
+            let reason = format!("environment `{env}`: {why}");
+            let mut outcome = Outcome::because(Status::Failed, reason);
+            outcome.hint = Some(format!("`rosetta env build {env}` shows more"));
+            Err(outcome)
+        }
+        None => Err(Outcome::because(Status::Failed, "it has no environment")),
+    }
+}
+
+/// Returns how a harness is started on a job file, whose folder is the job's.
+fn launch(
+    job: &Job,
+    built: &Built,
+    harness: &Path,
+    job_file: &Path,
+    settings: &Settings,
+) -> Result<Launch> {
+    let command = built.command(harness, job.experiment.name())?;
+    let mut environment = jobfile::environment(job.device, settings.threads, &settings.environment);
+    environment.extend(command.environment);
+    environment.retain(|name, _| !command.unset.contains(name));
+    environment.extend(job.target.environment.clone());
+    environment.insert("ROSETTA_JOB".to_owned(), job_file.to_string_lossy().into_owned());
+    Ok(Launch {
+        rosetta: process::this_program(),
+        program: command.program,
+        args: command.args,
+        environment,
+        folder: job.framework.folder.clone(),
+        job_folder: job_file.parent().unwrap_or(Path::new("/")).to_owned(),
+        timeout: settings.timeout.unwrap_or(TIMEOUT),
+        stall_timeout: settings.stall_timeout,
+        grace: GRACE,
+        cpus: jobfile::cpus(settings.threads),
+        memory_limit_bytes: settings.memory_limit_bytes,
+    })
+}
+
 /// What the jobs of one run share.
 struct Loop<'a> {
     id: String,
+    verdicts: &'a [Verdict],
     settings: &'a Settings,
     places: &'a Places<'a>,
     ready: Ready,
@@ -311,20 +386,10 @@ impl Loop<'_> {
     ) -> Result<Record> {
         let name = job.name();
         let mut record = self.blank(job, Machine::look());
-        let env = match &self.settings.python {
-            Some(_) => SYSTEM,
-            None => job.target.env.get(&job.device).map_or(SYSTEM, |env| env.value.as_str()),
-        };
-        let built = match self.ready.get(env) {
-            Some(Ok(built)) => built.clone(),
-            Some(Err(why)) => {
-                record.outcome =
-                    Outcome::because(Status::Failed, format!("environment `{env}`: {why}"));
-                record.outcome.hint = Some(format!("`rosetta env build {env}` shows more"));
-                return Ok(record);
-            }
-            None => {
-                record.outcome = Outcome::because(Status::Failed, "it has no environment");
+        let built = match built_for(job, &self.ready, self.settings) {
+            Ok(built) => built.clone(),
+            Err(outcome) => {
+                record.outcome = outcome;
                 return Ok(record);
             }
         };
@@ -369,29 +434,13 @@ impl Loop<'_> {
         let threads = self.settings.threads;
         let (target, outputs) = (job.target.name.as_str(), folder);
         let place = Place { job: job.name(), target, device: job.device, threads, outputs };
-        let file = jobfile::job_file(experiment, &job.profile, material, &place, None)?;
+        let file = jobfile::job_file(experiment, material, &place, None);
         let path = jobfile::write(folder, &file)?;
-        let command =
-            built.command(&job.framework.harnesses[experiment.name()], experiment.name())?;
-        let mut environment = jobfile::environment(job.device, threads, &self.settings.environment);
-        environment.extend(command.environment);
-        environment.retain(|name, _| !command.unset.contains(name));
-        environment.extend(job.target.environment.clone());
-        environment.insert("ROSETTA_JOB".to_owned(), path.to_string_lossy().into_owned());
         let profile = experiment.profile(&job.profile)?;
-        Ok(Launch {
-            rosetta: process::this_program(),
-            program: command.program,
-            args: command.args,
-            environment,
-            folder: job.framework.folder.clone(),
-            job_folder: folder.to_owned(),
-            timeout: self.settings.timeout.unwrap_or(profile.timeout.0),
-            stall_timeout: self.settings.stall_timeout,
-            grace: GRACE,
-            cpus: jobfile::cpus(threads),
-            memory_limit_bytes: self.settings.memory_limit_bytes,
-        })
+        let harness = &job.framework.harnesses[experiment.name()];
+        let mut launch = launch(job, built, harness, &path, self.settings)?;
+        launch.timeout = self.settings.timeout.unwrap_or(profile.timeout.0);
+        Ok(launch)
     }
 
     /// Scores the outputs and compares them with what is expected.
@@ -447,6 +496,16 @@ impl Loop<'_> {
         record
     }
 
+    fn equivalence(&self, job: &Job) -> Equivalence {
+        let verdict = self.verdicts.iter().find(|verdict| {
+            verdict.experiment == job.experiment.name()
+                && verdict.target == job.target.name
+                && verdict.device == job.device
+        });
+        let unchecked = || Equivalence::unchecked("it was not checked: `rosetta check`");
+        verdict.map_or_else(unchecked, |verdict| verdict.equivalence.clone())
+    }
+
     /// Returns the record of a job of which nothing is known yet but who it is.
     fn blank(&self, job: &Job, machine: Machine) -> Record {
         let framework = &job.framework.spec;
@@ -469,6 +528,7 @@ impl Loop<'_> {
             outcome: Outcome::ok(),
             framework_version: None,
             score: Score::default(),
+            equivalence: Some(self.equivalence(job)),
             times: Default::default(),
             epochs: Vec::new(),
             cost: Cost { threads_allowed: self.settings.threads, ..Cost::default() },

@@ -1,0 +1,254 @@
+//! What usually causes a difference, where the numbers themselves tell.
+//!
+//! Other causes are recognised by computing them: see [`crate::variant`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::arrays::Floats;
+use crate::check::compare::{Difference, Given, Quantity, Traces, relative_max};
+use crate::check::trace::Trace;
+
+/// A recognised cause of a difference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    pub name: String,
+    /// What is so, as a clause.
+    pub says: String,
+    /// Lines of the reference, before and after, that would make it agree.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lines: Vec<(String, String)>,
+}
+
+impl Cause {
+    fn new(name: &str, says: impl Into<String>) -> Cause {
+        Cause { name: name.to_owned(), says: says.into(), lines: Vec::new() }
+    }
+}
+
+/// How near two numbers must be for one to explain the other, beside float32's rounding.
+const NEAR: f64 = 1e-3;
+
+/// Returns what the numbers tell of the difference that was `found` first.
+pub fn recognise(
+    found: &Difference,
+    ours: &Traces,
+    theirs: &Traces,
+    given: &Given,
+) -> Option<Cause> {
+    match found.quantity {
+        Quantity::Parameters => None,
+        Quantity::InitialWeights => initial(found, ours, given),
+        Quantity::Outputs => outputs(ours, theirs),
+        Quantity::Loss | Quantity::TrainedOutputs => unmoved(ours, theirs, given),
+        Quantity::Gradient | Quantity::ArrayUpdate | Quantity::Update => {
+            unmoved(ours, theirs, given).or_else(|| decay(ours, theirs, given))
+        }
+    }
+}
+
+/// Weights that are handed out otherwise than they were given.
+fn initial(found: &Difference, ours: &Traces, given: &Given) -> Option<Cause> {
+    let name = found.of.as_deref()?;
+    let (_, start) = given.iter().find(|(known, _)| known == name)?;
+    let found = ours.initial.weights.get(name)?;
+    let is = |values: &[f64]| relative_max(&found.values, values) < NEAR;
+    if let [out, input, height, width] = start.shape[..] {
+        let at = |o: usize, i: usize, y: usize, x: usize| {
+            start.values[((o * input + i) * height + y) * width + x]
+        };
+        let each = |value: &dyn Fn(usize, usize, usize, usize) -> f64| {
+            let mut values = Vec::with_capacity(start.values.len());
+            for o in 0..out {
+                for i in 0..input {
+                    for y in 0..height {
+                        for x in 0..width {
+                            values.push(value(o, i, y, x));
+                        }
+                    }
+                }
+            }
+            values
+        };
+        if is(&each(&|o, i, y, x| at(o, i, height - 1 - y, width - 1 - x))) {
+            return Some(Cause::new("kernel_flipped", format!("`{name}` is stored flipped")));
+        }
+        if height == width && is(&each(&|o, i, y, x| at(o, i, x, y))) {
+            let says = format!("height and width of `{name}` are exchanged");
+            return Some(Cause::new("kernel_transposed", says));
+        }
+    }
+    if let [rows, columns] = start.shape[..]
+        && rows == columns
+    {
+        let turned =
+            (0..rows * columns).map(|k| start.values[(k % columns) * columns + k / columns]);
+        if is(&turned.collect::<Vec<_>>()) {
+            return Some(Cause::new("kernel_transposed", format!("`{name}` is transposed")));
+        }
+    }
+    if start.shape[0] % 3 == 0 {
+        let blocks = start.values.chunks(start.values.len() / 3).collect::<Vec<_>>();
+        for order in [[0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            if is(&order.map(|block: usize| blocks[block]).concat()) {
+                let says = format!("the three gates of `{name}` are in another order");
+                return Some(Cause::new("gate_order", says));
+            }
+        }
+    }
+    let says = format!("`{name}` is not what the harness was given");
+    Some(Cause::new("initial_weights_not_used", says))
+}
+
+/// Outputs that are a function of the right logits.
+fn outputs(ours: &Traces, theirs: &Traces) -> Option<Cause> {
+    let (ours, theirs) = (ours.initial.outputs.as_ref()?, theirs.initial.outputs.as_ref()?);
+    let ([_, width], true) = (&theirs.shape[..], ours.shape == theirs.shape) else { return None };
+    let log_softmax = theirs.values.chunks(*width).flat_map(|row| {
+        let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let sum = row.iter().map(|value| (value - largest).exp()).sum::<f64>();
+        row.iter().map(move |value| value - largest - sum.ln())
+    });
+    let log_softmax = log_softmax.collect::<Vec<_>>();
+    let softmax = log_softmax.iter().map(|value| value.exp()).collect::<Vec<_>>();
+    if relative_max(&ours.values, &softmax) < NEAR {
+        let says = "the model ends with a softmax, which belongs to the loss";
+        return Some(Cause::new("softmax_in_the_model", says));
+    }
+    if relative_max(&ours.values, &log_softmax) < NEAR {
+        let says = "the model ends with a logarithm of the softmax, which belongs to the loss";
+        return Some(Cause::new("log_softmax_in_the_model", says));
+    }
+    None
+}
+
+/// Arrays that stay where they were although the reference's move.
+fn unmoved(ours: &Traces, theirs: &Traces, given: &Given) -> Option<Cause> {
+    let last = ours.gradient.as_ref().or(ours.trained.as_ref())?;
+    let right = theirs.gradient.as_ref().or(theirs.trained.as_ref())?;
+    let moves = |trace: &Trace, name: &str, start: &Floats| {
+        trace.weights.get(name).is_some_and(|array| array.values != start.values)
+    };
+    let still = given.iter().filter(|(name, start)| {
+        // float32 rounds the start itself; a move of the reference must be one beyond that.
+        moves(right, name, start) && !moves(last, name, start)
+    });
+    let still = still.map(|(name, _)| name.as_str()).collect::<Vec<_>>();
+    let (first, moving) = (still.first()?, given.len() - still.len());
+    if moving == 0 {
+        return Some(Cause::new("nothing_is_trained", "no weight changes in training"));
+    }
+    let is_below = given.iter().take(still.len()).all(|(name, _)| still.contains(&name.as_str()));
+    let says = match is_below {
+        true => format!("gradients are zero below `{}`", given[still.len()].0),
+        false => format!("`{first}` is not trained ({} of {} arrays)", still.len(), given.len()),
+    };
+    Some(Cause::new("zero_gradients", says))
+}
+
+/// Gradients that are too large by a multiple of the weights.
+fn decay(ours: &Traces, theirs: &Traces, given: &Given) -> Option<Cause> {
+    let (ours, theirs) = (ours.gradient.as_ref()?, theirs.gradient.as_ref()?);
+    let (mut along, mut size, mut apart) = (0.0, 0.0, 0.0);
+    let pairs = given.iter().filter_map(|(name, start)| {
+        Some((ours.weights.get(name)?, theirs.weights.get(name)?, start))
+    });
+    for (a, b, start) in pairs {
+        for ((a, b), s) in a.values.iter().zip(&b.values).zip(&start.values) {
+            // At learning rate 1 the update is the gradient, negated.
+            let more = b - a;
+            along += more * s;
+            size += s * s;
+            apart += more * more;
+        }
+    }
+    let factor = along / size;
+    let rest = (apart - factor * along).max(0.0);
+    let explains = apart > 0.0 && rest / apart < 1e-2;
+    explains.then(|| {
+        let says = format!("gradients have {factor:.1e} times the weights added (weight decay)");
+        Cause::new("weight_decay", says)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::recognise;
+    use crate::arrays::Floats;
+    use crate::check::compare::tests::{floats, start, traces};
+    use crate::check::compare::{Traces, compare, float64_tolerance};
+
+    /// Returns the cause of what differs first.
+    fn cause(ours: &Traces, theirs: &Traces, given: &[(String, Floats)]) -> Option<String> {
+        let all = compare(ours, theirs, given, &float64_tolerance());
+        let first = all.iter().find(|difference| !difference.is_within()).unwrap();
+        recognise(first, ours, theirs, given).map(|cause| cause.name)
+    }
+
+    #[test]
+    fn a_softmax_in_the_model_is_told_from_its_outputs() {
+        let logits = |values: [f64; 3]| Floats { shape: vec![1, 3], values: values.to_vec() };
+        let mut theirs = traces();
+        theirs.initial.outputs = Some(logits([1.0, 2.0, 3.0]));
+        let sum = 1f64.exp() + 2f64.exp() + 3f64.exp();
+        for (name, of) in [
+            ("softmax_in_the_model", (|x: f64, sum: f64| x.exp() / sum) as fn(f64, f64) -> f64),
+            ("log_softmax_in_the_model", |x, sum| x - sum.ln()),
+        ] {
+            let mut ours = theirs.clone();
+            ours.initial.outputs = Some(logits([1.0, 2.0, 3.0].map(|x| of(x, sum))));
+            assert_eq!(cause(&ours, &theirs, &start()).as_deref(), Some(name));
+        }
+    }
+
+    #[test]
+    fn gradients_that_are_zero_below_a_layer_are_named() {
+        let mut ours = traces();
+        for trace in [ours.gradient.as_mut().unwrap(), ours.trained.as_mut().unwrap()] {
+            trace.weights.insert("a".to_owned(), floats(&[1.0, 2.0]));
+        }
+        assert_eq!(cause(&ours, &traces(), &start()).as_deref(), Some("zero_gradients"));
+        let found = compare(&ours, &traces(), &start(), &float64_tolerance());
+        let first = found.iter().find(|difference| !difference.is_within()).unwrap();
+        let says = recognise(first, &ours, &traces(), &start()).unwrap().says;
+        assert_eq!(says, "gradients are zero below `b`");
+    }
+
+    #[test]
+    fn nothing_trained_is_named() {
+        let mut ours = traces();
+        for trace in [ours.gradient.as_mut().unwrap(), ours.trained.as_mut().unwrap()] {
+            trace.weights = start().into_iter().collect();
+        }
+        assert_eq!(cause(&ours, &traces(), &start()).as_deref(), Some("nothing_is_trained"));
+    }
+
+    #[test]
+    fn weight_decay_is_told_from_gradients_along_the_weights() {
+        let mut ours = traces();
+        let gradient = ours.gradient.as_mut().unwrap();
+        for (name, start) in start() {
+            let array = gradient.weights.get_mut(&name).unwrap();
+            array.values.iter_mut().zip(&start.values).for_each(|(a, s)| *a -= 0.01 * s);
+        }
+        assert_eq!(cause(&ours, &traces(), &start()).as_deref(), Some("weight_decay"));
+    }
+
+    #[test]
+    fn weights_in_another_order_are_told_from_those_not_used() {
+        let names = |values: &[f64]| {
+            let array = Floats { shape: vec![values.len(), 1], values: values.to_vec() };
+            vec![("gates".to_owned(), array)]
+        };
+        let given = names(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        let with = |values: &[f64]| {
+            let mut traces = traces();
+            traces.initial.weights = names(values).into_iter().collect();
+            traces
+        };
+        let theirs = with(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        let swapped = with(&[3.0, 4.0, 1.0, 2.0, 5.0, 6.0]);
+        assert_eq!(cause(&swapped, &theirs, &given).as_deref(), Some("gate_order"));
+        let own = with(&[0.1, 0.7, 0.2, 0.4, 0.9, 0.3]);
+        assert_eq!(cause(&own, &theirs, &given).as_deref(), Some("initial_weights_not_used"));
+    }
+}

@@ -1,0 +1,164 @@
+//! Equivalence: whether two programs that trained from the same weights on the same batches
+//! computed the same numbers. May not know how the numbers were made.
+
+mod cause;
+mod compare;
+pub mod probe;
+pub mod report;
+mod trace;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::cause::{Cause, recognise};
+pub use self::compare::{
+    Difference, Given, Quantity, Traces, compare, float64_tolerance, numbers, relative_max,
+};
+pub use self::trace::{Trace, given};
+use crate::catalog::Device;
+
+/// Version of the stored verdict.
+pub const VERSION: u32 = 1;
+
+/// How far a target is the experiment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grade {
+    /// In float64 it agrees with the reference to 1e-9, in float32 to what rounding explains.
+    Exact,
+    /// In float32 it agrees to what rounding explains; it cannot compute in float64.
+    Close,
+    /// It agrees in the same way with a variant of the reference that it declares.
+    Variant,
+    /// It does not agree.
+    Different,
+    /// Nobody knows.
+    Unchecked,
+}
+
+impl Grade {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Grade::Exact => "exact",
+            Grade::Close => "close",
+            Grade::Variant => "variant",
+            Grade::Different => "different",
+            Grade::Unchecked => "unchecked",
+        }
+    }
+}
+
+/// What a record and a table say of a check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Equivalence {
+    pub grade: Grade,
+    /// The declared variants that were proved.
+    pub variants: Vec<String>,
+    /// Why it is different or unchecked.
+    pub reason: Option<String>,
+    /// Whether framework.yaml declares the difference.
+    pub is_declared: bool,
+}
+
+impl Equivalence {
+    pub fn unchecked(reason: impl Into<String>) -> Equivalence {
+        let reason = Some(reason.into());
+        Equivalence { grade: Grade::Unchecked, variants: Vec::new(), reason, is_declared: false }
+    }
+
+    /// Returns the words of a table's cell.
+    pub fn words(&self) -> String {
+        match self.grade {
+            Grade::Variant => format!("variant ({})", self.variants.join(", ")),
+            grade => grade.as_str().to_owned(),
+        }
+    }
+
+    /// Whether a row may be ranked: it is the experiment, or says how it differs.
+    pub fn is_ranked(&self) -> bool {
+        self.grade != Grade::Different || self.is_declared
+    }
+}
+
+/// The outcome of the check of one target, as it is stored.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Version of this format.
+    pub verdict: u32,
+    /// Digest of all that the verdict follows from.
+    pub key: String,
+    pub experiment: String,
+    pub framework: String,
+    pub target: String,
+    pub title: String,
+    pub device: Device,
+    pub framework_version: Option<String>,
+    /// What it was compared with.
+    pub reference: String,
+    /// When, in UTC (RFC 3339).
+    pub checked: String,
+    pub seconds: f64,
+    pub equivalence: Equivalence,
+    pub cause: Option<Cause>,
+    /// Every comparison, float64 first.
+    pub compared: Vec<Compared>,
+    /// How the harness treats what a check without dropout hides.
+    pub semantics: Vec<Semantic>,
+}
+
+/// The differences at one precision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Compared {
+    pub dtype: String,
+    pub differences: Vec<Difference>,
+}
+
+impl Compared {
+    /// Returns what differs first, in the order of the computation.
+    pub fn first(&self) -> Option<&Difference> {
+        self.differences.iter().find(|difference| !difference.is_within())
+    }
+
+    /// Returns the worst of a quantity, next to its tolerance.
+    pub fn worst(&self, quantity: Quantity) -> Option<&Difference> {
+        let of = self.differences.iter().filter(|difference| difference.quantity == quantity);
+        of.max_by(|a, b| a.error.total_cmp(&b.error))
+    }
+}
+
+/// One property of training or prediction, probed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Semantic {
+    /// What must be so.
+    pub claim: String,
+    /// What was seen.
+    pub seen: String,
+    pub is_so: bool,
+}
+
+impl Verdict {
+    /// Returns what differs first, in float64 if it was computed in that.
+    pub fn first(&self) -> Option<(&str, &Difference)> {
+        self.compared.iter().find_map(|compared| {
+            compared.first().map(|difference| (compared.dtype.as_str(), difference))
+        })
+    }
+}
+
+/// Returns a difference in a sentence.
+pub fn sentence(dtype: &str, found: &Difference) -> String {
+    let of = found.of.as_ref().map(|of| format!(" of {of}")).unwrap_or_default();
+    let what = match found.quantity {
+        Quantity::Gradient => format!("the gradient{of} in the first step"),
+        Quantity::ArrayUpdate => format!("the update{of}"),
+        Quantity::Loss => format!("the loss{of}"),
+        Quantity::InitialWeights => format!("the initial value{of}"),
+        other => format!("{}{of}", other.words()),
+    };
+    match &found.note {
+        Some(note) => format!("{what} in {dtype}: {note}"),
+        None => {
+            let (error, tolerance) = (found.error, found.tolerance);
+            format!("{what} in {dtype} differs by {error:.1e} (allowed {tolerance:.0e})")
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Verdicts → a table of targets and quantities, and what to say of those that differ.
+
+use crate::check::{Compared, Difference, Grade, Quantity, Verdict, sentence};
+
+/// Headings of the table; `true` marks numbers.
+pub const HEADINGS: [(&str, bool); 9] = [
+    ("Target", false),
+    ("Device", false),
+    ("Grade", false),
+    ("Outputs", true),
+    ("Loss", true),
+    ("Gradient", true),
+    ("Update", true),
+    ("Outputs After", true),
+    ("Dropout, Seeds, Batch", false),
+];
+
+const QUANTITIES: [Quantity; 5] = [
+    Quantity::Outputs,
+    Quantity::Loss,
+    Quantity::Gradient,
+    Quantity::Update,
+    Quantity::TrainedOutputs,
+];
+
+/// What stands under the table.
+pub const NOTE: &str = "largest relative error in float64 / float32 against the reference in float64; the tolerance of \
+                        float64 is 1e-9; – what there is not";
+
+/// Returns one row for each verdict, in the order of [`HEADINGS`].
+pub fn rows(verdicts: &[&Verdict]) -> Vec<Vec<String>> {
+    verdicts.iter().map(|verdict| row(verdict)).collect()
+}
+
+fn row(verdict: &Verdict) -> Vec<String> {
+    let mut cells =
+        vec![verdict.title.clone(), verdict.device.to_string(), verdict.equivalence.words()];
+    cells.extend(QUANTITIES.map(|quantity| cell(verdict, quantity)));
+    cells.push(semantics(verdict));
+    cells
+}
+
+fn cell(verdict: &Verdict, quantity: Quantity) -> String {
+    let worst = |compared: &Compared| compared.worst(quantity).map(error);
+    let cells = verdict.compared.iter().filter_map(worst).collect::<Vec<_>>();
+    match cells.is_empty() {
+        true => "–".to_owned(),
+        false => cells.join(" / "),
+    }
+}
+
+fn error(difference: &Difference) -> String {
+    let mark = if difference.is_within() { "" } else { " ✗" };
+    match difference.error {
+        0.0 => format!("0{mark}"),
+        error if error.is_finite() => format!("{error:.0e}{mark}"),
+        _ => "✗".to_owned(),
+    }
+}
+
+fn semantics(verdict: &Verdict) -> String {
+    let all = &verdict.semantics;
+    let so = all.iter().filter(|semantic| semantic.is_so).count();
+    match all.len() {
+        0 => "–".to_owned(),
+        count => format!("{so} of {count} hold"),
+    }
+}
+
+/// Returns what a person should read of a verdict that is not what it should be.
+pub fn explanation(verdict: &Verdict) -> Option<String> {
+    let is_wrong = match verdict.equivalence.grade {
+        Grade::Different | Grade::Unchecked => true,
+        Grade::Exact | Grade::Close | Grade::Variant => false,
+    };
+    if !is_wrong {
+        return None;
+    }
+    let (experiment, target) = (&verdict.experiment, &verdict.target);
+    let mut lines = vec![format!(
+        "{experiment} · {} · {}: {}",
+        verdict.title,
+        verdict.device,
+        verdict.equivalence.words()
+    )];
+    lines.extend(verdict.equivalence.reason.iter().map(|reason| format!("  {reason}")));
+    for compared in &verdict.compared {
+        let wrong = compared.differences.iter().filter(|difference| !difference.is_within());
+        for difference in wrong.take(SHOWN) {
+            lines.push(format!("  - {}", sentence(&compared.dtype, difference)));
+        }
+    }
+    for semantic in verdict.semantics.iter().filter(|semantic| !semantic.is_so) {
+        lines.push(format!("  - {}: it is {}", semantic.claim, semantic.seen));
+    }
+    if let Some(cause) = &verdict.cause
+        && !cause.lines.is_empty()
+    {
+        lines.push(format!("  the numbers fit the reference `{}` with", verdict.reference));
+        for (before, after) in &cause.lines {
+            lines.extend(before.lines().map(|line| format!("    - {}", line.trim())));
+            lines.extend(after.lines().map(|line| format!("    + {}", line.trim())));
+        }
+    }
+    if verdict.equivalence.grade == Grade::Different && !verdict.equivalence.is_declared {
+        lines.push(format!(
+            "  next: read `rosetta job {experiment} --check 5`, mend the harness of {target}, and check it again"
+        ));
+    }
+    Some(lines.join("\n"))
+}
+
+/// How many differences of a precision are told.
+const SHOWN: usize = 3;
+
+/// Returns verdicts as Markdown: a table for each experiment, then the explanations.
+pub fn markdown(verdicts: &[Verdict]) -> String {
+    let mut out = String::new();
+    for experiment in experiments(verdicts) {
+        let of = verdicts.iter().filter(|verdict| verdict.experiment == experiment);
+        let of = of.collect::<Vec<_>>();
+        out += &format!("**{experiment}** ({})\n\n", parameters(&of));
+        out += &line(HEADINGS.iter().map(|(heading, _)| (*heading).to_owned()));
+        let ruler = HEADINGS.iter().map(|(_, number)| if *number { "---:" } else { "---" });
+        out += &line(ruler.map(str::to_owned));
+        for row in rows(&of) {
+            out += &line(row.into_iter());
+        }
+        out += "\n";
+    }
+    out += &format!("{NOTE}\n");
+    for text in verdicts.iter().filter_map(explanation) {
+        out += &format!("\n```text\n{text}\n```\n");
+    }
+    out
+}
+
+fn line(cells: impl Iterator<Item = String>) -> String {
+    let cells = cells.map(|cell| cell.replace('|', "\\|")).collect::<Vec<_>>();
+    format!("| {} |\n", cells.join(" | "))
+}
+
+/// Returns the experiments of verdicts, each once.
+pub fn experiments(verdicts: &[Verdict]) -> Vec<&str> {
+    let mut names = Vec::new();
+    for verdict in verdicts {
+        if !names.contains(&verdict.experiment.as_str()) {
+            names.push(verdict.experiment.as_str());
+        }
+    }
+    names
+}
+
+/// Returns what was compared of the parameters, as any of the verdicts tells it.
+pub fn parameters(verdicts: &[&Verdict]) -> String {
+    let compared = verdicts.iter().flat_map(|verdict| &verdict.compared);
+    let counts = compared.filter_map(|compared| compared.worst(Quantity::Parameters));
+    let note = counts.filter_map(|difference| difference.note.clone()).next();
+    note.unwrap_or_else(|| "features only: its harnesses hand out no weights".to_owned())
+}

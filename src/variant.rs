@@ -1,0 +1,223 @@
+//! Named changes of a harness' mathematics: what other frameworks compute instead, and what goes
+//! wrong when a model is translated. May not know how a harness is run, nor what it gave.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::hint::unknown;
+use crate::yaml::{self, Spanned};
+
+/// Name of the file beside framework.yaml.
+pub const FILE: &str = "variants.yaml";
+
+/// `harnesses/NAME/variants.yaml`.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "rosetta variants")]
+pub struct Variants {
+    /// Version of this format.
+    #[schemars(extend("const" = 1))]
+    pub version: u32,
+    pub variants: Vec<Variant>,
+}
+
+/// One change of the mathematics.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Variant {
+    #[schemars(with = "String")]
+    pub name: Spanned<String>,
+    pub is: Kind,
+    /// Where it shows first.
+    pub stage: Stage,
+    /// What is so, as a clause that a person reads.
+    pub says: String,
+    /// Changes of the source; without any, the variant cannot be computed.
+    #[serde(default)]
+    pub changes: Vec<Change>,
+    /// Experiment → a number that a framework's error shows.
+    #[serde(default)]
+    pub shows: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Mathematics that a target may declare as its own.
+    Variant,
+    /// What only goes wrong.
+    Mistake,
+}
+
+/// What a difference is seen in first.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// The shape of an array: the harness ends with an error.
+    Shape,
+    /// The outputs with the initial weights.
+    Forward,
+    /// The loss of the first step.
+    Loss,
+    /// What the steps change.
+    Update,
+}
+
+/// One change of the source.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// Experiments whose harness it is a change of.
+    #[serde(rename = "in")]
+    pub experiments: Vec<String>,
+    /// Text that stands exactly once in the harness.
+    #[schemars(with = "String")]
+    pub from: Spanned<String>,
+    pub to: String,
+}
+
+impl Variants {
+    /// Reads the variants of a framework's folder, if it has any, and holds them to its harnesses.
+    pub fn load(
+        folder: &Path,
+        harnesses: &BTreeMap<String, std::path::PathBuf>,
+    ) -> Result<Variants> {
+        let path = folder.join(FILE);
+        if !path.is_file() {
+            return Ok(Variants::default());
+        }
+        let variants: Variants = yaml::load(&path)?;
+        if variants.version != 1 {
+            let version = variants.version;
+            anyhow::bail!("{}: `version` is {version}; this rosetta reads 1", path.display());
+        }
+        for (experiment, harness) in harnesses {
+            let source = fs::read_to_string(harness)
+                .with_context(|| format!("cannot read `{}`", harness.display()))?;
+            for variant in &variants.variants {
+                variant.check(&path, experiment, &source)?;
+            }
+        }
+        Ok(variants)
+    }
+
+    /// Returns those that can be computed for an experiment.
+    pub fn of<'a>(&'a self, experiment: &'a str) -> impl Iterator<Item = &'a Variant> + Clone {
+        self.variants.iter().filter(move |variant| variant.changes_of(experiment).next().is_some())
+    }
+
+    /// Returns a variant that a target may declare.
+    pub fn declared<'a>(&'a self, experiment: &'a str, name: &str) -> Result<&'a Variant> {
+        let known = self.of(experiment).filter(|variant| variant.is == Kind::Variant);
+        let found = known.clone().find(|variant| variant.name.value == name);
+        let names = known.map(|variant| variant.name.value.as_str()).collect::<Vec<_>>();
+        found.ok_or_else(|| unknown(&format!("variant of {experiment}"), name, names))
+    }
+}
+
+impl Variant {
+    fn changes_of<'a>(&'a self, experiment: &'a str) -> impl Iterator<Item = &'a Change> {
+        self.changes.iter().filter(move |c| c.experiments.iter().any(|one| one == experiment))
+    }
+
+    fn check(&self, path: &Path, experiment: &str, source: &str) -> Result<()> {
+        for change in self.changes_of(experiment) {
+            let count = source.matches(change.from.value.as_str()).count();
+            if count != 1 {
+                let name = &self.name.value;
+                let message = format!(
+                    "`from` of `{name}` stands {count} times in the harness of {experiment}, not once"
+                );
+                return Err(yaml::wrong(path, &change.from.referenced, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the source of a harness with the changes made.
+    pub fn apply(&self, experiment: &str, source: &str) -> String {
+        let mut changed = source.to_owned();
+        for change in self.changes_of(experiment) {
+            changed = changed.replace(change.from.value.as_str(), &change.to);
+        }
+        changed
+    }
+
+    /// Returns the lines of the harness that the changes are made in, before and after.
+    pub fn lines(&self, experiment: &str, source: &str) -> Vec<(String, String)> {
+        let pair = |change: &Change| {
+            let before = lines_around(source, &change.from.value);
+            (before.to_owned(), before.replace(change.from.value.as_str(), &change.to))
+        };
+        self.changes_of(experiment).map(pair).collect()
+    }
+}
+
+/// Returns the whole lines of `source` in which `text` stands.
+fn lines_around<'a>(source: &'a str, text: &str) -> &'a str {
+    let Some(at) = source.find(text) else { return "" };
+    let start = source[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    let end = at + text.trim_end().len();
+    let end = source[end..].find('\n').map_or(source.len(), |newline| end + newline);
+    &source[start..end]
+}
+
+/// Returns the JSON schema of variants.yaml, as editors use it.
+pub fn schema() -> String {
+    let schema = schemars::schema_for!(Variants);
+    serde_json::to_string_pretty(&schema).expect("a schema is plain JSON") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::Variants;
+
+    const SOURCE: &str = "a = 1\nb = a + 2  # two\n";
+
+    fn load(from: &str) -> anyhow::Result<Variants> {
+        let folder = tempfile::tempdir().unwrap();
+        let harness = folder.path().join("tiny.py");
+        std::fs::write(&harness, SOURCE).unwrap();
+        let text = format!(
+            "version: 1\nvariants:\n  - name: three\n    is: mistake\n    stage: loss\n    \
+             says: it is three\n    changes: [{{in: [tiny], from: \"{from}\", to: a + 3}}]\n"
+        );
+        std::fs::write(folder.path().join("variants.yaml"), text).unwrap();
+        Variants::load(folder.path(), &BTreeMap::from([("tiny".to_owned(), harness)]))
+    }
+
+    #[test]
+    fn a_change_is_made_in_the_source_and_shown_in_whole_lines() {
+        let variants = load("a + 2").unwrap();
+        let three = variants.of("tiny").next().unwrap();
+        assert_eq!(three.apply("tiny", SOURCE), "a = 1\nb = a + 3  # two\n");
+        let lines = ("b = a + 2  # two".to_owned(), "b = a + 3  # two".to_owned());
+        assert_eq!(three.lines("tiny", SOURCE), [lines]);
+        assert_eq!(variants.of("other").count(), 0);
+    }
+
+    #[test]
+    fn a_text_that_is_not_there_or_there_twice_is_an_error_at_its_place() {
+        for (from, count) in [("a + 5", 0), ("a", 2)] {
+            let error = load(from).unwrap_err().to_string();
+            assert!(error.contains(&format!("stands {count} times")), "{error}");
+            assert!(error.contains("variants.yaml:7:"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_cannot_be_declared() {
+        let variants = load("a + 2").unwrap();
+        let error = variants.declared("tiny", "three").unwrap_err().to_string();
+        assert!(error.contains("unknown variant of tiny `three`; there is none"), "{error}");
+    }
+}
