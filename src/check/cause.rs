@@ -25,8 +25,13 @@ impl Cause {
     }
 }
 
+/// The cause that another may explain: a variant without that array.
+pub const NOT_TRAINED: &str = "array_not_trained";
+
 /// How near two numbers must be for one to explain the other, beside float32's rounding.
 const NEAR: f64 = 1e-3;
+/// Rounding of float32.
+const SAME: f64 = 1e-6;
 
 /// Returns what the numbers tell of the difference that was `found` first.
 pub fn recognise(
@@ -39,7 +44,8 @@ pub fn recognise(
         Quantity::Parameters => None,
         Quantity::InitialWeights => initial(found, ours, given),
         Quantity::Outputs => outputs(ours, theirs),
-        Quantity::Loss | Quantity::TrainedOutputs => unmoved(ours, theirs, given),
+        Quantity::Loss => dropped(ours, theirs).or_else(|| unmoved(ours, theirs, given)),
+        Quantity::TrainedOutputs => unmoved(ours, theirs, given),
         Quantity::Gradient | Quantity::ArrayUpdate | Quantity::Update => {
             unmoved(ours, theirs, given).or_else(|| decay(ours, theirs, given))
         }
@@ -121,6 +127,20 @@ fn outputs(ours: &Traces, theirs: &Traces) -> Option<Cause> {
     None
 }
 
+/// A first loss of log(classes) although the logits are not all alike: nothing gets through.
+fn dropped(ours: &Traces, theirs: &Traces) -> Option<Cause> {
+    let classes = *theirs.initial.outputs.as_ref()?.shape.last()? as f64;
+    let is_even = |traces: &Traces| {
+        let loss = traces.trained.as_ref().and_then(|trace| trace.losses.first());
+        loss.is_some_and(|loss| (loss - classes.ln()).abs() < SAME)
+    };
+    (is_even(ours) && !is_even(theirs)).then(|| {
+        let says =
+            "nothing gets through in training: a dropout rate of 0 is taken for the share to keep";
+        Cause::new("dropout_rate_is_kept_share", says)
+    })
+}
+
 /// Arrays that stay where they were although the reference's move.
 fn unmoved(ours: &Traces, theirs: &Traces, given: &Given) -> Option<Cause> {
     let last = ours.gradient.as_ref().or(ours.trained.as_ref())?;
@@ -138,11 +158,12 @@ fn unmoved(ours: &Traces, theirs: &Traces, given: &Given) -> Option<Cause> {
         return Some(Cause::new("nothing_is_trained", "no weight changes in training"));
     }
     let is_below = given.iter().take(still.len()).all(|(name, _)| still.contains(&name.as_str()));
-    let says = match is_below {
-        true => format!("gradients are zero below `{}`", given[still.len()].0),
-        false => format!("`{first}` is not trained ({} of {} arrays)", still.len(), given.len()),
-    };
-    Some(Cause::new("zero_gradients", says))
+    if is_below {
+        let says = format!("gradients are zero below `{}`", given[still.len()].0);
+        return Some(Cause::new("zero_gradients", says));
+    }
+    let says = format!("`{first}` is not trained ({} of {} arrays)", still.len(), given.len());
+    Some(Cause::new(NOT_TRAINED, says))
 }
 
 /// Gradients that are too large by a multiple of the weights.

@@ -9,7 +9,7 @@ mod trace;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::cause::{Cause, recognise};
+pub use self::cause::{Cause, NOT_TRAINED, recognise};
 pub use self::compare::{
     Difference, Given, Quantity, Traces, compare, float64_tolerance, numbers, relative_max,
 };

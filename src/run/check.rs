@@ -22,8 +22,8 @@ use super::{
 };
 use crate::catalog::{Device, Framework, Language, Target};
 use crate::check::{
-    Cause, Compared, Difference, Equivalence, Given, Grade, Quantity, Semantic, Trace, Traces,
-    Verdict, compare, float64_tolerance, given, probe, recognise, relative_max, sentence,
+    Cause, Compared, Difference, Equivalence, Given, Grade, NOT_TRAINED, Quantity, Semantic, Trace,
+    Traces, Verdict, compare, float64_tolerance, given, probe, recognise, relative_max, sentence,
 };
 use crate::env::Built;
 use crate::hint::{hinted, unknown};
@@ -390,7 +390,10 @@ impl Case<'_> {
             let differences = compare(&ours, &theirs, &given, &tolerance);
             let compared = Compared { dtype: (*dtype).to_owned(), differences };
             if let (None, Some(first)) = (&cause, compared.first()) {
-                cause = self.cause(first, &ours, &theirs, &given, &variants, &tolerance)?;
+                cause = self.batch_statistics(&outcomes)?;
+                if cause.is_none() {
+                    cause = self.cause(first, &ours, &theirs, &given, &variants, &tolerance)?;
+                }
             }
             verdict.compared.push(compared);
         }
@@ -663,8 +666,9 @@ impl Case<'_> {
         declared: &[&Variant],
         tolerance: &Tolerance,
     ) -> Result<Option<Cause>> {
-        if let Some(cause) = recognise(first, ours, theirs, given) {
-            return Ok(Some(cause));
+        let told = recognise(first, ours, theirs, given);
+        if told.as_ref().is_some_and(|cause| cause.name != NOT_TRAINED) {
+            return Ok(told);
         }
         let stages: &[Stage] = match (first.quantity, first.of.as_deref()) {
             (Quantity::Parameters | Quantity::InitialWeights, _) => return Ok(None),
@@ -698,7 +702,23 @@ impl Case<'_> {
                 }
             }
         }
-        Ok(None)
+        Ok(told)
+    }
+
+    /// Returns the cause of features that change with the batch they are computed in.
+    fn batch_statistics(&self, outcomes: &Outcomes) -> Result<Option<Cause>> {
+        if self.ours.job.experiment.spec.task != Task::Features {
+            return Ok(None);
+        }
+        let wrong = self.semantics(outcomes, &[])?.into_iter().find(|semantic| !semantic.is_so);
+        Ok(wrong.map(|semantic| Cause {
+            name: "batch_statistics".to_owned(),
+            says: format!(
+                "features depend on their batch ({}): batch normalisation is in training mode",
+                semantic.seen
+            ),
+            lines: Vec::new(),
+        }))
     }
 
     /// Whether the target agrees with the reference once it is changed; the cheap parts first.
