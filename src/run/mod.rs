@@ -668,8 +668,9 @@ fn signal_name(signal: i32) -> String {
 }
 
 fn run_id(now: jiff::Timestamp) -> String {
-    // Two runs of the same second differ by their process.
-    format!("{}-{:04x}", now.strftime("%Y%m%dT%H%M%SZ"), std::process::id() & 0xffff)
+    // Two runs of the same second differ by its fraction: in a container every rosetta is process 1.
+    let fraction = u64::from(now.subsec_nanosecond().unsigned_abs()) * 0x1_0000 / 1_000_000_000;
+    format!("{}-{fraction:04x}", now.strftime("%Y%m%dT%H%M%SZ"))
 }
 
 fn seconds(now: jiff::Timestamp) -> String {
