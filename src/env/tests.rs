@@ -1,5 +1,6 @@
 //! Builds with fake programs on a PATH of the tests' own: no network, no uv, no framework.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -396,6 +397,27 @@ echo "{\"reason\":\"compiler-artifact\",\"target\":{\"kind\":[\"bin\"]},\"execut
     let command = built.command(Path::new("unused"), "cnn").unwrap();
     assert_eq!((&command.program, command.args.len()), (&built.root.join("bin/cnn"), 0));
     assert!(built.command(Path::new("unused"), "rnn").is_err());
+}
+
+#[test]
+fn the_dockerfile_has_the_versions_that_are_wanted() {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dockerfile = fs::read_to_string(project.join("Dockerfile")).unwrap();
+    let line = |start: &str| {
+        let found = dockerfile.lines().find_map(|line| line.strip_prefix(start));
+        found.unwrap_or_else(|| panic!("no line begins with `{start}`"))
+    };
+    let rust = env!("CARGO_PKG_RUST_VERSION");
+    let bases = dockerfile.lines().filter(|line| line.starts_with("FROM "));
+    let bases = bases.map(|base| base.starts_with(&format!("FROM rust:{rust}-")));
+    assert_eq!(bases.collect::<Vec<_>>(), [true, true]);
+    assert!(line("COPY --from=ghcr.io/astral-sh/uv:").starts_with(&format!("{} ", uv::VERSION)));
+
+    let installed = line("RUN uv python install --no-bin ").split(' ').map(parse_version);
+    let wanted = Catalog::load(project).unwrap().envs.into_values();
+    let wanted = wanted.filter_map(|spec| Some(parse_version(&spec.file.python?)));
+    let wanted = wanted.filter(|version| venv::is_for_uv(version));
+    assert_eq!(installed.collect::<BTreeSet<_>>(), wanted.collect());
 }
 
 #[test]
