@@ -1,7 +1,7 @@
 # The rosetta CLI with the interpreters that today's and the historic environments need.
 #
 #   docker build -t rosetta .
-#   docker run --rm -v rosetta-cache:/cache -v "$PWD/results:/project/results" rosetta run
+#   docker run --rm -v rosetta-cache:/cache -v "$PWD/runs:/project/results/runs" rosetta run
 #   docker run --rm --gpus all … rosetta run --device cuda     (with the NVIDIA container toolkit)
 FROM rust:1.95-bookworm AS build
 WORKDIR /project
@@ -15,10 +15,10 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=ghcr.io/astral-sh/uv:0.13.9 /uv /usr/local/bin/uv
 # CPython 3.6 has no managed build: CNTK is skipped in this image, with the reason.
-RUN uv python install 3.8 3.12
+RUN uv python install --no-bin 3.8 3.12
 WORKDIR /project
-COPY --from=build /project /project
-RUN cp target/release/rosetta /usr/local/bin/rosetta && rm -rf target
+COPY . .
+COPY --from=build /project/target/release/rosetta /usr/local/bin/rosetta
 ENV ROSETTA_HOME=/cache ROSETTA_PROJECT=/project
 VOLUME /cache
 ENTRYPOINT ["rosetta"]

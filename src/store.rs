@@ -67,7 +67,9 @@ impl Store {
     pub fn begin(&self, run: &Run) -> Result<RunFolder> {
         let folder = self.runs().join(&run.id);
         let make = || -> std::io::Result<()> {
-            fs::create_dir_all(&folder)?;
+            fs::create_dir_all(self.runs())?;
+            // A folder that is there belongs to another run: an error, never two runs in one.
+            fs::create_dir(&folder)?;
             publish(&folder.join("run.json"), &json_line(run)?)
         };
         make().map_err(|error| cannot_write(&folder, &error))?;

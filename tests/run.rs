@@ -5,6 +5,7 @@ mod common;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{Done, EPOCH, HELLO, OUTPUTS, PREDICT, Project, START, TINY, TRAIN, good, list, says};
@@ -315,6 +316,40 @@ fn what_cannot_run_here_is_skipped_with_the_reason() {
         done.stderr.contains("tiny · mine · cpu: ") && done.stderr.contains("hint:"),
         "{done:?}"
     );
+}
+
+#[test]
+fn an_environment_stays_as_long_as_a_run_uses_it() {
+    let project = Project::new();
+    let (running, go) = (project.path("running"), project.path("go"));
+    let wait = format!(
+        "touch {}\nwhile [ ! -e {} ]; do sleep 0.05; done\n",
+        running.display(),
+        go.display()
+    );
+    let project = project.harness("slow", &(wait + &good())).fake_uv();
+    let rosetta = |args: &[&str]| {
+        let mut command = project.command(args);
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{path}", project.path("path").display()));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let end = |child: Child| Done::of(child.wait_with_output().unwrap());
+    let run = rosetta(&["run", "--device", "cpu"]);
+    wait_until(Duration::from_secs(20), || running.exists());
+
+    let removed = end(rosetta(&["env", "remove", "fake"]));
+    assert_eq!(removed.code, Some(2), "{removed:?}");
+    let who = format!("caused by: process {} uses it: `", run.id());
+    let hint = format!("hint: wait until it has ended, or stop it with `kill {}`", run.id());
+    assert!(removed.stderr.contains(&who) && removed.stderr.contains(&hint), "{removed:?}");
+    assert_eq!(end(rosetta(&["env", "gc"])).code, Some(0));
+
+    project.write("go", "");
+    let done = end(run);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let removed = end(rosetta(&["env", "remove", "fake"]));
+    assert_eq!(removed.code, Some(0), "{removed:?}");
 }
 
 #[test]

@@ -340,12 +340,12 @@ pub enum EnvCommand {
         #[arg(required = true)]
         names: Vec<String>,
     },
-    /// Remove built environments
+    /// Remove built environments that no run uses
     Remove {
         #[arg(required = true)]
         names: Vec<String>,
     },
-    /// Remove what no env.yaml needs any more
+    /// Remove what no env.yaml needs any more and no run uses
     Gc,
     /// Start a shell in an environment
     Shell { name: String },

@@ -44,11 +44,11 @@ pub fn env(project: &Project, command: &EnvCommand) -> Result<ExitCode> {
         }
         EnvCommand::Gc => {
             let freed = envs.gc(&catalog)?;
-            live.say(&format!(
-                "{} folders removed, {} freed",
-                freed.folders,
-                ui::size(freed.bytes)
-            ));
+            let size = ui::size(freed.bytes);
+            live.say(&format!("{} folders removed, {size} freed", freed.folders));
+            if freed.in_use > 0 {
+                live.say(&format!("{} folders kept, because a run uses them", freed.in_use));
+            }
         }
         EnvCommand::Shell { name } => {
             let spec = find(&catalog, name)?;

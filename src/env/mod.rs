@@ -35,6 +35,7 @@ use self::uv::Uvs;
 use crate::catalog::{Catalog, EnvSpec, Provider};
 use crate::hint::hinted;
 use crate::home::Home;
+use crate::lock::Lock;
 use crate::progress::Report;
 use crate::spec::check_name;
 
@@ -73,11 +74,21 @@ pub struct EnvStatus {
     pub built: Option<Built>,
 }
 
+/// An environment that nobody can remove as long as this lives.
+#[derive(Debug)]
+pub struct Held {
+    pub built: Built,
+    /// None for an interpreter of the user's.
+    _lock: Option<Lock>,
+}
+
 /// What a clean-up removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Freed {
     pub folders: usize,
     pub bytes: u64,
+    /// Folders that it left because a run uses them.
+    pub in_use: usize,
 }
 
 impl Envs {
@@ -135,6 +146,17 @@ impl Envs {
             .with_context(|| format!("cannot build the environment `{name}`"))
     }
 
+    /// Keeps others from removing an environment that is about to be used.
+    pub fn hold(&self, built: Built) -> Result<Held> {
+        if built.digest.is_none() {
+            return Ok(Held { built, _lock: None });
+        }
+        match store::hold(&built.root)? {
+            Some(lock) => Ok(Held { built, _lock: Some(lock) }),
+            None => Err(anyhow!("the environment `{}` has just been removed", built.name)),
+        }
+    }
+
     /// Returns an interpreter that the user names as an environment, with the packages it has.
     pub fn system(&self, python: &Path) -> Result<Built> {
         let program = self.host.which(python).ok_or_else(|| {
@@ -178,16 +200,17 @@ impl Envs {
             .with_context(|| format!("cannot lock the environment `{name}`"))
     }
 
-    /// Removes every build of an environment; returns the bytes freed.
+    /// Removes every build of an environment; returns the bytes freed. Fails if a run uses one.
     pub fn remove(&self, name: &str, report: Report) -> Result<u64> {
         check_name(name).map_err(|why| anyhow!(why))?;
         store::remove(&self.home, name, report)
             .with_context(|| format!("cannot remove the environment `{name}`"))
     }
 
-    /// Removes builds that no env.yaml stands for any more, and half-built ones.
+    /// Removes builds that no env.yaml stands for any more, half-built ones, and what cargo
+    /// compiled for environments that are no more.
     ///
-    /// Those of an environment whose digest cannot be told are kept.
+    /// Those of an environment whose digest cannot be told are kept, and those that a run uses.
     pub fn gc(&self, catalog: &Catalog) -> Result<Freed> {
         let digest = |name: &str| catalog.envs.get(name).map(|spec| self.digest(spec));
         let is_current = |name: &str, short: &str| match digest(name) {
@@ -195,8 +218,10 @@ impl Envs {
             Some(Err(_)) => true,
             None => false,
         };
-        let (folders, bytes) = store::gc(&self.home, &is_current)?;
-        Ok(Freed { folders, bytes })
+        let is_compiled = |name: &str| {
+            catalog.envs.get(name).is_some_and(|spec| spec.file.provider == Provider::Cargo)
+        };
+        store::gc(&self.home, &is_current, &is_compiled)
     }
 
     /// Becomes the user's shell inside a built environment; returns only if that fails.

@@ -1,5 +1,6 @@
 //! Builds with fake programs on a PATH of the tests' own: no network, no uv, no framework.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -266,6 +267,65 @@ fn gc_keeps_what_is_current_or_being_built() {
 }
 
 #[test]
+fn what_a_run_uses_is_neither_removed_nor_collected() {
+    let machine = Machine::new();
+    let (envs, spec) = (machine.envs(), machine.spec("x"));
+    let old = envs.build(&spec, &silence).unwrap();
+    fs::write(spec.folder.join("requirements.lock"), "one==1.0\ntwo==2.0\n").unwrap();
+    let new = envs.build(&spec, &silence).unwrap();
+    let catalog = Catalog { envs: [("x".to_owned(), spec)].into(), ..Default::default() };
+    let held = [(); 2].map(|()| envs.hold(old.clone()).unwrap());
+
+    let freed = envs.gc(&catalog).unwrap();
+    assert_eq!((freed.folders, freed.in_use), (0, 1));
+    let error = envs.remove("x", &silence).unwrap_err();
+    let expected = format!("process {} uses it: `", std::process::id());
+    assert_eq!(error.to_string(), "cannot remove the environment `x`");
+    assert!(format!("{error:#}").contains(&expected), "{error:#}");
+    assert_eq!(machine.folders().len(), 2, "the free one goes with the other or not at all");
+
+    drop(held);
+    let freed = envs.gc(&catalog).unwrap();
+    assert_eq!((freed.folders, freed.in_use), (1, 0));
+    assert!(envs.hold(old).is_err(), "it is gone");
+    assert_eq!(envs.hold(new.clone()).unwrap().built, new);
+    assert!(envs.remove("x", &silence).is_ok());
+}
+
+#[test]
+fn an_environment_that_a_run_uses_is_not_built_over() {
+    let machine = Machine::new();
+    let (envs, spec) = (machine.envs(), machine.spec("x"));
+    let held = envs.hold(envs.build(&spec, &silence).unwrap()).unwrap();
+    // The interpreter that the venv was made of is gone.
+    fs::remove_file(held.built.root.join("bin/python")).unwrap();
+    let error = format!("{:#}", envs.build(&spec, &silence).unwrap_err());
+    assert!(error.starts_with("cannot build the environment `x`: process "), "{error}");
+    drop(held);
+    envs.build(&spec, &silence).unwrap();
+}
+
+#[test]
+fn gc_removes_what_cargo_compiled_for_no_environment() {
+    let machine = Machine::new();
+    let mut spec = machine.spec("crate");
+    spec.file.provider = Provider::Cargo;
+    let all = [("crate".to_owned(), spec), ("venv".to_owned(), machine.spec("venv"))];
+    let catalog = Catalog { envs: all.into(), ..Default::default() };
+    let target = |name: &str| machine.at(&format!("home/cargo-target/{name}"));
+    for name in ["crate", "venv", "gone", "busy"] {
+        fs::create_dir_all(target(name)).unwrap();
+        fs::write(target(name).join("object"), "machine code").unwrap();
+    }
+    let _lock = store::lock(&Home::at(machine.at("home")), "busy", &silence).unwrap();
+
+    let freed = machine.envs().gc(&catalog).unwrap();
+    assert_eq!(freed, Freed { folders: 2, bytes: 24, in_use: 0 });
+    let is_kept = ["crate", "venv", "gone", "busy"].map(|name| target(name).is_dir());
+    assert_eq!(is_kept, [true, false, false, true]);
+}
+
+#[test]
 fn absent_uv_is_fetched_once_by_an_interpreter() {
     let machine = Machine::new();
     let uv = machine.at("uv").display().to_string();
@@ -337,6 +397,27 @@ echo "{\"reason\":\"compiler-artifact\",\"target\":{\"kind\":[\"bin\"]},\"execut
     let command = built.command(Path::new("unused"), "cnn").unwrap();
     assert_eq!((&command.program, command.args.len()), (&built.root.join("bin/cnn"), 0));
     assert!(built.command(Path::new("unused"), "rnn").is_err());
+}
+
+#[test]
+fn the_dockerfile_has_the_versions_that_are_wanted() {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dockerfile = fs::read_to_string(project.join("Dockerfile")).unwrap();
+    let line = |start: &str| {
+        let found = dockerfile.lines().find_map(|line| line.strip_prefix(start));
+        found.unwrap_or_else(|| panic!("no line begins with `{start}`"))
+    };
+    let rust = env!("CARGO_PKG_RUST_VERSION");
+    let bases = dockerfile.lines().filter(|line| line.starts_with("FROM "));
+    let bases = bases.map(|base| base.starts_with(&format!("FROM rust:{rust}-")));
+    assert_eq!(bases.collect::<Vec<_>>(), [true, true]);
+    assert!(line("COPY --from=ghcr.io/astral-sh/uv:").starts_with(&format!("{} ", uv::VERSION)));
+
+    let installed = line("RUN uv python install --no-bin ").split(' ').map(parse_version);
+    let wanted = Catalog::load(project).unwrap().envs.into_values();
+    let wanted = wanted.filter_map(|spec| Some(parse_version(&spec.file.python?)));
+    let wanted = wanted.filter(|version| venv::is_for_uv(version));
+    assert_eq!(installed.collect::<BTreeSet<_>>(), wanted.collect());
 }
 
 #[test]

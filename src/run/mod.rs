@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use crate::catalog::{Catalog, Device};
 use crate::check::{Equivalence, Verdict};
 use crate::data::DataStore;
-use crate::env::{Availability, Built, Envs};
+use crate::env::{Availability, Built, Envs, Held};
 use crate::event::{Event, Line};
 use crate::fold::Fold;
 use crate::gpu;
@@ -103,8 +103,8 @@ pub struct Ended {
     pub is_interrupted: bool,
 }
 
-/// An environment that is ready, or why it is not.
-type Ready = BTreeMap<String, Result<Built, String>>;
+/// An environment that is ready, and stays so for the whole run, or why it is not.
+type Ready = BTreeMap<String, Result<Held, String>>;
 
 /// The name under which the provider `system` is kept.
 const SYSTEM: &str = "system";
@@ -220,8 +220,8 @@ fn prepare(
 ) -> Result<(Ready, BTreeMap<String, Material>)> {
     let materials = || prepare_materials(experiments, size, settings, places, notify);
     if let Some(python) = &settings.python {
-        let built = places.envs.system(python)?;
-        return Ok((BTreeMap::from([(SYSTEM.to_owned(), Ok(built))]), materials()?));
+        let held = places.envs.hold(places.envs.system(python)?)?;
+        return Ok((BTreeMap::from([(SYSTEM.to_owned(), Ok(held))]), materials()?));
     }
     let queue = Mutex::new(envs.into_iter());
     let ready = Mutex::new(Ready::new());
@@ -231,7 +231,8 @@ fn prepare(
             scope.spawn(|| {
                 while let Some(name) = { lock(&queue).next() } {
                     let built = build(&name, places, notify);
-                    lock(&ready).insert(name, built);
+                    let hold = |built| places.envs.hold(built).map_err(|why| format!("{why:#}"));
+                    lock(&ready).insert(name, built.and_then(hold));
                 }
             });
         }
@@ -325,7 +326,7 @@ fn built_for<'a>(job: &Job, ready: &'a Ready, settings: &Settings) -> Result<&'a
         None => job.target.env.get(&job.device).map_or(SYSTEM, |env| env.value.as_str()),
     };
     match ready.get(env) {
-        Some(Ok(built)) => Ok(built),
+        Some(Ok(held)) => Ok(&held.built),
         Some(Err(why)) => {
             let reason = format!("environment `{env}`: {why}");
             let mut outcome = Outcome::because(Status::Failed, reason);
@@ -667,8 +668,9 @@ fn signal_name(signal: i32) -> String {
 }
 
 fn run_id(now: jiff::Timestamp) -> String {
-    // Two runs of the same second differ by their process.
-    format!("{}-{:04x}", now.strftime("%Y%m%dT%H%M%SZ"), std::process::id() & 0xffff)
+    // Two runs of the same second differ by its fraction: in a container every rosetta is process 1.
+    let fraction = u64::from(now.subsec_nanosecond().unsigned_abs()) * 0x1_0000 / 1_000_000_000;
+    format!("{}-{fraction:04x}", now.strftime("%Y%m%dT%H%M%SZ"))
 }
 
 fn seconds(now: jiff::Timestamp) -> String {

@@ -46,6 +46,9 @@ expect:
   - {profile: quick, source: own, accuracy: [0.5, 1.0]}
 ";
 
+/// Runs a harness as `python -m rosetta HARNESS` does.
+const RUN_HARNESS: &str = "if [ \"$1\" = -m ]; then exec sh \"$3\"; fi\n";
+
 impl Project {
     /// Returns a project with the experiment `tiny` and no harness.
     pub fn new() -> Project {
@@ -62,15 +65,29 @@ impl Project {
         // Three of four rows are right.
         let logits = [9., 0., 0., 0., 9., 0., 0., 0., 9., 0., 9., 0.];
         project.write_bytes("good.npy", &npy_f32(&[4, 3], &logits));
-        let python = project.path("python");
         let answer = format!(
             r#"{{"executable": "{}", "version": "3.99.0", "packages": {{"fakelib": "1.2.3"}}}}"#,
-            python.display()
+            project.path("python").display()
         );
-        let script = format!("if [ \"$1\" = -m ]; then exec sh \"$3\"; fi\necho '{answer}'\n");
-        project.write("python", &format!("#!/bin/sh\n{script}"));
-        fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).unwrap();
+        project.program("python", &format!("{RUN_HARNESS}echo '{answer}'\n"));
         project
+    }
+
+    /// Adds what makes the environment `fake` real: a CPython 3.12, a uv and a lock, in `path`.
+    pub fn fake_uv(self) -> Project {
+        let python = self.path("path/python3.12").display().to_string();
+        let answer = format!(
+            r#"{{"version": [3, 12, 0], "implementation": "cpython", "bits": 64, "has_venv": true, "is_glibc": true, "is_free_threaded": false, "executable": "{python}", "base": "{}"}}"#,
+            self.path("").display()
+        );
+        self.program("path/python3.12", &format!("{RUN_HARNESS}echo '{answer}'\n"));
+        let uv = "[ \"$1\" = --version ] && echo 'uv 0.13.9' && exit\n\
+            [ \"$1\" = venv ] || exit 0\n\
+            for last; do :; done\n";
+        let venv = format!("mkdir -p \"$last/bin\" && cp {python} \"$last/bin/python\"\n");
+        self.program("path/uv", &(uv.to_owned() + &venv));
+        self.write("envs/fake/requirements.lock", "");
+        self
     }
 
     /// Adds a framework whose harness for `tiny` is a shell script.
@@ -87,6 +104,12 @@ impl Project {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// Writes a program that sh runs.
+    fn program(&self, name: &str, script: &str) {
+        self.write(name, &format!("#!/bin/sh\n{script}"));
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     pub fn write(&self, name: &str, text: &str) {

@@ -313,9 +313,9 @@ class Run:
         self._wire.send("metric", name=name, value=value, unit=unit)
 
     def _finish(self):
-        import numpy as np
-
         if self._outputs:
+            import numpy as np
+
             array = np.ascontiguousarray(np.concatenate(self._outputs))
             path = os.path.join(self._job["outputs"], "outputs.npy")
             np.save(path, array)

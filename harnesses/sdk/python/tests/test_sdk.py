@@ -172,6 +172,19 @@ class Ends(Case):
         self.assertEqual(result.all("end"), [])
         self.assertIn("no GPU", result.err)
 
+    def test_a_harness_without_arrays_needs_no_numpy(self):
+        result = self.harness(
+            """
+            sys.modules["numpy"] = None  # importing it is an error from here on
+            run = rosetta.start("Plain", "1")
+            for epoch in run.epochs():
+                run.step(0.5)
+                run.epoch_end(epoch, 0.5)
+            """
+        )
+        self.assertEqual(result.code, 0, result.err)
+        self.assertEqual(len(result.all("end")), 1)
+
     def test_leaving_with_zero_is_an_end(self):
         result = self.harness('run = rosetta.start("F", "1")\nsys.exit(0)')
         self.assertEqual(result.code, 0)
