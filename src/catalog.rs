@@ -27,8 +27,13 @@ pub struct Framework {
     pub spec: FrameworkSpec,
     /// Experiment → harness file.
     pub harnesses: BTreeMap<String, PathBuf>,
+    /// The program that measures what the framework does unless told otherwise.
+    pub defaults: Option<PathBuf>,
     pub variants: Variants,
 }
+
+/// The name of that program, which is no harness of an experiment.
+pub const DEFAULTS: &str = "defaults";
 
 /// `harnesses/NAME/framework.yaml`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -269,9 +274,10 @@ impl Framework {
                 }
             }
         }
-        let harnesses = harness_files(folder, spec.language)?;
+        let mut harnesses = harness_files(folder, spec.language)?;
+        let defaults = harnesses.remove(DEFAULTS);
         let variants = Variants::load(folder, &harnesses)?;
-        Ok(Framework { folder: folder.to_owned(), spec, harnesses, variants })
+        Ok(Framework { folder: folder.to_owned(), spec, harnesses, defaults, variants })
     }
 }
 

@@ -94,22 +94,32 @@ const JULIA: Rules = Rules {
 /// Returns everything that a framework's harnesses break; `task_of` knows the experiments.
 pub fn lint(framework: &Framework, task_of: impl Fn(&str) -> Option<Task>) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
+    let read = |path: &Path| {
+        fs::read_to_string(path)
+            .with_context(|| format!("cannot read harness `{}`", path.display()))
+    };
     for (experiment, path) in &framework.harnesses {
         // A file that is no experiment's harness is the framework's own business.
         let Some(task) = task_of(experiment) else { continue };
-        let text = fs::read_to_string(path)
-            .with_context(|| format!("cannot read harness `{}`", path.display()))?;
-        findings.extend(lint_text(path, &text, framework.spec.language, task));
+        findings.extend(lint_text(path, &read(path)?, framework.spec.language, task));
+    }
+    if let Some(path) = &framework.defaults {
+        // It is read beside no other file: it has no fixed sections and may be longer.
+        findings.extend(lint_lines(path, &read(path)?, rules(framework.spec.language)));
     }
     Ok(findings)
 }
 
-fn lint_text(path: &Path, text: &str, language: Language, task: Task) -> Vec<Finding> {
-    let rules = match language {
+fn rules(language: Language) -> &'static Rules {
+    match language {
         Language::Python => &PYTHON,
         Language::Rust => &RUST,
         Language::Julia => &JULIA,
-    };
+    }
+}
+
+fn lint_text(path: &Path, text: &str, language: Language, task: Task) -> Vec<Finding> {
+    let rules = rules(language);
     let found = |line: usize, message: String| Finding { path: path.to_owned(), line, message };
     let mut findings = Vec::new();
     let count = text.lines().count();
@@ -117,6 +127,23 @@ fn lint_text(path: &Path, text: &str, language: Language, task: Task) -> Vec<Fin
         let message = format!("{count} lines; at most {} fit a reader's screens", rules.max_lines);
         findings.push(found(0, message));
     }
+    findings.extend(lint_lines(path, text, rules));
+    let marker = format!("{} %%", rules.comment);
+    let mut wanted = match task {
+        Task::Classification => TRAINING.to_vec(),
+        Task::Features => INFERENCE.to_vec(),
+    };
+    if language == Language::Rust {
+        wanted.push("Run");
+    }
+    findings.extend(lint_sections(path, text, &marker, &wanted));
+    findings
+}
+
+/// Finds lines that are too wide or use a word that is the SDK's.
+fn lint_lines(path: &Path, text: &str, rules: &Rules) -> Vec<Finding> {
+    let found = |line: usize, message: String| Finding { path: path.to_owned(), line, message };
+    let mut findings = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let columns = line.chars().count();
         if columns > rules.max_columns {
@@ -131,15 +158,6 @@ fn lint_text(path: &Path, text: &str, language: Language, task: Task) -> Vec<Fin
             }
         }
     }
-    let marker = format!("{} %%", rules.comment);
-    let mut wanted = match task {
-        Task::Classification => TRAINING.to_vec(),
-        Task::Features => INFERENCE.to_vec(),
-    };
-    if language == Language::Rust {
-        wanted.push("Run");
-    }
-    findings.extend(lint_sections(path, text, &marker, &wanted));
     findings
 }
 
@@ -183,7 +201,7 @@ fn lint_sections(path: &Path, text: &str, marker: &str, wanted: &[&str]) -> Vec<
 mod tests {
     use std::path::Path;
 
-    use super::{Language, Task, lint_text};
+    use super::{Language, Task, lint_lines, lint_text, rules};
 
     fn messages(text: &str) -> Vec<String> {
         let found = lint_text(Path::new("cnn.py"), text, Language::Python, Task::Features);
@@ -214,6 +232,14 @@ mod tests {
         assert!(messages(&odd)[0].starts_with("cnn.py:5: unknown section `Prediction`"));
         let indented = GOOD.replace("# %% Predict", "    # %% Predict");
         assert!(messages(&indented)[0].ends_with("must start at column 1"));
+    }
+
+    #[test]
+    fn defaults_have_no_sections_but_the_same_lines() {
+        let text = "import time\n# %% Whatever\n".to_owned() + &"x = 1\n".repeat(300);
+        let found = lint_lines(Path::new("defaults.py"), &text, rules(Language::Python));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].line, 1);
     }
 
     #[test]
