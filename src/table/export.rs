@@ -71,25 +71,39 @@ impl Table {
 }
 
 fn markdown(table: &Table) -> String {
-    let escape = |text: String| text.replace('\\', "\\\\").replace('|', "\\|").replace('\n', " ");
-    let heading = |column: &Column| escape(column.heading().to_owned());
+    let headings = table.columns.iter().map(|column| (column.heading(), column.is_number()));
     let cells = |row: &Vec<Cell>| {
         let pairs = row.iter().zip(&table.columns);
-        pairs.map(|(cell, column)| escape(cell.text(*column))).collect::<Vec<_>>()
+        pairs.map(|(cell, column)| cell.text(*column)).collect()
     };
-    let mut lines = vec![table.columns.iter().map(heading).collect::<Vec<_>>()];
-    lines.extend(table.rows.iter().map(cells));
+    let rows = table.rows.iter().map(cells).collect::<Vec<_>>();
+    let rows = markdown_rows(&headings.collect::<Vec<_>>(), &rows);
+    let mut out = format!("### {}\n\n{rows}\n", table.title);
+    for line in table.lines_below() {
+        let _ = writeln!(out, "{}  ", escape(&line));
+    }
+    out
+}
+
+fn escape(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('|', "\\|").replace('\n', " ")
+}
+
+/// Returns rows under headings as Markdown; `true` beside a heading aligns its column on the right.
+pub fn markdown_rows(headings: &[(&str, bool)], rows: &[Vec<String>]) -> String {
+    let mut lines = vec![headings.iter().map(|(heading, _)| escape(heading)).collect::<Vec<_>>()];
+    lines.extend(rows.iter().map(|row| row.iter().map(|cell| escape(cell)).collect()));
     let width = |index: usize| {
         let lengths = lines.iter().map(|line| line[index].chars().count());
         lengths.max().unwrap_or(0).max(3)
     };
-    let widths = (0..table.columns.len()).map(width).collect::<Vec<_>>();
-    let mut out = format!("### {}\n\n", table.title);
+    let widths = (0..headings.len()).map(width).collect::<Vec<_>>();
+    let mut out = String::new();
     for (number, line) in lines.iter().enumerate() {
         out.push('|');
-        for ((text, column), width) in line.iter().zip(&table.columns).zip(&widths) {
+        for ((text, (_, is_number)), width) in line.iter().zip(headings).zip(&widths) {
             let gap = " ".repeat(width - text.chars().count());
-            let _ = match column.is_number() {
+            let _ = match is_number {
                 true => write!(out, " {gap}{text} |"),
                 false => write!(out, " {text}{gap} |"),
             };
@@ -97,19 +111,15 @@ fn markdown(table: &Table) -> String {
         out.push('\n');
         if number == 0 {
             out.push('|');
-            for (column, width) in table.columns.iter().zip(&widths) {
+            for ((_, is_number), width) in headings.iter().zip(&widths) {
                 let rule = "-".repeat(width + 1);
-                let _ = match column.is_number() {
+                let _ = match is_number {
                     true => write!(out, "{rule}:|"),
                     false => write!(out, ":{rule}|"),
                 };
             }
             out.push('\n');
         }
-    }
-    out.push('\n');
-    for line in table.lines_below() {
-        let _ = writeln!(out, "{}  ", escape(line));
     }
     out
 }
