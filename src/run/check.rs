@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use super::{
-    Notice, Notify, Places, Ready, Settings, built_for, envs_of, experiments_of, launch,
+    Notice, Notify, Places, Ready, Settings, Start, built_for, envs_of, experiments_of, launch,
     listen_to_signals, lock, prepare, seconds,
 };
 use crate::catalog::{Device, Framework, Language, Target};
@@ -541,7 +541,7 @@ impl Case<'_> {
 
     fn run(&self, program: &Program, harness: &Path, file: &Path) -> Result<Finished> {
         let mut launch =
-            launch(program.job, program.built, harness, file, self.bench.settings.run)?;
+            launch(&Start::of(program.job, harness), program.built, file, self.bench.settings.run)?;
         // Nothing is timed: several checks share the CPUs.
         launch.cpus = None;
         let cache = self.bench.places.home.checks().join("cache").join(&program.job.target.name);

@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
-use crate::catalog::{Catalog, Device};
+use crate::catalog::{Catalog, Device, Framework, Target};
 use crate::check::{Equivalence, Verdict};
 use crate::data::DataStore;
 use crate::env::{Availability, Built, Envs, Held};
@@ -337,31 +337,43 @@ fn built_for<'a>(job: &Job, ready: &'a Ready, settings: &Settings) -> Result<&'a
     }
 }
 
-/// Returns how a harness is started on a job file, whose folder is the job's.
-fn launch(
-    job: &Job,
-    built: &Built,
-    harness: &Path,
-    job_file: &Path,
-    settings: &Settings,
-) -> Result<Launch> {
-    let command = built.command(harness, job.experiment.name())?;
-    let mut environment = jobfile::environment(job.device, settings.threads, &settings.environment);
+/// A program of a framework that shall be started.
+struct Start<'a> {
+    framework: &'a Framework,
+    target: &'a Target,
+    device: Device,
+    program: &'a Path,
+    /// The program's name in a crate.
+    name: &'a str,
+}
+
+impl<'a> Start<'a> {
+    fn of(job: &'a Job, harness: &'a Path) -> Start<'a> {
+        let Job { framework, target, device, .. } = *job;
+        Start { framework, target, device, program: harness, name: job.experiment.name() }
+    }
+}
+
+/// Returns how a program is started on a job file, whose folder is the job's.
+fn launch(start: &Start, built: &Built, job_file: &Path, settings: &Settings) -> Result<Launch> {
+    let command = built.command(start.program, start.name)?;
+    let threads = settings.threads;
+    let mut environment = jobfile::environment(start.device, threads, &settings.environment);
     environment.extend(command.environment);
     environment.retain(|name, _| !command.unset.contains(name));
-    environment.extend(job.target.environment.clone());
+    environment.extend(start.target.environment.clone());
     environment.insert("ROSETTA_JOB".to_owned(), job_file.to_string_lossy().into_owned());
     Ok(Launch {
         rosetta: process::this_program(),
         program: command.program,
         args: command.args,
         environment,
-        folder: job.framework.folder.clone(),
+        folder: start.framework.folder.clone(),
         job_folder: job_file.parent().unwrap_or(Path::new("/")).to_owned(),
         timeout: settings.timeout.unwrap_or(TIMEOUT),
         stall_timeout: settings.stall_timeout,
         grace: GRACE,
-        cpus: jobfile::cpus(settings.threads),
+        cpus: jobfile::cpus(threads),
         memory_limit_bytes: settings.memory_limit_bytes,
     })
 }
@@ -423,6 +435,9 @@ impl Loop<'_> {
             record.marks.push(format!("tainted: {why}"));
         }
         record.outcome = outcome(&finished, &fold, &launch.timeout);
+        if record.outcome.status == Status::Ok && fold.outputs.is_none() {
+            record.outcome = incomplete(&finished, "it ended without outputs");
+        }
         if record.outcome.status == Status::Ok {
             record.outcome = self.score(job, &fold, &mut record);
         }
@@ -439,7 +454,7 @@ impl Loop<'_> {
         let path = jobfile::write(folder, &file)?;
         let profile = experiment.profile(&job.profile)?;
         let harness = &job.framework.harnesses[experiment.name()];
-        let mut launch = launch(job, built, harness, &path, self.settings)?;
+        let mut launch = launch(&Start::of(job, harness), built, &path, self.settings)?;
         launch.timeout = self.settings.timeout.unwrap_or(profile.timeout.0);
         Ok(launch)
     }
@@ -624,18 +639,19 @@ fn outcome(finished: &Finished, fold: &Fold, timeout: &Duration) -> Outcome {
 
 /// Returns what is missing of a process that ended with 0.
 fn complete(finished: &Finished, fold: &Fold) -> Outcome {
-    let missing = if fold.hello.is_none() {
-        Some("it ended without saying hello".to_owned())
+    if fold.hello.is_none() {
+        incomplete(finished, "it ended without saying hello")
     } else if let Some(why) = &fold.bad_loss {
-        Some(why.clone())
+        incomplete(finished, why)
     } else if !fold.is_ended {
-        Some("it ended without saying that everything is stored".to_owned())
-    } else if fold.outputs.is_none() {
-        Some("it ended without outputs".to_owned())
+        incomplete(finished, "it ended without saying that everything is stored")
     } else {
-        None
-    };
-    let Some(mut missing) = missing else { return Outcome::ok() };
+        Outcome::ok()
+    }
+}
+
+fn incomplete(finished: &Finished, missing: &str) -> Outcome {
+    let mut missing = missing.to_owned();
     if let Some(why) = &finished.first_rejection {
         missing.push_str(&format!("; {} lines were no events: {why}", finished.lines.rejected));
     }
