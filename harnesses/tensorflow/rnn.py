@@ -80,8 +80,8 @@ def train_step(x, y):
     with tf.GradientTape() as tape:
         loss = loss_fn(y, model(x))
     gradients = tape.gradient(loss, model.trainable_variables)
-    # The embedding's gradient lists the rows of this batch only, and Adam
-    # would leave all others where they are: it must be made dense.
+    # The embedding's gradient has a row for each word of the batch, and Adam
+    # would square those of the same word before it sums them.
     gradients = [tf.convert_to_tensor(g) for g in gradients]
     optimizer.apply_gradients(zip(gradients, model.trainable_variables))
     return loss
