@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value, json};
 
-use crate::catalog::Device;
+use crate::catalog::{DEFAULTS, Device};
 use crate::data::{DataStore, Dataset, Order, Weights};
 use crate::event::PROTOCOL;
 use crate::progress::Report;
@@ -188,6 +188,28 @@ pub fn job_file(
 /// Returns a job file that holds the paths of others.
 pub fn series(jobs: &[PathBuf]) -> Value {
     json!({"protocol": PROTOCOL, "series": jobs})
+}
+
+/// Returns the job file of a program that measures defaults: it has no data and no settings.
+pub fn defaults_file(place: &Place) -> Value {
+    json!({
+        "protocol": PROTOCOL,
+        "job": place.job,
+        "experiment": DEFAULTS,
+        "target": place.target,
+        "profile": DEFAULTS,
+        "device": place.device,
+        "threads": place.threads,
+        "seed": 1,
+        "mode": "run",
+        "steps": null,
+        "dtype": "float32",
+        "config": {},
+        "arrays": {},
+        "weights": {"folder": place.outputs, "names": []},
+        "order": null,
+        "outputs": place.outputs,
+    })
 }
 
 /// Variables by which the frameworks read how many threads they may use.

@@ -22,6 +22,7 @@
 //! | job | experiment × target × device × repeat: one process |
 //! | run | one invocation of `rosetta run` |
 //! | record | what is stored of a finished job |
+//! | default | what a framework does unless told otherwise: measured by its `defaults.*` |
 //!
 //! # Decisions
 //!
@@ -49,6 +50,7 @@ pub mod catalog;
 pub mod check;
 pub mod cli;
 pub mod data;
+pub mod defaults;
 pub mod env;
 pub mod event;
 pub mod fold;

@@ -134,7 +134,8 @@ fn choose_experiments<'a>(
     Ok(experiments.iter().filter(is_chosen).collect())
 }
 
-fn choose_targets<'a>(
+/// Returns the targets that were asked for, in the order of the catalog.
+pub fn choose_targets<'a>(
     wanted: &Wanted,
     catalog: &'a Catalog,
 ) -> Result<Vec<(&'a Framework, &'a Target)>> {

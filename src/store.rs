@@ -6,6 +6,7 @@
 //!                   /<job>/record.json       the same record, sealed by an atomic rename
 //!                   /<job>/…                 events, logs and outputs as the job left them
 //! results/checks/<experiment>.<target>.<device>-<key>.json    what a check found
+//! results/defaults/<id>/<target>/…             the same of `rosetta defaults`, which has no records
 //! ```
 //!
 //! `record.json` is the truth; `records.jsonl` is the same for readers that want one file. A
@@ -73,6 +74,13 @@ impl Store {
             publish(&folder.join("run.json"), &json_line(run)?)
         };
         make().map_err(|error| cannot_write(&folder, &error))?;
+        Ok(RunFolder { folder })
+    }
+
+    /// Makes the folder of a measuring of defaults, which is no run and has no records.
+    pub fn begin_defaults(&self, id: &str) -> Result<RunFolder> {
+        let folder = self.root.join("defaults").join(id);
+        fs::create_dir_all(&folder).map_err(|error| cannot_write(&folder, &error))?;
         Ok(RunFolder { folder })
     }
 

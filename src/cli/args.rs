@@ -37,6 +37,8 @@ pub enum Command {
     Check(Box<CheckArgs>),
     /// Print tables of stored results
     Table(TableArgs),
+    /// Measure what each framework does unless told otherwise
+    Defaults(DefaultsArgs),
     /// List experiments, frameworks, targets or runs
     List {
         #[arg(value_enum, default_value = "targets")]
@@ -244,6 +246,31 @@ pub struct TableArgs {
     /// Take in results from other machines
     #[arg(long)]
     pub all_machines: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  rosetta defaults                     every framework whose environment is built
+  rosetta defaults pytorch jax         two of them, built if need be
+  rosetta defaults --markdown          for a README
+
+Exit code: 0 all is measured, 1 a framework failed or a harness no longer overrides a default
+as its defaults.* says, 2 rosetta or its input failed, 130 interrupted.")]
+pub struct DefaultsArgs {
+    /// Frameworks or targets to measure [default: all whose environment is built]
+    pub frameworks: Vec<String>,
+    /// Print Markdown
+    #[arg(long, conflicts_with = "json")]
+    pub markdown: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// CPU threads of each job [default: the cores of this machine]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub threads: Option<u32>,
+    /// Take the frameworks that this interpreter has, not those of the pinned environments
+    #[arg(long, value_name = "PATH")]
+    pub python: Option<PathBuf>,
 }
 
 /// How tables are printed.

@@ -3,6 +3,7 @@
 pub mod args;
 mod check;
 mod data;
+mod defaults;
 mod doctor;
 mod env;
 mod run;
@@ -43,6 +44,10 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
         Command::Table(args) => {
             let project = project()?;
             table::table(&project, &store(&project), args).map(|()| OK)
+        }
+        Command::Defaults(args) => {
+            let project = project()?;
+            defaults::defaults(&project, &store(&project), args)
         }
         Command::List { what, json } => {
             let project = project()?;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
+use crate::catalog::DEFAULTS;
 use crate::cli::args::{JobArgs, ProviderArg, RunArgs};
 use crate::cli::{INTERRUPTED, NOT_OK, OK, check, table};
 use crate::data::DataStore;
@@ -67,8 +68,7 @@ pub fn run(project: &Project, store: &Store, args: &RunArgs) -> Result<ExitCode>
         live.finish();
         return Ok(INTERRUPTED.into());
     }
-    // Jobs are started from this thread: the kernel takes its end for the end of rosetta.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = runtime()?;
     let notify = |notice: Notice| {
         // What the check has just made ready is not worth a second line.
         let is_told = matches!(&notice, Notice::StepStarted { name } | Notice::StepDone { name, .. }
@@ -135,6 +135,11 @@ fn check_first(
     }
 }
 
+/// Jobs are started from this thread: the kernel takes its end for the end of rosetta.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
 fn wanted(args: &RunArgs) -> Wanted {
     Wanted {
         experiments: args.experiments.clone(),
@@ -199,6 +204,9 @@ fn exit_code(ended: &Ended) -> ExitCode {
 
 /// Prints the job file that a harness would be given, so that it runs by hand.
 pub fn job(project: &Project, args: &JobArgs) -> Result<()> {
+    if args.experiment == DEFAULTS {
+        return defaults_job(args);
+    }
     let experiments = project.experiments()?;
     let known = experiments.iter().map(crate::spec::Experiment::name);
     let experiment = experiments.iter().find(|e| e.name() == args.experiment);
@@ -224,6 +232,16 @@ pub fn job(project: &Project, args: &JobArgs) -> Result<()> {
         args.check.map(|steps| Check { steps, dtype, settings: Settings::new(), seed: None });
     let file = jobfile::job_file(experiment, &material, &place, check.as_ref());
     ui::print(&(serde_json::to_string_pretty(&file)? + "\n"))
+}
+
+/// Prints the job file of a program that measures defaults.
+fn defaults_job(args: &JobArgs) -> Result<()> {
+    let outputs = outputs_folder(args.outputs.clone())?;
+    let job = format!("{DEFAULTS}.{}.{}.1", args.target, args.device);
+    let threads = args.threads.unwrap_or_else(machine::cores);
+    let place =
+        Place { job, target: &args.target, device: args.device, threads, outputs: &outputs };
+    ui::print(&(serde_json::to_string_pretty(&jobfile::defaults_file(&place))? + "\n"))
 }
 
 fn outputs_folder(named: Option<PathBuf>) -> Result<PathBuf> {

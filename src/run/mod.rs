@@ -2,6 +2,7 @@
 //! joins the stages. May not know how anything is drawn, nor YAML.
 
 mod check;
+mod defaults;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -32,6 +33,7 @@ use crate::spec::{Experiment, Source, Task, hex};
 use crate::store::{Run, RunFolder, Store};
 
 pub use self::check::{CheckSettings, Checked, check};
+pub use self::defaults::{Gathered, gather};
 
 /// How long a job may take to stop when asked.
 const GRACE: Duration = Duration::from_secs(5);

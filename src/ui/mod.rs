@@ -12,6 +12,7 @@ use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, LineStyle}
 
 pub use self::live::Live;
 use crate::check::{Verdict, report};
+use crate::defaults::Sheet;
 use crate::table::Table;
 
 /// Width of a table that goes to a file or a pipe.
@@ -59,6 +60,23 @@ pub fn verdicts(verdicts: &[Verdict]) -> String {
         out += &format!("\n{text}\n");
     }
     out
+}
+
+/// Returns a comparison of defaults as a terminal shows it.
+pub fn defaults(sheet: &Sheet) -> String {
+    let mut out = String::new();
+    for group in sheet.groups() {
+        let headings = group.headings.iter().map(|heading| (*heading, false));
+        out.push_str(&format!("\n\x1b[1m{}\x1b[0m\n", group.title));
+        out.push_str(&grid(&headings.collect::<Vec<_>>(), group.rows));
+        for line in group.lines_below {
+            out.push_str(&format!("\x1b[2m{line}\x1b[0m\n"));
+        }
+    }
+    for line in sheet.lines_below() {
+        out.push_str(&format!("\n\x1b[2m{line}\x1b[0m"));
+    }
+    out + "\n"
 }
 
 /// Returns rows under headings; `true` beside a heading aligns its column on the right.

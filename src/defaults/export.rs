@@ -1,0 +1,57 @@
+//! The comparison as text for other programs: Markdown and JSON.
+
+use serde_json::json;
+
+use super::Sheet;
+use crate::table::markdown_rows;
+
+impl Sheet {
+    /// Returns the groups as Markdown tables.
+    pub fn markdown(&self) -> String {
+        let mut out = String::new();
+        for group in self.groups() {
+            let headings = group.headings.iter().map(|heading| (*heading, false));
+            out.push_str(&format!("### {}\n\n", group.title));
+            out.push_str(&markdown_rows(&headings.collect::<Vec<_>>(), &group.rows));
+            out.push('\n');
+            for line in &group.lines_below {
+                out.push_str(&format!("{}  \n", in_code(line)));
+            }
+            if !group.lines_below.is_empty() {
+                out.push('\n');
+            }
+        }
+        for line in self.lines_below() {
+            out.push_str(&format!("{line}  \n"));
+        }
+        out
+    }
+
+    /// Returns every default of every target as one JSON list.
+    pub fn json(&self) -> String {
+        let entries = self.rows.iter().flat_map(|row| {
+            row.found.iter().map(move |found| {
+                json!({
+                    "target": row.target,
+                    "version": row.version,
+                    "property": found.property.name,
+                    "value": found.value,
+                    "how": found.how,
+                    "wanted": Some(found.property.wants.words()).filter(|words| !words.is_empty()),
+                    "is_conflict": found.is_conflict,
+                    "answer": found.answer,
+                })
+            })
+        });
+        let list = entries.collect::<Vec<_>>();
+        serde_json::to_string_pretty(&list).expect("plain JSON") + "\n"
+    }
+}
+
+/// Puts the text of a harness, which stands after two spaces, into a code span.
+fn in_code(line: &str) -> String {
+    match line.split_once("  ") {
+        Some((place, text)) => format!("{place} `{text}`"),
+        None => line.replace('*', "\\*"),
+    }
+}

@@ -1,0 +1,248 @@
+//! What frameworks do unless told otherwise: facts of their `defaults.*` → comparison as data.
+//!
+//! Pure: may not know processes, files nor the terminal.
+//!
+//! [`PROPERTIES`] is the one place that knows what a property is called and what the experiments
+//! want of it. Where a default is something else, the harness overrides it: the framework's
+//! program names the text by which it does, and that text must stand in the harness today.
+
+mod export;
+mod property;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use self::property::{PROPERTIES, Property, Wants};
+
+/// What the program of one target said.
+#[derive(Debug, Clone, Default)]
+pub struct Measured {
+    pub target: String,
+    pub title: String,
+    pub version: String,
+    /// Names and values of its facts.
+    pub facts: Vec<(String, Value)>,
+    /// The files in which defaults are overridden.
+    pub sources: Vec<Source>,
+}
+
+/// A file of a framework.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// An experiment's name, or the file's where it is no harness.
+    pub name: String,
+    /// As it is printed: relative to the project.
+    pub path: String,
+    pub text: String,
+}
+
+/// The value of a fact.
+#[derive(Debug, Deserialize)]
+struct Said {
+    value: String,
+    how: How,
+    /// A harness and a text in it.
+    #[serde(rename = "override")]
+    overridden: Option<(String, String)>,
+    not_needed: Option<String>,
+}
+
+/// How a default was found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum How {
+    /// By running the layer.
+    Run,
+    /// From a signature: it could not be run.
+    Read,
+}
+
+/// The comparison of frameworks, property by property.
+#[derive(Debug, Clone, Default)]
+pub struct Sheet {
+    pub rows: Vec<Row>,
+    /// Lines below all: when and on what it was measured.
+    pub notes: Vec<String>,
+    /// What makes it untrue: a text that is not found, a conflict that nobody explains.
+    pub faults: Vec<String>,
+}
+
+/// One target.
+#[derive(Debug, Clone)]
+pub struct Row {
+    pub target: String,
+    pub title: String,
+    pub version: String,
+    pub found: Vec<Found>,
+}
+
+/// One default of one target.
+#[derive(Debug, Clone)]
+pub struct Found {
+    pub property: &'static Property,
+    pub value: String,
+    pub how: How,
+    /// Whether the experiments want something else.
+    pub is_conflict: bool,
+    pub answer: Option<Answer>,
+}
+
+/// What is done about a default.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// A harness overrides it.
+    Overridden { path: String, line: usize, text: String },
+    /// It makes no difference, for a reason.
+    NotNeeded(String),
+}
+
+/// One group of properties as text: headings, what is wanted, a row for each target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    pub title: &'static str,
+    pub headings: Vec<&'static str>,
+    pub rows: Vec<Vec<String>>,
+    /// Footnotes in the order of their numbers, from 1, and the words on how values were found.
+    pub lines_below: Vec<String>,
+}
+
+impl Sheet {
+    pub fn build(measured: &[Measured]) -> Sheet {
+        let mut sheet = Sheet::default();
+        for one in measured {
+            let mut found = Vec::new();
+            for (name, value) in &one.facts {
+                match find(one, name, value) {
+                    Ok(default) => found.push(default),
+                    Err(fault) => sheet.faults.push(format!("{}: `{name}`: {fault}", one.target)),
+                }
+            }
+            let (target, title) = (one.target.clone(), one.title.clone());
+            sheet.rows.push(Row { target, title, version: one.version.clone(), found });
+        }
+        sheet
+    }
+
+    /// Returns the versions that were measured, then the notes.
+    pub fn lines_below(&self) -> Vec<String> {
+        let versions = self.rows.iter().map(|row| format!("{} {}", row.title, row.version));
+        let versions = versions.collect::<Vec<_>>().join(", ");
+        std::iter::once(versions).chain(self.notes.iter().cloned()).collect()
+    }
+
+    /// Returns the groups of properties that any target has.
+    pub fn groups(&self) -> Vec<Group> {
+        let titles = PROPERTIES.iter().map(|property| property.group);
+        let mut groups = Vec::<Group>::new();
+        for title in titles {
+            if groups.last().is_none_or(|last| last.title != title) {
+                groups.push(self.group(title));
+            }
+        }
+        groups.retain(|group| group.headings.len() > 1);
+        groups
+    }
+
+    fn group(&self, title: &'static str) -> Group {
+        let is_known = |property: &&Property| {
+            let has = |row: &Row| row.found.iter().any(|found| found.property == *property);
+            property.group == title && self.rows.iter().any(has)
+        };
+        let properties = PROPERTIES.iter().filter(is_known).collect::<Vec<_>>();
+        let mut footnotes = Footnotes::default();
+        let wanted = properties.iter().map(|property| property.wants.words().to_owned());
+        let wanted = std::iter::once("the experiments want".to_owned()).chain(wanted);
+        let mut rows = vec![wanted.collect::<Vec<_>>()];
+        for row in &self.rows {
+            let cell = |property: &&Property| {
+                let found = row.found.iter().find(|found| found.property == *property);
+                found.map_or("–".to_owned(), |found| footnotes.cell(found))
+            };
+            let cells = properties.iter().map(cell).collect::<Vec<_>>();
+            rows.push(std::iter::once(row.title.clone()).chain(cells).collect());
+        }
+        let headings = properties.iter().map(|property| property.heading);
+        let headings = std::iter::once("Framework").chain(headings).collect();
+        Group { title, headings, rows, lines_below: footnotes.lines() }
+    }
+}
+
+/// Returns a default with what is done about it, or what is wrong with the fact.
+fn find(measured: &Measured, name: &str, value: &Value) -> Result<Found, String> {
+    let property = PROPERTIES.iter().find(|property| property.name == name);
+    let property =
+        property.ok_or("unknown property; src/defaults/property.rs lists those known")?;
+    let said = Said::deserialize(value).map_err(|error| error.to_string())?;
+    let is_conflict = !property.wants.is_met_by(&said.value);
+    let overridden = said.overridden.map(|(harness, text)| locate(measured, &harness, text));
+    // A text that is gone is a fault even where the default of today needs no overriding.
+    let answer = overridden.transpose()?.or(said.not_needed.map(Answer::NotNeeded));
+    if is_conflict && answer.is_none() {
+        let (value, wants) = (&said.value, property.wants.words());
+        return Err(format!("is `{value}`, not `{wants}`, and no harness is said to override it"));
+    }
+    // Of a default that is as wanted there is nothing to say.
+    let answer = answer.filter(|_| is_conflict || property.wants == Wants::Nothing);
+    Ok(Found { property, value: said.value, how: said.how, is_conflict, answer })
+}
+
+/// Returns where a text stands in a harness.
+fn locate(measured: &Measured, harness: &str, text: String) -> Result<Answer, String> {
+    let source = measured.sources.iter().find(|source| source.name == harness);
+    let source = source.ok_or_else(|| format!("there is no harness `{harness}`"))?;
+    let path = source.path.clone();
+    match source.text.lines().position(|line| line.contains(&text)) {
+        Some(index) => Ok(Answer::Overridden { path, line: index + 1, text }),
+        None => Err(format!("`{text}` does not stand in {path}")),
+    }
+}
+
+/// The footnotes of one group; the same words share a number.
+#[derive(Default)]
+struct Footnotes {
+    words: Vec<String>,
+    is_any_read: bool,
+}
+
+impl Footnotes {
+    fn cell(&mut self, found: &Found) -> String {
+        let mut text = found.value.clone();
+        if found.how == How::Read {
+            self.is_any_read = true;
+            text.push('*');
+        }
+        if let Some(answer) = &found.answer {
+            let words = answer.words();
+            let known = self.words.iter().position(|one| *one == words);
+            let number = known.unwrap_or_else(|| {
+                self.words.push(words);
+                self.words.len() - 1
+            });
+            text.push_str(&format!(" ({})", number + 1));
+        }
+        text
+    }
+
+    fn lines(self) -> Vec<String> {
+        let numbered = self.words.iter().enumerate();
+        let mut lines =
+            numbered.map(|(index, words)| format!("({}) {words}", index + 1)).collect::<Vec<_>>();
+        if self.is_any_read {
+            lines.push("* read from the signature, not run".to_owned());
+        }
+        lines
+    }
+}
+
+impl Answer {
+    fn words(&self) -> String {
+        match self {
+            Answer::Overridden { path, line, text } => format!("{path}:{line}  {text}"),
+            Answer::NotNeeded(why) => format!("not needed: {why}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
