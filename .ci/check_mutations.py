@@ -248,8 +248,12 @@ MUTATIONS = {
         "pytorch",
         "cnn",
         [
-            ("        optimizer.step()\n", ""),
-            ("        optimizer.zero_grad()", "        optimizer.step()\n        optimizer.zero_grad()"),
+            (
+                "        optimizer.step()\n",
+                "        for p in model.parameters():\n"
+                "            p.grad, p.stale = getattr(p, 'stale', torch.zeros_like(p)), p.grad\n"
+                "        optimizer.step()\n",
+            ),
         ],
     ),
     "zero_gradients": ("pytorch", "cnn", [("self.conv3(x)", "self.conv3(x.detach())")]),

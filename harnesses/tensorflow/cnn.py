@@ -11,7 +11,8 @@ import rosetta
 wait = tf.test.experimental.sync_devices
 run = rosetta.start("TensorFlow", tf.__version__, sync=wait)
 cfg = run.config
-tf.random.set_seed(cfg.seed)
+# Layers of Keras do not look at the seed of tf.random.
+tf.keras.utils.set_random_seed(cfg.seed)
 tf.config.threading.set_intra_op_parallelism_threads(run.threads)
 tf.config.threading.set_inter_op_parallelism_threads(1)
 tf.keras.backend.set_floatx(run.dtype)

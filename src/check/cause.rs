@@ -143,13 +143,11 @@ fn dropped(ours: &Traces, theirs: &Traces) -> Option<Cause> {
 
 /// Arrays that stay where they were although the reference's move.
 fn unmoved(ours: &Traces, theirs: &Traces, given: &Given) -> Option<Cause> {
-    let last = ours.gradient.as_ref().or(ours.trained.as_ref())?;
-    let right = theirs.gradient.as_ref().or(theirs.trained.as_ref())?;
+    let (last, right) = (ours.trained.as_ref()?, theirs.trained.as_ref()?);
     let moves = |trace: &Trace, name: &str, start: &Floats| {
         trace.weights.get(name).is_some_and(|array| array.values != start.values)
     };
     let still = given.iter().filter(|(name, start)| {
-        // float32 rounds the start itself; a move of the reference must be one beyond that.
         moves(right, name, start) && !moves(last, name, start)
     });
     let still = still.map(|(name, _)| name.as_str()).collect::<Vec<_>>();
