@@ -410,6 +410,71 @@ class ByHand(Case):
         self.assertIn("job scripted --profile smoke` failed with exit code 2", result.err)
 
 
+class Series(Case):
+    SCRIPT = """
+        import os, sys
+        import rosetta
+        run = rosetta.start("Scripted", "1.0")
+        import colorsys  # late, as a framework imports what it needs first here
+        if run.config.fails:
+            raise ValueError("planted")
+        if run.config.crashes:
+            os.kill(os.getpid(), 11)
+        run.fact("seed", run.config.seed)
+        run.fact("was_there", run.config.was_there == ("colorsys" in late))
+        for epoch in run.epochs():
+            for x, y in run.batches(epoch):
+                run.step(0.5)
+            run.epoch_end(epoch, 0.5)
+        run.outputs(run.data("x_test").reshape(5, 4))
+    """
+
+    def series(self, *configs):
+        paths = []
+        for number, config in enumerate(configs):
+            outputs = os.path.join(self.folder, "part%d" % number)
+            os.makedirs(outputs)
+            given = {"batch_size": 2, "epochs": 2, "fails": False, "crashes": False}
+            given.update(config, was_there=number > 0)
+            job = self.job(config=given, outputs=outputs, mode="check", steps=3, seed=number)
+            paths.append(self.path("job%d.json" % number, json.dumps(job)))
+        # What stands before `start` is run once, for all.
+        script = textwrap.dedent(self.SCRIPT).replace(
+            "import colorsys", "late = list(sys.modules)\nimport colorsys"
+        )
+        script = self.path("scripted.py", script)
+        return self.run_file(script, {"protocol": 1, "series": paths}), paths
+
+    def events_of(self, number):
+        with open(os.path.join(self.folder, "part%d" % number, "events.jsonl")) as file:
+            return [json.loads(line) for line in file]
+
+    def test_each_job_has_a_stream_of_its_own(self):
+        result, paths = self.series({}, {})
+        self.assertEqual(result.code, 0, result.err)
+        parts = [(event["path"], event["exit"]) for event in result.all("part")]
+        self.assertEqual(parts, [(path, 0) for path in paths])
+        self.assertEqual(result.events[-1]["ev"], "end")
+        for number in range(2):
+            events = self.events_of(number)
+            self.assertEqual([event["seq"] for event in events], list(range(len(events))))
+            kinds = [event["ev"] for event in events]
+            self.assertEqual(kinds[:2], ["start", "hello"])
+            self.assertEqual((kinds.count("step"), kinds[-1]), (3, "end"))
+            facts = {event["name"]: event["value"] for event in events if event["ev"] == "fact"}
+            self.assertEqual(facts, {"seed": number, "was_there": True})
+            outputs = os.path.join(self.folder, "part%d" % number, "outputs.npy")
+            self.assertEqual(np.load(outputs).shape, (5, 4))
+
+    def test_a_job_that_fails_or_crashes_does_not_end_the_others(self):
+        result, _ = self.series({"fails": True}, {"crashes": True}, {})
+        self.assertEqual(result.code, 0, result.err)
+        self.assertEqual([event["exit"] for event in result.all("part")], [1, -11, 0])
+        self.assertIn("ValueError: planted", result.err)
+        ends = [self.events_of(number)[-1]["ev"] == "end" for number in range(3)]
+        self.assertEqual(ends, [False, False, True])
+
+
 class Golden(Case):
     """Streams that every SDK must produce: tests/golden/README.md."""
 
