@@ -147,9 +147,8 @@ fn unmoved(ours: &Traces, theirs: &Traces, given: &Given) -> Option<Cause> {
     let moves = |trace: &Trace, name: &str, start: &Floats| {
         trace.weights.get(name).is_some_and(|array| array.values != start.values)
     };
-    let still = given.iter().filter(|(name, start)| {
-        moves(right, name, start) && !moves(last, name, start)
-    });
+    let still =
+        given.iter().filter(|(name, start)| moves(right, name, start) && !moves(last, name, start));
     let still = still.map(|(name, _)| name.as_str()).collect::<Vec<_>>();
     let (first, moving) = (still.first()?, given.len() - still.len());
     if moving == 0 {

@@ -1,7 +1,7 @@
 //! What a column shows, and how its cell follows from a row's records.
 
 use crate::catalog::Device;
-use crate::check::Equivalence;
+use crate::check::{Equivalence, Grade};
 use crate::record::Record;
 use crate::spec::Task;
 use crate::stats::summarise;
@@ -172,10 +172,9 @@ impl Column {
         };
         let value = self.value(group, device);
         let why = match (&value, self.is_result()) {
-            _ if self == Column::Equivalence => group.counted(None).into_iter().find_map(|r| {
-                let equivalence = equivalence(r);
-                equivalence.reason.map(|reason| format!("{}: {reason}", equivalence.grade.as_str()))
-            }),
+            _ if self == Column::Equivalence => {
+                group.counted(None).into_iter().find_map(why_graded)
+            }
             (Value::Missing, true) => why_missing(group, device),
             (_, true) => why_doubtful(group, device, self),
             _ => None,
@@ -220,7 +219,7 @@ impl Column {
             Column::TrainingTime => median(&|r| r.times.training),
             Column::Cudnn => text(&|r| cudnn(r)),
             Column::RateGpu | Column::RateCpu => median(&|r| r.times.predict_rate),
-            Column::Equivalence => text(&|r| Some(equivalence(r).words())),
+            Column::Equivalence => text(&|r| Some(equivalence(r).grade.as_str().to_owned())),
             Column::Device => text(&|r| Some(r.device.to_string())),
             Column::Data => text(&|r| r.inputs.source.map(|source| source.as_str().to_owned())),
             Column::Compile => median(&|r| r.times.compile),
@@ -252,6 +251,17 @@ impl Column {
 pub(super) fn equivalence(record: &Record) -> Equivalence {
     let unchecked = || Equivalence::unchecked("it was not checked: `rosetta check`");
     record.equivalence.clone().unwrap_or_else(unchecked)
+}
+
+fn why_graded(record: &Record) -> Option<String> {
+    let Equivalence { grade, variants, reason, .. } = equivalence(record);
+    match grade {
+        Grade::Variant => {
+            let names = variants.join(", ");
+            Some(format!("proved against the reference's variant {names}"))
+        }
+        grade => reason.map(|reason| format!("{}: {reason}", grade.as_str())),
+    }
 }
 
 /// Returns what a harness said of cuDNN; on the CPU there is none.

@@ -130,9 +130,10 @@ fn what_is_not_the_experiment_is_shown_apart_unless_it_says_so_itself() {
     assert_eq!(libraries(&tables[0]), ["declared", "old", "variant"]);
     let at = tables[0].columns.iter().position(|c| *c == Column::Equivalence).unwrap();
     let words = tables[0].rows.iter().map(|row| row[at].text(Column::Equivalence));
-    let expected = ["different (1)", "unchecked (2)", "variant (adam_epsilon_hat)"];
+    let expected = ["different (1)", "unchecked (2)", "variant (3)"];
     assert_eq!(words.collect::<Vec<_>>(), expected);
     assert_eq!(tables[0].footnotes[0], "different: the momentum is Nesterov's");
+    assert!(tables[0].footnotes[2].ends_with("variant adam_epsilon_hat"));
     assert_eq!(libraries(&tables[1]), ["wrong"]);
     assert!(tables[1].title.ends_with(": not the same experiment"));
 }
