@@ -1,0 +1,229 @@
+//! What the reference computes, and what it would compute with a change: each once, kept by the
+//! digest of all that it follows from.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::case::{Case, Program, Work};
+use super::env_digest;
+use super::part::{Depth, FLOAT32, FLOAT64, Outcomes, Part, numeric_parts, traces};
+use crate::catalog::Language;
+use crate::check::{
+    Cause, Difference, Given, NOT_TRAINED, Quantity, Trace, Traces, compare, recognise,
+};
+use crate::hint::hinted;
+use crate::lock::Lock;
+use crate::process::Cancel;
+use crate::spec::{Tolerance, hex};
+use crate::variant::{Kind, Stage, Variant};
+
+impl Case<'_> {
+    /// Returns what the reference computes with `variants`, from what is kept of it.
+    pub(super) fn reference(&self, variants: &[&Variant], depth: Depth) -> Result<Traces> {
+        let experiment = self.theirs.job.experiment;
+        let dtype = match self.theirs.job.target.float64 {
+            true => FLOAT64,
+            false => FLOAT32,
+        };
+        let parts = numeric_parts(experiment, dtype, depth);
+        let kept = self.kept(&self.theirs, variants, &parts.iter().collect::<Vec<_>>())?;
+        Ok(traces(dtype, &kept))
+    }
+
+    /// Returns parts of the reference, computed once for all checks to come.
+    pub(super) fn kept(
+        &self,
+        program: &Program,
+        variants: &[&Variant],
+        parts: &[&Part],
+    ) -> Result<Outcomes> {
+        let experiment = program.job.experiment.name();
+        let source = fs::read_to_string(program.harness)
+            .with_context(|| format!("cannot read `{}`", program.harness.display()))?;
+        let source =
+            variants.iter().fold(source, |source, variant| variant.apply(experiment, &source));
+        let store = self.bench.places.home.checks().join("reference");
+        let folder_of = |part: &Part| store.join(self.reference_key(program, &source, part));
+        fs::create_dir_all(&store).with_context(|| format!("cannot make `{}`", store.display()))?;
+        let all = parts.iter().map(|part| folder_of(part)).collect::<Vec<_>>();
+        let is_kept = |folder: &PathBuf| folder.join("events.jsonl").is_file();
+        if !all.iter().all(is_kept) {
+            let lock_file = all[0].with_extension("lock");
+            let _lock = Lock::wait(&lock_file, "another check of the reference", &|_| ())?;
+            let missing = parts.iter().zip(&all).filter(|(_, folder)| !is_kept(folder));
+            let missing = missing.map(|(part, _)| *part).collect::<Vec<_>>();
+            if !missing.is_empty() {
+                self.keep(program, experiment, &source, &missing, &folder_of)?;
+            }
+        }
+        let read = |(part, folder): (&&Part, &PathBuf)| {
+            let trace = Trace::read(folder).map_err(|error| format!("{error:#}"));
+            (part.name.clone(), trace)
+        };
+        Ok(parts.iter().zip(&all).map(read).collect())
+    }
+
+    fn reference_key(&self, program: &Program, source: &str, part: &Part) -> String {
+        let material = part.material.as_ref().unwrap_or(self.material);
+        let order = material.order.as_ref().map(|order| order.digest.as_str());
+        let mut settings = material.settings.clone();
+        settings.extend(part.check.settings.clone());
+        let from = json!({
+            "source": hex(&Sha256::digest(source)),
+            "env": env_digest(program.built),
+            "settings": settings,
+            "seed": part.check.seed.unwrap_or(program.job.experiment.spec.seed),
+            "part": [json!(part.name), json!(part.check.dtype), json!(part.check.steps)],
+            "rows": [material.train_rows, material.test_rows],
+            "digests": [Some(material.dataset.digest.as_str()), Some(&material.weights.digest), order],
+        });
+        hex(&Sha256::digest(from.to_string()))[..24].to_owned()
+    }
+
+    /// Computes parts of the reference and puts them in place, whole.
+    fn keep(
+        &self,
+        program: &Program,
+        experiment: &str,
+        source: &str,
+        parts: &[&Part],
+        folder_of: &dyn Fn(&Part) -> PathBuf,
+    ) -> Result<()> {
+        let work = Work::begin(self.bench.places.home, program.job)?;
+        // The changed source takes the harness' name: it is the experiment's.
+        let extension = program.harness.extension().unwrap_or_default();
+        let harness = work.path().join(experiment).with_extension(extension);
+        let harness = match fs::read_to_string(program.harness)? == source {
+            true => program.harness.to_owned(),
+            false => {
+                ensure!(
+                    program.job.framework.spec.language == Language::Python,
+                    "variants of a harness that is compiled cannot be computed"
+                );
+                fs::write(&harness, source)?;
+                harness
+            }
+        };
+        let outcomes = self.compute(program, parts, work.path(), &harness)?;
+        ensure!(*self.bench.cancel.borrow() == Cancel::No, "interrupted");
+        for part in parts {
+            if let Some(Err(why)) = outcomes.get(&part.name) {
+                let name = &program.job.target.name;
+                let message = format!("the reference `{name}` failed in `{}`: {why}", part.name);
+                return Err(hinted(message, "`rosetta run` with that target shows more"));
+            }
+            let place = folder_of(part);
+            let folder = work.path().join(&part.name);
+            match fs::rename(&folder, &place) {
+                // Another check was here first with the same numbers.
+                Err(_) if place.join("events.jsonl").is_file() => {}
+                result => {
+                    result.with_context(|| format!("cannot put `{}` in place", place.display()))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the cause of a difference: what the numbers tell, or the variant that fits them.
+    pub(super) fn cause(
+        &self,
+        first: &Difference,
+        ours: &Traces,
+        theirs: &Traces,
+        given: &Given,
+        declared: &[&Variant],
+        tolerance: &Tolerance,
+    ) -> Result<Option<Cause>> {
+        let told = recognise(first, ours, theirs, given);
+        if told.as_ref().is_some_and(|cause| cause.name != NOT_TRAINED) {
+            return Ok(told);
+        }
+        let stages: &[Stage] = match (first.quantity, first.of.as_deref()) {
+            (Quantity::Parameters | Quantity::InitialWeights, _) => return Ok(None),
+            (Quantity::Outputs, _) => &[Stage::Forward],
+            (Quantity::Loss, Some("step 1")) => &[Stage::Loss],
+            _ => &[Stage::Update, Stage::Loss],
+        };
+        let experiment = self.ours.job.experiment.name();
+        let source = fs::read_to_string(self.theirs.harness)?;
+        for stage in stages {
+            let all = self.theirs.job.framework.variants.of(experiment);
+            let candidates = all.filter(|variant| {
+                variant.stage == *stage
+                    && declared.iter().all(|one| one.name.value != variant.name.value)
+            });
+            for candidate in candidates {
+                if *self.bench.cancel.borrow() != Cancel::No {
+                    return Ok(None);
+                }
+                if self.fits(candidate, declared, ours, given, tolerance)? {
+                    let mut says = candidate.says.clone();
+                    if candidate.is == Kind::Variant {
+                        says += &format!(
+                            " (a variant that can be declared: `{}`)",
+                            candidate.name.value
+                        );
+                    }
+                    let lines = candidate.lines(experiment, &source);
+                    let name = candidate.name.value.clone();
+                    return Ok(Some(Cause { name, says, lines }));
+                }
+            }
+        }
+        Ok(told)
+    }
+
+    /// Whether the target agrees with the reference once it is changed; the cheap parts first.
+    fn fits(
+        &self,
+        candidate: &Variant,
+        declared: &[&Variant],
+        ours: &Traces,
+        given: &Given,
+        tolerance: &Tolerance,
+    ) -> Result<bool> {
+        let variants = declared.iter().copied().chain([candidate]).collect::<Vec<_>>();
+        for depth in [Depth::Initial, Depth::Gradient, Depth::Trained] {
+            let theirs = self.reference(&variants, depth)?;
+            let ours = Traces {
+                gradient: ours.gradient.clone().filter(|_| theirs.gradient.is_some()),
+                trained: ours.trained.clone().filter(|_| theirs.trained.is_some()),
+                initial: ours.initial.clone(),
+            };
+            let differences = match depth {
+                Depth::Gradient => gradients(&ours, &theirs, given, tolerance),
+                _ => compare(&ours, &theirs, given, tolerance),
+            };
+            if differences.iter().any(|difference| !difference.is_within()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Compares what a single step gives.
+fn gradients(
+    ours: &Traces,
+    theirs: &Traces,
+    given: &Given,
+    tolerance: &Tolerance,
+) -> Vec<Difference> {
+    // The one step stands for the training; what it changes is the gradient.
+    let as_trained = |traces: &Traces| Traces {
+        initial: traces.initial.clone(),
+        gradient: traces.gradient.clone(),
+        trained: traces.gradient.clone(),
+    };
+    let tolerance = Tolerance {
+        update: tolerance.gradient.max(tolerance.update),
+        trained: f64::INFINITY,
+        ..*tolerance
+    };
+    compare(&as_trained(ours), &as_trained(theirs), given, &tolerance)
+}

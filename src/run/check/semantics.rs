@@ -1,0 +1,88 @@
+//! How a harness treats what a check without dropout hides.
+
+use anyhow::{Result, anyhow};
+
+use super::case::Case;
+use super::part::{Outcomes, Part, SAME, STEPS, dropout};
+use crate::check::{Semantic, Trace, probe, relative_max};
+use crate::spec::Task;
+
+impl Case<'_> {
+    /// Returns how the harness treats what a check without dropout hides.
+    pub(super) fn semantics(&self, outcomes: &Outcomes, parts: &[Part]) -> Result<Vec<Semantic>> {
+        let experiment = self.ours.job.experiment;
+        let part = |name: &str| {
+            let trace = outcomes.get(name).and_then(|outcome| outcome.as_ref().ok());
+            trace.ok_or_else(|| anyhow!("the part `{name}` is missing"))
+        };
+        let initial = part("float32-0")?;
+        if experiment.spec.task == Task::Features {
+            let apart = outputs_apart(initial, part("half-batches")?);
+            return Ok(vec![Semantic {
+                claim: "features do not depend on the batch they are computed in".to_owned(),
+                seen: format!("{apart:.0e} apart"),
+                is_so: apart <= experiment.spec.tolerance.outputs,
+            }]);
+        }
+        let Some(rates) = dropout(experiment) else {
+            let apart = losses_apart(part(&format!("float32-{STEPS}"))?, part("again")?);
+            return Ok(vec![self.repeats("one seed repeats", apart)]);
+        };
+        let apart = outputs_apart(initial, part("predict")?);
+        let mut found = vec![Semantic {
+            claim: "prediction drops nothing".to_owned(),
+            seen: format!("{apart:.0e} apart from no dropout"),
+            is_so: apart <= SAME,
+        }];
+        for (which, rate) in rates.iter().enumerate().filter(|(_, rate)| **rate > 0.0) {
+            let name = format!("dropout-{which}");
+            let probe = parts.iter().filter(|part| part.name == name).collect::<Vec<_>>();
+            let theirs = self.kept(&self.theirs, &[], &probe)?;
+            let theirs = theirs[&name].as_ref().map_err(|why| anyhow!("{why}"))?;
+            let layers = probe::layers(probe::see(theirs, self.material.batch_size)?, *rate);
+            let seen = probe::see(part(&name)?, self.material.batch_size)?;
+            found.extend(probe::judge(seen, layers, *rate, which));
+            found.push(Semantic {
+                claim: format!("prediction passes on all of dropout {}", which + 1),
+                seen: "what was put in came out".to_owned(),
+                is_so: probe::predicts_whole(part(&name)?),
+            });
+        }
+        let apart = losses_apart(part("seed")?, part("other-seed")?);
+        found.push(Semantic {
+            claim: "two seeds differ".to_owned(),
+            seen: format!("losses {apart:.0e} apart"),
+            is_so: apart > SAME,
+        });
+        found.push(
+            self.repeats("one seed repeats", losses_apart(part("seed")?, part("seed-again")?)),
+        );
+        Ok(found)
+    }
+
+    fn repeats(&self, claim: &str, apart: f64) -> Semantic {
+        let is_declared = !self.ours.job.target.deterministic;
+        let mut seen = match apart {
+            0.0 => "bit for bit".to_owned(),
+            apart => format!("losses {apart:.0e} apart"),
+        };
+        if is_declared && apart > SAME {
+            seen += ", as declared";
+        }
+        Semantic { claim: claim.to_owned(), seen, is_so: apart <= SAME || is_declared }
+    }
+}
+
+fn outputs_apart(one: &Trace, two: &Trace) -> f64 {
+    match (&one.outputs, &two.outputs) {
+        (Some(a), Some(b)) if a.shape == b.shape => relative_max(&a.values, &b.values),
+        _ => f64::INFINITY,
+    }
+}
+
+fn losses_apart(one: &Trace, two: &Trace) -> f64 {
+    match one.losses.len() == two.losses.len() {
+        true => relative_max(&one.losses, &two.losses),
+        false => f64::INFINITY,
+    }
+}
