@@ -20,7 +20,7 @@ use crate::jobfile::Material;
 use crate::spec::{Setting, Source};
 
 /// Epochs of one step with large inputs and one with small ones.
-const EPOCHS: usize = 3;
+const EPOCHS: usize = 4;
 const LARGE: f32 = 50.0;
 const SMALL: f32 = 0.01;
 /// Standard deviations that a share or mean may be off.
