@@ -84,11 +84,8 @@ pub fn explanation(verdict: &Verdict) -> Option<String> {
         verdict.equivalence.words()
     )];
     lines.extend(verdict.equivalence.reason.iter().map(|reason| format!("  {reason}")));
-    for compared in &verdict.compared {
-        let wrong = compared.differences.iter().filter(|difference| !difference.is_within());
-        for difference in wrong.take(SHOWN) {
-            lines.push(format!("  - {}", sentence(&compared.dtype, difference)));
-        }
+    if let Some(compared) = verdict.compared.iter().find(|one| one.first().is_some()) {
+        lines.extend(further(compared).into_iter().map(|line| format!("  - {line}")));
     }
     for semantic in verdict.semantics.iter().filter(|semantic| !semantic.is_so) {
         lines.push(format!("  - {}: it is {}", semantic.claim, semantic.seen));
@@ -102,16 +99,42 @@ pub fn explanation(verdict: &Verdict) -> Option<String> {
             lines.extend(after.lines().map(|line| format!("    + {}", line.trim())));
         }
     }
-    if verdict.equivalence.grade == Grade::Different && !verdict.equivalence.is_declared {
+    let is_to_mend =
+        verdict.equivalence.grade == Grade::Different && !verdict.equivalence.is_declared;
+    if is_to_mend && let Some((_, first)) = verdict.first() {
         lines.push(format!(
-            "  next: read `rosetta job {experiment} --check 5`, mend the harness of {target}, and check it again"
+            "  next: compare section `{}` of {target}'s harness with that of {}",
+            section(first.quantity),
+            verdict.reference
         ));
     }
     Some(lines.join("\n"))
 }
 
-/// How many differences of a precision are told.
-const SHOWN: usize = 3;
+/// Returns what follows from the first difference, once for each quantity: the worst of it.
+fn further(compared: &Compared) -> Vec<String> {
+    let Some(first) = compared.first() else { return Vec::new() };
+    let mut quantities = Vec::new();
+    for difference in &compared.differences {
+        let is_new = !quantities.contains(&difference.quantity);
+        if is_new && difference.quantity != first.quantity && !difference.is_within() {
+            quantities.push(difference.quantity);
+        }
+    }
+    let worst = quantities.into_iter().filter_map(|quantity| compared.worst(quantity));
+    worst.map(|difference| sentence(&compared.dtype, difference)).collect()
+}
+
+/// Returns the section of a harness in which a difference of this quantity begins.
+fn section(quantity: Quantity) -> &'static str {
+    match quantity {
+        Quantity::Parameters | Quantity::InitialWeights => "Initial weights",
+        Quantity::Outputs => "Build model",
+        Quantity::Loss | Quantity::Gradient => "Loss and optimiser",
+        Quantity::ArrayUpdate | Quantity::Update => "Train",
+        Quantity::TrainedOutputs => "Predict",
+    }
+}
 
 /// Returns verdicts as Markdown: a table for each experiment, then the explanations.
 pub fn markdown(verdicts: &[Verdict]) -> String {
