@@ -393,7 +393,7 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// Kills all descendants and returns them.
+/// Kills all descendants and returns them. Parents go first: one that sees its child die goes on.
 fn kill_all(child: i32) -> Vec<i32> {
     let found = tree::descendants(tree::own_pid());
     // The group goes at once, with whatever it has forked since the walk.

@@ -122,17 +122,16 @@ pub fn cpus_allowed(pid: i32) -> Vec<usize> {
     (0..count).filter(is_set).collect()
 }
 
-fn below(root: i32, stats: &HashMap<i32, Stat>) -> HashSet<i32> {
-    let mut family = HashSet::new();
-    let mut grew = true;
-    while grew {
-        let is_new = |pid: &i32, stat: &Stat| {
-            !family.contains(pid) && (stat.parent == root || family.contains(&stat.parent))
-        };
-        let new: Vec<i32> =
-            stats.iter().filter(|(pid, stat)| is_new(pid, stat)).map(|(pid, _)| *pid).collect();
-        grew = !new.is_empty();
-        family.extend(new);
+/// Returns everybody below `root`, parents before their children.
+fn below(root: i32, stats: &HashMap<i32, Stat>) -> Vec<i32> {
+    let mut family = Vec::new();
+    let mut parents = HashSet::from([root]);
+    while !parents.is_empty() {
+        let is_child =
+            |(pid, stat): &(&i32, &Stat)| parents.contains(&stat.parent) && !family.contains(*pid);
+        let children = stats.iter().filter(is_child).map(|(pid, _)| *pid).collect::<HashSet<_>>();
+        family.extend(&children);
+        parents = children;
     }
     family
 }
@@ -189,6 +188,16 @@ mod tests {
     use std::process::{Child, Command, Stdio};
 
     use super::*;
+
+    /// A child was once killed before its parent, which then went on with what comes after it.
+    #[test]
+    fn parents_stand_before_their_children() {
+        let stat = |parent| Stat { parent, is_alive: true, threads: 1, rss_pages: 0 };
+        // 1 → 50 → 49 → … → 2, and strangers below 99.
+        let chain = (2..50).map(|pid| (pid, stat(pid + 1))).chain([(50, stat(1)), (98, stat(99))]);
+        let stats = chain.collect::<HashMap<_, _>>();
+        assert_eq!(below(1, &stats), (2..=50).rev().collect::<Vec<_>>());
+    }
 
     #[test]
     fn a_name_may_hold_anything() {
