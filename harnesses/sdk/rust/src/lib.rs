@@ -2,6 +2,7 @@
 //! clock, no JSON, no argument and no print. May not know any framework.
 
 mod array;
+pub mod defaults;
 mod job;
 mod npy;
 mod wire;
