@@ -474,6 +474,7 @@ def _momentum_form(steps, gradients):
     dampening = 1 - (steps[1][1] - MOMENTUM * steps[0][1]) / second
     forms = collections.OrderedDict(
         [
+            ("none", lambda v, g, t: (g, g)),
             ("classical", lambda v, g, t: (MOMENTUM * v + g,) * 2),
             ("Nesterov", lambda v, g, t: _nesterov(MOMENTUM * v + g, g)),
             ("unit gain", lambda v, g, t: (MOMENTUM * v + (1 - MOMENTUM) * g,) * 2),

@@ -247,6 +247,8 @@ class Optimisers(unittest.TestCase):
 
     def test_each_form_of_momentum_has_its_name(self):
         self.assertEqual(self.form(), "classical")
+        without = lambda w, gradients, rate, _: sgd()(w, gradients, rate, 0)
+        self.assertEqual(defaults.momentum(without)["sgd.momentum"], "none")
         self.assertEqual(self.form(nesterov=True), "Nesterov")
         self.assertEqual(self.form(share=0.25, first=0.25), "unit gain")
         self.assertEqual(self.form(share=0.25, first=0.25, nesterov=True), "Nesterov, unit gain")
