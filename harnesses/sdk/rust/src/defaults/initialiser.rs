@@ -34,7 +34,8 @@ pub(super) fn bias(layers: &[Layer; 2]) -> String {
 
 /// Measures an embedding; `make(rows, width)` returns its table (rows, width).
 pub fn embedding(make: impl Fn(usize, usize) -> Result<Array>) -> Result<Properties> {
-    let tables = [make(1000, 50)?, make(300, 200)?];
+    // So large that two digits of a scale come out the same where each run draws anew.
+    let tables = [make(4000, 100)?, make(1000, 400)?];
     // A table is a kernel from a one-hot of a row number: its fan-in are the rows.
     let fans =
         |table: &Array| Fans { inputs: table.shape[0] as f64, outputs: table.shape[1] as f64 };
