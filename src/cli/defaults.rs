@@ -64,7 +64,7 @@ fn choose<'a>(
     {
         let name = &framework.spec.name;
         let message = format!("nothing measures the defaults of `{name}`");
-        return Err(hinted(message, "docs/defaults.md tells how to write a defaults.py"));
+        return Err(hinted(message, "docs/defaults.md tells how to write its program"));
     }
     targets.retain(|(framework, _)| framework.defaults.is_some());
     if is_all && args.python.is_none() {
