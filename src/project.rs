@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Framework, Language};
 use crate::hint::hinted;
 use crate::record::Version;
 use crate::spec::{self, Experiment};
@@ -61,6 +61,21 @@ impl Project {
 
     pub fn catalog(&self) -> Result<Catalog> {
         Catalog::load(&self.root)
+    }
+
+    /// Ends with an error if a framework's harnesses would not find the SDK that they import.
+    pub fn need_sdk<'a>(&self, mut frameworks: impl Iterator<Item = &'a Framework>) -> Result<()> {
+        let folder = "harnesses/sdk/python/rosetta";
+        let is_needed = frameworks.any(|framework| framework.spec.language == Language::Python);
+        if is_needed && !self.root.join(folder).is_dir() {
+            let message =
+                format!("`{}` has no `{folder}`, which harnesses import", self.root.display());
+            return Err(hinted(
+                message,
+                "link `harnesses/sdk` of a checkout of rosetta, or copy it",
+            ));
+        }
+        Ok(())
     }
 
     /// Returns the results in `named`, or in the project's own folder.

@@ -177,6 +177,16 @@ fn unknown_names_are_refused_with_the_nearest_and_nothing_starts() {
 }
 
 #[test]
+fn a_project_without_the_sdk_is_told_where_to_get_it() {
+    let project = Project::new().harness("mine", &good());
+    fs::remove_dir_all(project.path("harnesses/sdk")).unwrap();
+    let done = project.run(&[]);
+    assert_eq!(done.code, Some(2), "{done:?}");
+    assert!(done.stderr.contains("has no `harnesses/sdk/python/rosetta`"), "{done:?}");
+    assert!(done.stderr.contains("hint: link `harnesses/sdk` of a checkout"), "{done:?}");
+}
+
+#[test]
 fn bad_yaml_names_file_line_column_and_what_is_allowed() {
     let long = "x".repeat(2 << 20);
     let cases: [(&str, String, &[&str]); 12] = [

@@ -28,6 +28,7 @@ pub fn check(project: &Project, store: &Store, args: &CheckArgs) -> Result<ExitC
         skip_unavailable(&mut plan, &catalog, &envs);
     }
     super::run::refuse_nothing(&plan)?;
+    project.need_sdk(plan.jobs.iter().map(|job| job.framework))?;
     let at_once = args.at_once.map_or_else(at_once, usize::from);
     let settings = CheckSettings {
         run: &Settings {

@@ -40,6 +40,7 @@ pub fn run(project: &Project, store: &Store, args: &RunArgs) -> Result<ExitCode>
         return ui::print(&shown(&plan)).map(|()| OK);
     }
     refuse_nothing(&plan)?;
+    project.need_sdk(plan.jobs.iter().map(|job| job.framework))?;
     let settings = running::Settings {
         threads: args.threads.unwrap_or_else(machine::cores),
         data: args.data.map(|data| data.source()),

@@ -62,6 +62,7 @@ impl Project {
             "envs/fake/env.yaml",
             "version: 1\nname: fake\nprovider: venv\npython: \"3.12\"\n",
         );
+        project.write("harnesses/sdk/python/rosetta/__init__.py", "");
         // Three of four rows are right.
         let logits = [9., 0., 0., 0., 9., 0., 0., 0., 9., 0., 9., 0.];
         project.write_bytes("good.npy", &npy_f32(&[4, 3], &logits));
