@@ -84,6 +84,9 @@ pub fn float64_tolerance() -> Tolerance {
     Tolerance { outputs: all, loss: all, gradient: all, update: all, trained: all }
 }
 
+/// What is wrong with an array that is not there.
+const MISSING: &str = "the harness hands out no such weight with `run.final_weights`";
+
 /// Weights are stored as they were given; float32 of a float64 copy is the same float32.
 const COPIED: f64 = 1e-7;
 
@@ -142,7 +145,7 @@ fn parameters(ours: &Traces, theirs: &Traces, given: &Given, found: &mut Vec<Dif
     }
     for (name, start) in given {
         match ours.get(name) {
-            None => wrong(name, "the harness hands out no such weight".to_owned()),
+            None => wrong(name, MISSING.to_owned()),
             Some(array) if array.shape != start.shape => {
                 wrong(name, format!("its shape is {:?}, not {:?}", array.shape, start.shape));
             }
@@ -223,7 +226,7 @@ fn updates(
     let mut arrays = Vec::new();
     for (name, start) in given {
         let (Some(a), Some(b)) = (ours.weights.get(name), theirs.weights.get(name)) else {
-            let note = Some("the harness hands out no such weight".to_owned());
+            let note = Some(MISSING.to_owned());
             let (quantity, of) = (Quantity::ArrayUpdate, Some(name.clone()));
             found.push(Difference { quantity, of, error: f64::INFINITY, tolerance, note });
             return;

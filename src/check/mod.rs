@@ -135,6 +135,13 @@ pub struct Semantic {
     pub is_so: bool,
 }
 
+impl Semantic {
+    /// Returns what a person reads where it is not so.
+    pub fn sentence(&self) -> String {
+        format!("not so: {} ({})", self.claim, self.seen)
+    }
+}
+
 impl Verdict {
     /// Returns what differs first, in float64 if it was computed in that.
     pub fn first(&self) -> Option<(&str, &Difference)> {
@@ -157,8 +164,12 @@ pub fn sentence(dtype: &str, found: &Difference) -> String {
     match &found.note {
         Some(note) => format!("{what} in {dtype}: {note}"),
         None => {
+            let differ = match found.quantity {
+                Quantity::Outputs | Quantity::TrainedOutputs => "differ",
+                _ => "differs",
+            };
             let (error, tolerance) = (found.error, found.tolerance);
-            format!("{what} in {dtype} differs by {error:.1e} (allowed {tolerance:.0e})")
+            format!("{what} in {dtype} {differ} by {error:.1e} (allowed {tolerance:.0e})")
         }
     }
 }

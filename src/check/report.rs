@@ -1,6 +1,6 @@
 //! Verdicts → a table of targets and quantities, and what to say of those that differ.
 
-use crate::check::{Compared, Difference, Grade, Quantity, Verdict, sentence};
+use crate::check::{Compared, Difference, Grade, Quantity, Semantic, Verdict, sentence};
 
 /// Headings of the table; `true` marks numbers.
 pub const HEADINGS: [(&str, bool); 9] = [
@@ -24,8 +24,8 @@ const QUANTITIES: [Quantity; 5] = [
 ];
 
 /// What stands under the table.
-pub const NOTE: &str = "largest relative error in float64 / float32 against the reference in float64; the tolerance of \
-                        float64 is 1e-9; – what there is not";
+pub const NOTE: &str = "largest relative error in float64 / float32 against the reference, in float64 where it can compute \
+                        in it; the tolerance of float64 is 1e-9; – what there is not";
 
 /// Returns one row for each verdict, in the order of [`HEADINGS`].
 pub fn rows(verdicts: &[&Verdict]) -> Vec<Vec<String>> {
@@ -87,9 +87,11 @@ pub fn explanation(verdict: &Verdict) -> Option<String> {
     if let Some(compared) = verdict.compared.iter().find(|one| one.first().is_some()) {
         lines.extend(further(compared).into_iter().map(|line| format!("  - {line}")));
     }
-    for semantic in verdict.semantics.iter().filter(|semantic| !semantic.is_so) {
-        lines.push(format!("  - {}: it is {}", semantic.claim, semantic.seen));
-    }
+    // Where nothing else is wrong, the first of them is the reason.
+    let wrong = verdict.semantics.iter().filter(|semantic| !semantic.is_so);
+    let told = wrong.map(Semantic::sentence);
+    let is_new = |line: &String| Some(line) != verdict.equivalence.reason.as_ref();
+    lines.extend(told.filter(is_new).map(|line| format!("  - {line}")));
     if let Some(cause) = &verdict.cause
         && !cause.lines.is_empty()
     {

@@ -107,7 +107,7 @@ impl Case<'_> {
         }
         verdict.semantics = self.semantics(&outcomes, &parts)?;
         if let Some(wrong) = verdict.semantics.iter().find(|semantic| !semantic.is_so) {
-            verdict.equivalence = self.different(format!("{}: it is {}", wrong.claim, wrong.seen));
+            verdict.equivalence = self.different(wrong.sentence());
             return Ok(Some(verdict));
         }
         let grade = match (declared.is_empty(), target.float64) {
