@@ -48,7 +48,8 @@ pub struct Spec {
     #[schemars(with = "BTreeMap<String, Setting>")]
     pub check: BTreeMap<String, Spanned<Setting>>,
     /// The target that a check compares with [default: numpy].
-    pub reference: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub reference: Option<Spanned<String>>,
     /// How far a check in float32 may be from the reference.
     #[serde(default)]
     pub tolerance: Tolerance,
@@ -173,7 +174,7 @@ pub struct Expectation {
     pub accuracy: [f64; 2],
 }
 
-/// Relative errors that rounding to float32 explains; docs/equivalence.md tells how each is measured.
+/// Relative errors that rounding to float32 explains; docs/experiments.md tells how each is measured.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tolerance {
@@ -371,7 +372,7 @@ impl Experiment {
 
     /// Returns the name of the target that others are compared with.
     pub fn reference(&self) -> &str {
-        self.spec.reference.as_deref().unwrap_or("numpy")
+        self.spec.reference.as_ref().map_or("numpy", |stated| stated.value.as_str())
     }
 
     /// Returns a profile, or an error with those that exist.

@@ -22,6 +22,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use self::case::{Case, Program};
+use self::reference::Stop;
 use super::{
     Notice, Notify, Places, Ready, Settings, built_for, envs_of, experiments_of, listen_to_signals,
     lock, prepare, seconds,
@@ -34,6 +35,7 @@ use crate::jobfile::{Material, Size};
 use crate::plan::Job;
 use crate::process::Cancel;
 use crate::spec::{Experiment, hex};
+use crate::yaml;
 
 /// What a check is to do beyond a run's settings.
 pub struct CheckSettings<'a> {
@@ -125,17 +127,20 @@ fn reference_of<'a>(
     };
     let found = places.catalog.targets().find(fits);
     let Some((framework, target)) = found else {
-        let has = |(framework, _): &(&Framework, &Target)| {
-            framework.harnesses.contains_key(experiment.name())
-        };
-        let known = places.catalog.targets().filter(has).map(|(_, t)| t.name.as_str());
-        return match &settings.reference {
-            Some(name) => Err(unknown(
-                &format!("target with a harness for {}", experiment.name()),
-                name,
-                known.collect::<Vec<_>>(),
-            )),
-            None => Ok(None),
+        let known = has_harness(experiment, places).collect::<Vec<_>>();
+        let error =
+            || unknown(&format!("target with a harness for {}", experiment.name()), name, known);
+        return match (&settings.reference, &experiment.spec.reference) {
+            (Some(_), _) => Err(error()),
+            (None, Some(stated)) => {
+                let place = yaml::wrong(
+                    &experiment.path,
+                    &stated.referenced,
+                    "this `reference` cannot be had",
+                );
+                Err(error().context(place.to_string()))
+            }
+            (None, None) => Ok(None),
         };
     };
     let device = match target.env.contains_key(&Device::Cpu) {
@@ -144,6 +149,17 @@ fn reference_of<'a>(
     };
     let profile = "check".to_owned();
     Ok(Some(Job { experiment, framework, target, device, profile, repeat: 1 }))
+}
+
+/// Returns the names of the targets that have a harness for an experiment.
+fn has_harness<'a>(
+    experiment: &Experiment,
+    places: &Places<'a>,
+) -> impl Iterator<Item = &'a str> + use<'a> {
+    let name = experiment.name().to_owned();
+    let targets = places.catalog.targets();
+    let with = targets.filter(move |(framework, _)| framework.harnesses.contains_key(&name));
+    with.map(|(_, target)| target.name.as_str())
 }
 
 /// What all checks of one invocation share.
@@ -182,7 +198,16 @@ impl Bench<'_> {
         let name = name.as_str();
         (self.notify)(Notice::StepStarted { name });
         let case = Case { bench: self, step: name, ours, theirs, material, runtime };
-        let verdict = case.verdict(key);
+        let verdict = match case.verdict(key) {
+            Err(error) => match error.downcast::<Stop>() {
+                Ok(Stop::Interrupted) => Ok(None),
+                Ok(Stop::Failed(why)) => {
+                    Ok(Some(self.blank(job, String::new(), "", Equivalence::unchecked(why))))
+                }
+                Err(error) => Err(error),
+            },
+            verdict => verdict,
+        };
         (self.notify)(match &verdict {
             Ok(Some(Verdict { equivalence, .. })) => match &equivalence.reason {
                 Some(why) => {
@@ -206,8 +231,14 @@ impl Bench<'_> {
     fn programs<'b>(&'b self, job: &'b Job<'b>) -> Result<(Program<'b>, Program<'b>), String> {
         let experiment = job.experiment.name();
         let reference = self.references.iter().find(|one| one.experiment.name() == experiment);
-        let reference =
-            reference.ok_or_else(|| format!("{experiment} has no reference to compare with"))?;
+        let reference = reference.ok_or_else(|| {
+            let known = has_harness(job.experiment, self.places).collect::<Vec<_>>().join("`, `");
+            format!(
+                "{experiment} has no reference; name one of `{known}` with `--reference`, or as \
+                 `reference` in `{}`",
+                job.experiment.path.display()
+            )
+        })?;
         let program = |job: &'b Job<'b>| -> Result<Program<'b>, String> {
             let built = built_for(job, &self.ready, self.settings.run);
             let built = built.map_err(|outcome| outcome.reason.unwrap_or_default())?;
@@ -255,7 +286,11 @@ fn key(ours: &Program, theirs: &Program, material: &Material) -> Result<String> 
         ],
         "harness": file_digest(ours.harness)?,
         "env": env_digest(ours.built),
-        "reference": theirs.job.target.name,
+        "reference": [
+            json!(theirs.job.target.name),
+            json!(theirs.job.target.environment),
+            json!(theirs.job.target.float64),
+        ],
         "reference_harness": file_digest(theirs.harness)?,
         "reference_env": env_digest(theirs.built),
         "variants": variants.ok().map(|bytes| hex(&Sha256::digest(bytes))),

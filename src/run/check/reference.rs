@@ -1,6 +1,7 @@
 //! What the reference computes, and what it would compute with a change: each once, kept by the
 //! digest of all that it follows from.
 
+use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 
@@ -15,11 +16,29 @@ use crate::catalog::Language;
 use crate::check::{
     Cause, Difference, Given, NOT_TRAINED, Quantity, Trace, Traces, compare, recognise,
 };
-use crate::hint::hinted;
 use crate::lock::Lock;
 use crate::process::Cancel;
 use crate::spec::{Tolerance, hex};
 use crate::variant::{Kind, Stage, Variant};
+
+/// Why there are no numbers to compare with.
+#[derive(Debug)]
+pub(super) enum Stop {
+    Interrupted,
+    /// The reference failed: a fact about the target's check, not the end of all others.
+    Failed(String),
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stop::Interrupted => f.write_str("interrupted"),
+            Stop::Failed(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for Stop {}
 
 impl Case<'_> {
     /// Returns what the reference computes with `variants`, from what is kept of it.
@@ -57,7 +76,9 @@ impl Case<'_> {
             let missing = parts.iter().zip(&all).filter(|(_, folder)| !is_kept(folder));
             let missing = missing.map(|(part, _)| *part).collect::<Vec<_>>();
             if !missing.is_empty() {
-                self.keep(program, experiment, &source, &missing, &folder_of)?;
+                ensure!(*self.bench.cancel.borrow() == Cancel::No, Stop::Interrupted);
+                let kept = self.keep(program, experiment, &source, &missing, &folder_of);
+                kept.map_err(|error| with_variants(error, variants))?;
             }
         }
         let read = |(part, folder): (&&Part, &PathBuf)| {
@@ -74,6 +95,8 @@ impl Case<'_> {
         settings.extend(part.check.settings.clone());
         let from = json!({
             "source": hex(&Sha256::digest(source)),
+            // Backends of one framework may differ by no more than a variable.
+            "target": [json!(program.job.target.name), json!(program.job.target.environment)],
             "env": env_digest(program.built),
             "settings": settings,
             "seed": part.check.seed.unwrap_or(program.job.experiment.spec.seed),
@@ -109,12 +132,13 @@ impl Case<'_> {
             }
         };
         let outcomes = self.compute(program, parts, work.path(), &harness)?;
-        ensure!(*self.bench.cancel.borrow() == Cancel::No, "interrupted");
+        ensure!(*self.bench.cancel.borrow() == Cancel::No, Stop::Interrupted);
         for part in parts {
             if let Some(Err(why)) = outcomes.get(&part.name) {
                 let name = &program.job.target.name;
-                let message = format!("the reference `{name}` failed in `{}`: {why}", part.name);
-                return Err(hinted(message, "`rosetta run` with that target shows more"));
+                let part = &part.name;
+                let message = format!("the reference `{name}` failed in `{part}`: {why}");
+                return Err(Stop::Failed(message).into());
             }
             let place = folder_of(part);
             let folder = work.path().join(&part.name);
@@ -204,6 +228,19 @@ impl Case<'_> {
             }
         }
         Ok(true)
+    }
+}
+
+/// Says which changes a reference that failed had.
+fn with_variants(error: anyhow::Error, variants: &[&Variant]) -> anyhow::Error {
+    match error.downcast::<Stop>() {
+        Ok(Stop::Failed(why)) if !variants.is_empty() => {
+            let names = variants.iter().map(|variant| variant.name.value.as_str());
+            let names = names.collect::<Vec<_>>().join("`, `");
+            Stop::Failed(format!("with the changes of `{names}`, {why}")).into()
+        }
+        Ok(stop) => stop.into(),
+        Err(error) => error,
     }
 }
 

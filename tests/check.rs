@@ -1,0 +1,360 @@
+//! `rosetta check` on harnesses that are shell scripts: what is said of their numbers, what is
+//! kept, and what stays when something goes wrong.
+
+mod common;
+
+use std::fs;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{Done, Project, TINY, good, list, npy_f32};
+use serde_json::Value;
+
+/// What a harness of these tests stores, whatever it is given.
+#[derive(Clone, Copy)]
+struct Numbers {
+    /// The first logit.
+    output: f32,
+    /// A loss but for its last digit, which is the job's seed.
+    loss: &'static str,
+    /// Each weight at the end of the training.
+    weight: f32,
+}
+
+const RIGHT: Numbers = Numbers { output: 0.25, loss: "0.5", weight: 0.75 };
+
+/// Does what a job of a check asks for, or what one of a run does; says each time that it started.
+const HARNESS: &str = r#"
+echo started >>{numbers}/started
+if ! grep -q '"series"' "$ROSETTA_JOB"; then
+{run}
+exit
+fi
+for file in $(tr -d ' \n' <"$ROSETTA_JOB" | tr '"' '\n' | grep '^/'); do
+    job=$(tr -d ' \n' <"$file")
+    steps=$(echo "$job" | sed 's/.*"steps":\([0-9]*\).*/\1/')
+    seed=$(echo "$job" | sed 's/.*"seed":\([0-9]*\).*/\1/')
+    given=$(echo "$job" | sed 's/.*"weights":{"folder":"\([^"]*\)".*/\1/')
+    cd "${file%/*}"
+    cp {numbers}/outputs.npy .
+    mkdir weights
+    if [ "$steps" = 0 ]; then cp "$given"/dense.*.npy weights; else cp {numbers}/dense.*.npy weights; fi
+    {
+        echo '{"v":1,"seq":0,"ev":"hello","t":0,"framework":"Fake","version":"1","device":"cpu"}'
+        step=0
+        while [ $step -lt "$steps" ]; do
+            step=$((step + 1))
+            echo '{"v":1,"seq":1,"ev":"step","t":0,"epoch":0,"step":'$step',"steps":6,"loss":{loss}'$seed'}'
+        done
+        echo '{"v":1,"seq":2,"ev":"weights","t":0,"folder":"weights","names":["dense.weight","dense.bias"]}'
+        echo '{"v":1,"seq":3,"ev":"array","t":0,"name":"outputs","path":"outputs.npy","shape":[4,3],"dtype":"float32","ready":0}'
+        echo '{"v":1,"seq":4,"ev":"end","t":0}'
+    } >events.jsonl
+done
+"#;
+
+/// Adds a harness that stores these numbers.
+fn computes(project: Project, name: &str, numbers: Numbers) -> Project {
+    let folder = project.path(&format!("numbers/{name}")).display().to_string();
+    let script = HARNESS.replace("{numbers}", &folder).replace("{loss}", numbers.loss);
+    let project = project.harness(name, &script.replace("{run}", &good()));
+    let of = |file: &str| format!("numbers/{name}/{file}");
+    let mut logits = [0.5; 12];
+    logits[0] = numbers.output;
+    project.write_bytes(&of("outputs.npy"), &npy_f32(&[4, 3], &logits));
+    project.write_bytes(&of("dense.weight.npy"), &npy_f32(&[3, 2], &[numbers.weight; 6]));
+    project.write_bytes(&of("dense.bias.npy"), &npy_f32(&[3], &[numbers.weight; 3]));
+    project
+}
+
+/// Returns a project whose experiment names its reference, which stores the right numbers.
+fn with_reference() -> Project {
+    let project = Project::new();
+    project.write("specs/tiny.yaml", &with("reference: theirs"));
+    computes(project, "theirs", RIGHT)
+}
+
+/// Returns the spec with more fields.
+fn with(fields: &str) -> String {
+    format!("{TINY}{fields}\n")
+}
+
+const CHECK: [&str; 6] = ["check", "--provider", "system", "--python", "./python", "--device"];
+
+fn check(project: &Project, args: &[&str]) -> Done {
+    project.rosetta(&[&CHECK[..], &["cpu"], args].concat())
+}
+
+/// Checks and returns the exit code, and the verdicts by target.
+fn verdicts(project: &Project, args: &[&str]) -> (Option<i32>, Value) {
+    let done = check(project, &[&["--json"], args].concat());
+    let list = serde_json::from_str::<Vec<Value>>(&done.stdout);
+    let list = list.unwrap_or_else(|_| panic!("{done:?}")).into_iter();
+    let by_target = list.map(|verdict| (verdict["target"].as_str().unwrap().to_owned(), verdict));
+    (done.code, by_target.collect::<serde_json::Map<_, _>>().into())
+}
+
+fn grade(verdicts: &Value, target: &str) -> String {
+    verdicts[target]["equivalence"]["grade"].as_str().unwrap_or_default().to_owned()
+}
+
+fn reason(verdicts: &Value, target: &str) -> String {
+    verdicts[target]["equivalence"]["reason"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Returns how often a harness was started.
+fn starts(project: &Project, name: &str) -> usize {
+    let text = fs::read_to_string(project.path(&format!("numbers/{name}/started")));
+    text.unwrap_or_default().lines().count()
+}
+
+fn declare(project: &Project, name: &str, line: &str) {
+    let path = format!("harnesses/{name}/framework.yaml");
+    let text = fs::read_to_string(project.path(&path)).unwrap();
+    project.write(&path, &text.replace("starter: true}", &format!("starter: true, {line}}}")));
+}
+
+#[test]
+fn the_same_numbers_are_close() {
+    let project = computes(with_reference(), "ours", RIGHT);
+    let (code, found) = verdicts(&project, &[]);
+    assert_eq!((code, grade(&found, "ours")), (Some(0), "close".to_owned()), "{found}");
+    assert_eq!(found["ours"]["reference"], "theirs");
+    let table = check(&project, &[]).stdout;
+    assert!(table.contains("tiny (2 arrays, 9 numbers)") && table.contains("close"), "{table}");
+}
+
+#[test]
+fn another_number_is_a_difference_that_is_named_and_exits_with_1() {
+    let cases = [
+        (Numbers { output: 0.26, ..RIGHT }, "outputs before training in float32 differ by 2.0e-2"),
+        (Numbers { loss: "0.6", ..RIGHT }, "the loss of step 1 in float32 differs by 2.0e-1"),
+        (Numbers { weight: 0.9, ..RIGHT }, "the update of dense.weight in float32 differs"),
+    ];
+    for (numbers, why) in cases {
+        let project = computes(with_reference(), "ours", numbers);
+        let (code, found) = verdicts(&project, &["-f", "ours"]);
+        assert_eq!((code, grade(&found, "ours")), (Some(1), "different".to_owned()), "{found}");
+        assert!(reason(&found, "ours").starts_with(why), "{why}: {found}");
+        let text = check(&project, &["-f", "ours"]).stdout;
+        assert!(text.contains(why) && text.contains("next: read `rosetta job tiny"), "{text}");
+    }
+}
+
+#[test]
+fn what_fails_is_unchecked_with_its_reason_and_the_others_go_on() {
+    let project = computes(with_reference(), "z-good", RIGHT);
+    let project = project.harness("a-bad", "echo no such layer >&2; exit 3");
+    let (code, found) = verdicts(&project, &[]);
+    assert_eq!(code, Some(1), "{found}");
+    assert_eq!(grade(&found, "a-bad"), "unchecked", "{found}");
+    assert!(reason(&found, "a-bad").contains("exit code 3: no such layer"), "{found}");
+    assert_eq!(grade(&found, "z-good"), "close", "{found}");
+    assert!(!project.path("results/checks").join("tiny.a-bad.cpu").exists());
+}
+
+#[test]
+fn a_reference_that_fails_leaves_its_experiment_unchecked_and_others_go_on() {
+    let project = computes(with_reference(), "ours", RIGHT);
+    let broken = with("reference: broken").replace("name: tiny", "name: broken");
+    project.write("specs/broken.yaml", &broken);
+    let project = project.harness("broken", "exit 0");
+    project.write("harnesses/broken/broken.py", "echo no memory >&2; exit 4");
+    let harness = fs::read_to_string(project.path("harnesses/ours/tiny.py")).unwrap();
+    project.write("harnesses/ours/broken.py", &harness);
+    let done = check(&project, &["-f", "ours", "--json"]);
+    let found = serde_json::from_str::<Vec<Value>>(&done.stdout);
+    let found = found.unwrap_or_else(|_| panic!("{done:?}"));
+    let told = found.iter().map(|verdict| {
+        let equivalence = &verdict["equivalence"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        (text(&verdict["experiment"]), text(&equivalence["grade"]), text(&equivalence["reason"]))
+    });
+    let told = told.collect::<Vec<_>>();
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert_eq!((told[0].0.as_str(), told[0].1.as_str()), ("broken", "unchecked"), "{told:?}");
+    assert!(told[0].2.contains("the reference `broken` failed in `float32-0`"), "{told:?}");
+    assert!(told[0].2.contains("exit code 4: no memory"), "{told:?}");
+    assert_eq!((told[1].0.as_str(), told[1].1.as_str()), ("tiny", "close"), "{told:?}");
+}
+
+#[test]
+fn a_verdict_is_kept_until_something_it_follows_from_changes() {
+    let project = computes(with_reference(), "ours", RIGHT);
+    verdicts(&project, &["-f", "ours"]);
+    assert_eq!((starts(&project, "ours"), starts(&project, "theirs")), (1, 1));
+    let (_, again) = verdicts(&project, &["-f", "ours"]);
+    assert_eq!(grade(&again, "ours"), "close");
+    assert_eq!((starts(&project, "ours"), starts(&project, "theirs")), (1, 1), "nothing to do");
+
+    verdicts(&project, &["-f", "ours", "--again"]);
+    assert_eq!((starts(&project, "ours"), starts(&project, "theirs")), (2, 1), "asked for");
+
+    let harness = project.path("harnesses/ours/tiny.py");
+    let text = fs::read_to_string(&harness).unwrap();
+    fs::write(&harness, text + "# changed\n").unwrap();
+    verdicts(&project, &["-f", "ours"]);
+    assert_eq!((starts(&project, "ours"), starts(&project, "theirs")), (3, 1), "another harness");
+
+    let harness = project.path("harnesses/theirs/tiny.py");
+    let text = fs::read_to_string(&harness).unwrap();
+    fs::write(&harness, text + "# changed\n").unwrap();
+    verdicts(&project, &["-f", "ours"]);
+    assert_eq!((starts(&project, "ours"), starts(&project, "theirs")), (4, 2), "another reference");
+
+    project.write("specs/tiny.yaml", &with("reference: theirs\ntolerance: {outputs: 1e-4}"));
+    verdicts(&project, &["-f", "ours"]);
+    assert_eq!(starts(&project, "ours"), 5, "another spec");
+}
+
+#[test]
+fn a_run_checks_first_and_its_record_has_the_grade() {
+    let project = computes(with_reference(), "ours", RIGHT);
+    let done = project.run(&["-f", "ours", "--markdown"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(project.records()[0]["equivalence"]["grade"], "close");
+    assert!(done.stdout.contains("close"), "{done:?}");
+    assert_eq!(starts(&project, "ours"), 2, "one check, one run");
+
+    // A verdict is there: it costs nothing, and is used without a check too.
+    project.run(&["-f", "ours"]);
+    assert_eq!(starts(&project, "ours"), 3);
+}
+
+#[test]
+fn a_run_without_a_check_leaves_its_record_unchecked() {
+    let project = computes(with_reference(), "ours", RIGHT);
+    let done = project.run(&["-f", "ours", "--no-check"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(project.records()[0]["equivalence"]["grade"], "unchecked");
+    assert_eq!(starts(&project, "theirs"), 0);
+}
+
+#[test]
+fn a_run_of_what_is_different_goes_on_and_says_so() {
+    let project = computes(with_reference(), "ours", Numbers { output: 0.26, ..RIGHT });
+    let done = project.run(&["-f", "ours"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(project.records()[0]["equivalence"]["grade"], "different");
+    assert!(done.stdout.contains("not the same experiment"), "{done:?}");
+}
+
+#[test]
+fn a_reference_that_is_not_there_names_those_that_are() {
+    let project = computes(with_reference(), "ours", RIGHT);
+    let done = check(&project, &["--reference", "thiers"]);
+    assert_eq!(done.code, Some(2), "{done:?}");
+    assert!(done.stderr.contains("`thiers`; known: `ours`, `theirs`"), "{done:?}");
+    assert!(done.stderr.contains("did you mean `theirs`?"), "{done:?}");
+
+    project.write("specs/tiny.yaml", &with("reference: thiers"));
+    let done = check(&project, &[]);
+    assert_eq!(done.code, Some(2), "{done:?}");
+    assert!(
+        done.stderr.contains("specs/tiny.yaml:18:12: this `reference` cannot be had"),
+        "{done:?}"
+    );
+    assert!(done.stderr.contains("did you mean `theirs`?"), "{done:?}");
+}
+
+#[test]
+fn an_experiment_without_a_reference_tells_how_to_name_one() {
+    let project = computes(computes(Project::new(), "ours", RIGHT), "theirs", RIGHT);
+    let (code, found) = verdicts(&project, &[]);
+    assert_eq!((code, grade(&found, "ours")), (Some(1), "unchecked".to_owned()), "{found}");
+    let why = reason(&found, "ours");
+    let says = "tiny has no reference; name one of `ours`, `theirs` with `--reference`, or as";
+    assert!(why.starts_with(says) && why.ends_with("/specs/tiny.yaml`"), "{why}");
+    let (code, found) = verdicts(&project, &["--reference", "theirs"]);
+    assert_eq!((code, grade(&found, "ours")), (Some(0), "close".to_owned()), "{found}");
+    // A run has no use for a reference that nobody named.
+    assert_eq!(project.run(&[]).code, Some(0));
+}
+
+#[test]
+fn a_declared_difference_exits_with_0() {
+    let project = computes(with_reference(), "ours", Numbers { output: 0.26, ..RIGHT });
+    declare(&project, "ours", "differences: {tiny: its logits are its own}");
+    let (code, found) = verdicts(&project, &["-f", "ours"]);
+    assert_eq!((code, grade(&found, "ours")), (Some(0), "different".to_owned()), "{found}");
+    assert_eq!(reason(&found, "ours"), "its logits are its own");
+    assert_eq!(found["ours"]["equivalence"]["is_declared"], true);
+}
+
+/// A change of the reference that gives the loss of [`Numbers`] another digit.
+const VARIANTS: &str = "\
+version: 1
+variants:
+  - name: longer_loss
+    is: variant
+    stage: loss
+    says: the loss has a term more
+    changes: [{in: [tiny], from: \"0.5'\", to: \"0.6'\"}]
+";
+
+#[test]
+fn a_variant_is_named_and_once_declared_proved() {
+    let project = computes(with_reference(), "ours", Numbers { loss: "0.6", ..RIGHT });
+    project.write("harnesses/theirs/variants.yaml", VARIANTS);
+    let (code, found) = verdicts(&project, &["-f", "ours"]);
+    assert_eq!((code, grade(&found, "ours")), (Some(1), "different".to_owned()), "{found}");
+    assert_eq!(found["ours"]["cause"]["name"], "longer_loss", "{found}");
+    assert!(reason(&found, "ours").starts_with("the loss has a term more (a variant that can"));
+
+    declare(&project, "ours", "variants: {tiny: [longer_loss]}");
+    let (code, found) = verdicts(&project, &["-f", "ours"]);
+    assert_eq!((code, grade(&found, "ours")), (Some(0), "variant".to_owned()), "{found}");
+    assert_eq!(found["ours"]["equivalence"]["variants"][0], "longer_loss");
+}
+
+#[test]
+fn a_declared_variant_that_is_not_there_is_a_clear_error() {
+    let project = computes(with_reference(), "ours", RIGHT);
+    project.write("harnesses/theirs/variants.yaml", VARIANTS);
+    declare(&project, "ours", "variants: {tiny: [longer_los]}");
+    let done = check(&project, &["-f", "ours"]);
+    assert_eq!(done.code, Some(2), "{done:?}");
+    let words = [
+        "harnesses/ours/framework.yaml",
+        "unknown variant of tiny `longer_los`; known: `longer_loss`",
+        "did you mean `longer_loss`?",
+    ];
+    for words in words {
+        assert!(done.stderr.contains(words), "no `{words}` in {done:?}");
+    }
+    assert_eq!(starts(&project, "ours"), 0, "nothing may start");
+}
+
+#[test]
+fn ctrl_c_ends_with_130_and_leaves_nothing_behind() {
+    let slow = "touch {running}; sleep 60";
+    for slow_one in ["ours", "theirs"] {
+        let project = computes(computes(Project::new(), "ours", RIGHT), "theirs", RIGHT);
+        project.write("specs/tiny.yaml", &with("reference: theirs"));
+        let running = project.path("running");
+        let script = slow.replace("{running}", &running.to_string_lossy());
+        project.write(&format!("harnesses/{slow_one}/tiny.py"), &script);
+        let mut command = project.command(&[&CHECK[..], &["cpu", "-f", "ours"]].concat());
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child: Child = command.spawn().unwrap();
+        wait_until(|| running.exists());
+        let pid = i32::try_from(child.id()).unwrap();
+        // SAFETY: the child has not been waited for, so the number is still its own.
+        unsafe { libc::kill(pid, libc::SIGINT) };
+        let started = Instant::now();
+        let done = Done::of(child.wait_with_output().unwrap());
+        assert_eq!(done.code, Some(130), "{slow_one}: {done:?}");
+        assert!(started.elapsed() < Duration::from_secs(20), "{done:?}");
+        assert!(!done.stderr.contains("error:"), "{slow_one}: {done:?}");
+        assert_eq!(list(&project.path("home/checks/work")), Vec::<std::path::PathBuf>::new());
+        assert!(list(&project.path("results/checks")).is_empty());
+    }
+}
+
+fn wait_until(is_so: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < Duration::from_secs(20), "waited too long");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
