@@ -326,6 +326,20 @@ fn a_declared_variant_that_is_not_there_is_a_clear_error() {
 }
 
 #[test]
+fn a_reference_in_float32_is_compared_in_float32() {
+    // Held to 1e-9 with numbers that have 7 digits, every target was said to be different.
+    let project = computes(with_reference(), "ours", Numbers { output: 0.250_000_1, ..RIGHT });
+    declare(&project, "ours", "float64: true");
+    let (code, found) = verdicts(&project, &["-f", "ours"]);
+    assert_eq!((code, grade(&found, "ours")), (Some(0), "close".to_owned()), "{found}");
+    assert_eq!(found["ours"]["compared"].as_array().unwrap().len(), 1, "{found}");
+
+    declare(&project, "theirs", "float64: true");
+    let (code, found) = verdicts(&project, &["-f", "ours"]);
+    assert_eq!((code, grade(&found, "ours")), (Some(1), "different".to_owned()), "{found}");
+}
+
+#[test]
 fn ctrl_c_ends_with_130_and_leaves_nothing_behind() {
     let slow = "touch {running}; sleep 60";
     for slow_one in ["ours", "theirs"] {

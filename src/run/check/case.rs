@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::Bench;
-use super::part::{Depth, FLOAT32, FLOAT64, Outcomes, Part, failure, traces};
+use super::part::{Depth, FLOAT64, Outcomes, Part, failure, traces};
 use crate::catalog::Language;
 use crate::check::{
     Cause, Compared, Equivalence, Grade, Trace, Verdict, compare, float64_tolerance, given,
@@ -80,9 +80,8 @@ impl Case<'_> {
         let given = given(&self.material.weights.folder, &self.material.weights.names)?;
         let version = outcomes.values().flatten().find_map(|trace| trace.version.clone());
         verdict.framework_version = version;
-        let dtypes = if target.float64 { &[FLOAT64, FLOAT32][..] } else { &[FLOAT32] };
         let mut cause = None;
-        for dtype in dtypes {
+        for dtype in self.dtypes() {
             let tolerance = self.tolerance(dtype);
             let ours = traces(dtype, &outcomes);
             let theirs = self.reference(&variants, Depth::Trained)?;
@@ -110,7 +109,7 @@ impl Case<'_> {
             verdict.equivalence = self.different(wrong.sentence());
             return Ok(Some(verdict));
         }
-        let grade = match (declared.is_empty(), target.float64) {
+        let grade = match (declared.is_empty(), self.dtypes().contains(&FLOAT64)) {
             (false, _) => Grade::Variant,
             (true, true) => Grade::Exact,
             (true, false) => Grade::Close,

@@ -45,15 +45,19 @@ impl Part {
 pub(super) type Outcomes = BTreeMap<String, Result<Trace, String>>;
 
 impl Case<'_> {
+    /// Returns the types to compare in: float64 needs both programs to compute in it.
+    pub(super) fn dtypes(&self) -> &'static [&'static str] {
+        match self.ours.job.target.float64 && self.theirs.job.target.float64 {
+            true => &[FLOAT64, FLOAT32],
+            false => &[FLOAT32],
+        }
+    }
+
     /// Returns the parts that a target computes.
     pub(super) fn parts(&self, work: &Path) -> Result<Vec<Part>> {
         let experiment = self.ours.job.experiment;
         let mut parts = Vec::new();
-        let dtypes = match self.ours.job.target.float64 {
-            true => &[FLOAT64, FLOAT32][..],
-            false => &[FLOAT32],
-        };
-        for dtype in dtypes {
+        for dtype in self.dtypes() {
             parts.extend(numeric_parts(experiment, dtype, Depth::Trained));
         }
         if experiment.spec.task == Task::Features {
