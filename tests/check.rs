@@ -339,6 +339,30 @@ fn a_reference_in_float32_is_compared_in_float32() {
     assert_eq!((code, grade(&found, "ours")), (Some(1), "different".to_owned()), "{found}");
 }
 
+/// Fields of an experiment with dropout.
+const DROPOUT: &str = "reference: theirs\ncheck: {dropout: 0}";
+
+fn claims(verdicts: &Value) -> Vec<String> {
+    let semantics = verdicts["ours"]["semantics"].as_array().unwrap();
+    semantics.iter().map(|semantic| semantic["claim"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn dropout_is_probed_only_where_numbers_pass_through_the_reference() {
+    // A network that lets nothing through, such as one with an embedding, was said to drop it.
+    let rates = [("0.5", "0"), ("[0.5]", "[0.0]")];
+    for (rate, none) in rates {
+        let project = computes(with_reference(), "ours", RIGHT);
+        let spec = with(&DROPOUT.replace("dropout: 0", &format!("dropout: {none}")));
+        let settings = format!("settings: {{dropout: {rate}, ");
+        project.write("specs/tiny.yaml", &spec.replace("settings: {", &settings));
+        let (code, found) = verdicts(&project, &["-f", "ours"]);
+        assert_eq!((code, grade(&found, "ours")), (Some(0), "close".to_owned()), "{found}");
+        let expected = ["prediction drops nothing", "two seeds differ", "one seed repeats"];
+        assert_eq!(claims(&found), expected);
+    }
+}
+
 #[test]
 fn ctrl_c_ends_with_130_and_leaves_nothing_behind() {
     let slow = "touch {running}; sleep 60";

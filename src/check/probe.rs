@@ -5,14 +5,16 @@
 //! them negated; all else is zero. Each pixel of size a that enters makes one logit −a, or 0 if
 //! dropout has hit its path; the label is a class without a path, whose logit is 0. With a large a
 //! the loss is log(1 + dropped paths), and its mean gives the share of what is kept. With a small
-//! a it is linear in the logits, and its mean gives theirs. May not know who runs the network.
+//! a it is linear in the logits, and its mean gives theirs, next to those of the prediction: a
+//! GELU halves what is small. May not know who runs the network.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
+use crate::arrays::Floats;
 use crate::check::Semantic;
 use crate::check::trace::Trace;
 use crate::data::{ArrayFile, Dataset, Dtype, NpyWriter, Order, Weights};
@@ -23,48 +25,44 @@ use crate::spec::{Setting, Source};
 const EPOCHS: usize = 4;
 const LARGE: f32 = 50.0;
 const SMALL: f32 = 0.01;
+/// Less than this share of a small number would be lost in the rounding of a loss.
+const MIN_GAIN: f64 = 0.01;
 /// Standard deviations that a share or mean may be off.
 const SPREAD: f64 = 4.5;
 
 /// Steps that the probe takes.
 pub const STEPS: u64 = 2 * EPOCHS as u64;
 
-/// Returns the material of the probe, whose files are written below `folder`; an error says why
-/// no path goes through a network with weights of these shapes.
+/// Returns the material of the probe, whose files are written below `folder`, unless no path can
+/// go through a network with weights of these shapes.
 pub fn material(
     folder: &Path,
     like: &Material,
     shapes: &[(String, Vec<usize>)],
-) -> Result<Material> {
+) -> Result<Option<Material>> {
+    let Some(Paths { last, paths, places }) = find_paths(like, shapes) else { return Ok(None) };
     let batch = usize::try_from(like.batch_size)?;
     let weights = folder.join("weights");
     fs::create_dir_all(&weights).with_context(|| format!("cannot make `{}`", weights.display()))?;
-    let dense = shapes.iter().filter(|(_, shape)| shape.len() == 2).collect::<Vec<_>>();
-    let (last, classes) = match dense.last() {
-        Some((name, shape)) => (name, shape[0]),
-        None => bail!("the experiment has no dense layer"),
-    };
-    ensure!(classes >= 2, "the last layer has one output");
-    let paths = classes - 1;
     for (name, shape) in shapes {
         let mut values = vec![0.0; shape.iter().product()];
         match shape[..] {
-            [_, _, height, width] => values[height / 2 * width + width / 2] = 1.0,
-            [out, input] => {
-                ensure!(out.min(input) >= paths, "`{name}` is too small for {paths} paths");
+            [_, input] => {
                 let sign = if name == last { -1.0 } else { 1.0 };
                 (0..paths).for_each(|path| values[path * input + path] = sign);
+            }
+            [_, _, ref kernel @ ..] => {
+                let middle = kernel.iter().map(|size| size / 2).collect::<Vec<_>>();
+                values[place(&middle, kernel)] = 1.0;
             }
             _ => {}
         }
         write(&weights.join(format!("{name}.npy")), shape, &values)?;
     }
     let mut arrays = BTreeMap::new();
-    for (name, sizes) in [("train", vec![LARGE, SMALL]), ("test", vec![LARGE])] {
-        let there = like.dataset.arrays.get(&format!("x_{name}"));
-        let sample = &there.context("the experiment has no inputs")?.shape[1..];
-        let places = places(sample, shapes, paths)?;
-        let rows = sizes.len() * batch;
+    let sample = &like.dataset.arrays["x_train"].shape[1..];
+    let (sizes, rows) = ([LARGE, SMALL], 2 * batch);
+    for name in ["train", "test"] {
         let length = sample.iter().product::<usize>();
         let mut values = vec![0.0; rows * length];
         for (row, values) in values.chunks_mut(length).enumerate() {
@@ -82,14 +80,13 @@ pub fn material(
         arrays.insert(format!("y_{name}"), ArrayFile { path, shape, dtype, divide_by: None });
     }
     let order = folder.join("order.npy");
-    let rows = 2 * batch;
     let each = (0..EPOCHS).flat_map(|_| 0..rows as u32);
     integers(&order, Dtype::Uint32, &[EPOCHS, rows], each)?;
     let mut settings = like.settings.clone();
     settings.insert("epochs".to_owned(), Setting::Int(EPOCHS as i64));
     settings.insert("learning_rate".to_owned(), Setting::Float(0.0));
     let digest = String::new();
-    Ok(Material {
+    Ok(Some(Material {
         profile: like.profile.clone(),
         settings,
         dataset: Dataset {
@@ -106,32 +103,63 @@ pub fn material(
         },
         order: Some(Order { path: order, digest }),
         train_rows: rows,
-        test_rows: batch,
+        test_rows: rows,
         batch_size: like.batch_size,
         epochs: EPOCHS as u64,
-    })
+    }))
 }
 
-/// Returns where in a sample (C, H, W) the paths begin, so that they stay apart in every pool and
-/// end at the first inputs of the first dense layer.
-fn places(sample: &[usize], shapes: &[(String, Vec<usize>)], paths: usize) -> Result<Vec<usize>> {
-    let convolution = shapes.iter().rfind(|(_, shape)| shape.len() == 4);
-    let (Some((_, kernel)), [_, height, width]) = (convolution, sample) else {
-        ensure!(
-            sample.iter().product::<usize>() >= paths,
-            "a sample is too small for {paths} paths"
-        );
-        return Ok((0..paths).collect());
+/// The ways of the numbers through a network.
+struct Paths<'a> {
+    /// The layer that they end in.
+    last: &'a str,
+    paths: usize,
+    /// Where in a sample each of them begins.
+    places: Vec<usize>,
+}
+
+fn find_paths<'a>(like: &Material, shapes: &'a [(String, Vec<usize>)]) -> Option<Paths<'a>> {
+    let x = like.dataset.arrays.get("x_train")?;
+    // Whole numbers are tokens, which no number can be given through.
+    let is_number = x.dtype.is_float() || x.divide_by.is_some();
+    let dense = shapes.iter().filter(|(_, shape)| shape.len() == 2);
+    let (last, shape) = dense.clone().next_back()?;
+    let paths = shape[0].checked_sub(1).filter(|paths| *paths > 0 && is_number)?;
+    let is_wide = |(_, shape): &(String, Vec<usize>)| shape.iter().all(|size| *size >= paths);
+    let places = places(&x.shape[1..], shapes, paths)?;
+    dense.clone().all(is_wide).then_some(Paths { last, paths, places })
+}
+
+/// Returns where in a sample (channels, then its other axes) the paths begin, so that they stay
+/// apart in every pool and end at the first inputs of the first dense layer.
+fn places(sample: &[usize], shapes: &[(String, Vec<usize>)], paths: usize) -> Option<Vec<usize>> {
+    let convolution = shapes.iter().rfind(|(_, shape)| shape.len() > 2);
+    let Some((_, kernel)) = convolution else {
+        return (sample.iter().product::<usize>() >= paths).then(|| (0..paths).collect());
     };
     let dense = shapes.iter().find(|(_, shape)| shape.len() == 2);
     let inputs = dense.map_or(0, |(_, shape)| shape[1]);
+    let map = sample.get(1..).filter(|map| map.len() + 2 == kernel.len())?;
     // A map of height × width shrinks to one of height/pool × width/pool.
     let area = (inputs / kernel[0]).max(1);
-    let pool = (1..=*width).find(|pool| (height / pool) * (width / pool) == area);
-    let pool = pool.with_context(|| format!("{inputs} features do not follow from the pools"))?;
-    let columns = width / pool;
-    ensure!(area >= paths, "the last feature maps are too small for {paths} paths");
-    Ok((0..paths).map(|path| path / columns * pool * width + path % columns * pool).collect())
+    let shrunk = |pool: usize| map.iter().map(move |size| size / pool);
+    let widest = *map.iter().max()?;
+    let pool = (1..=widest).find(|pool| shrunk(*pool).product::<usize>() == area)?;
+    let begin = |path: usize| {
+        let mut rest = path;
+        let mut at = vec![0; map.len()];
+        for (axis, size) in shrunk(pool).enumerate().rev() {
+            at[axis] = rest % size * pool;
+            rest /= size;
+        }
+        place(&at, map)
+    };
+    (area >= paths).then(|| (0..paths).map(begin).collect())
+}
+
+/// Returns where an element of an array is, in C order.
+fn place(at: &[usize], shape: &[usize]) -> usize {
+    at.iter().zip(shape).fold(0, |place, (at, size)| place * size + at)
 }
 
 fn write(path: &Path, shape: &[usize], values: &[f32]) -> Result<()> {
@@ -156,7 +184,7 @@ fn integers(
 pub struct Seen {
     /// Share of the paths that were whole.
     pub kept: f64,
-    /// Mean of the number that came through, 1 without dropout.
+    /// Mean of the small number that came through, in units of what the prediction makes of it.
     pub mean: f64,
     pub paths: usize,
     /// Rows that each of both follows from.
@@ -171,7 +199,7 @@ pub fn see(trace: &Trace, batch_size: u64) -> Result<Seen> {
     let of = |first: usize| trace.losses.iter().skip(first).step_by(2).sum::<f64>() / EPOCHS as f64;
     let paths = classes - 1;
     let slope = f64::from(SMALL) * paths as f64 / classes as f64;
-    let mean = ((classes as f64).ln() - of(1)) / slope;
+    let mean = ((classes as f64).ln() - of(1)) / slope / small_gain(outputs).unwrap_or(f64::NAN);
     let rows = (EPOCHS as u64 * batch_size) as f64;
     Ok(Seen { kept: kept_share(of(0), paths), mean, paths, rows })
 }
@@ -206,14 +234,25 @@ fn kept_share(loss: f64, paths: usize) -> f64 {
     f64::midpoint(low, high)
 }
 
-/// Whether the numbers come through untouched in prediction.
+/// Whether the numbers come through in prediction: a large one untouched, a small one at all.
 pub fn predicts_whole(trace: &Trace) -> bool {
     let Some(outputs) = &trace.outputs else { return false };
     let Some(&width) = outputs.shape.last() else { return false };
-    outputs.values.chunks(width).all(|row| {
+    let (large, _) = outputs.values.split_at(outputs.values.len() / 2);
+    let is_large = large.chunks(width).all(|row| {
         let (last, paths) = row.split_last().unwrap_or((&0.0, &[]));
         last.abs() < 1e-3 && paths.iter().all(|value| (value + f64::from(LARGE)).abs() < 1e-3)
-    })
+    });
+    is_large && small_gain(outputs).is_some_and(|gain| gain > MIN_GAIN)
+}
+
+/// Returns what the prediction makes of a small number, in units of it.
+fn small_gain(outputs: &Floats) -> Option<f64> {
+    let width = *outputs.shape.last().filter(|width| **width > 1)?;
+    let (_, small) = outputs.values.split_at(outputs.values.len() / 2);
+    let logits = small.chunks(width).flat_map(|row| &row[..width - 1]);
+    let (sum, count) = logits.fold((0.0, 0), |(sum, count), logit| (sum - logit, count + 1));
+    (count > 0).then(|| sum / f64::from(count) / f64::from(SMALL))
 }
 
 /// Returns how often a path goes through dropout of `rate`, as the reference shows it.
@@ -271,6 +310,19 @@ mod tests {
         let shapes = shapes.map(|(name, shape)| (name.to_owned(), shape));
         let places = places(&[3, 32, 32], &shapes, 9).unwrap();
         assert_eq!(places, [0, 4, 8, 12, 16, 20, 24, 28, 4 * 32]);
+    }
+
+    #[test]
+    fn paths_go_through_convolutions_of_any_number_of_axes_or_of_none() {
+        let shapes = |kernel: Vec<usize>, inputs: usize| {
+            let shapes = [("conv", kernel), ("dense", vec![64, inputs])];
+            shapes.map(|(name, shape)| (name.to_owned(), shape))
+        };
+        assert_eq!(places(&[3, 64], &shapes(vec![32, 16, 5], 512), 3), Some(vec![0, 4, 8]));
+        assert_eq!(places(&[9], &shapes(vec![32], 9), 3), Some(vec![0, 1, 2]));
+        // A global mean leaves one place, and other axes than the kernel's none.
+        assert_eq!(places(&[3, 64], &shapes(vec![32, 16, 5], 32), 3), None);
+        assert_eq!(places(&[3, 64], &shapes(vec![32, 16, 5, 5], 512), 3), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::case::Case;
+use super::reference::Stop;
 use crate::check::{Trace, Traces, probe};
 use crate::jobfile::{self, Check, Material};
 use crate::spec::{Experiment, Setting, Task};
@@ -66,37 +67,52 @@ impl Case<'_> {
                 .push(Part::new("half-batches", FLOAT32, 0).with("batch_size", Setting::Int(half)));
             return Ok(parts);
         }
-        let Some(rates) = dropout(experiment) else {
+        let Some(dropout) = Dropout::of(experiment) else {
             parts.push(Part::new("again", FLOAT32, STEPS));
             return Ok(parts);
         };
-        let stated = dropout_setting(&rates);
+        let stated = dropout.setting(&dropout.rates);
         parts.push(Part::new("predict", FLOAT32, 0).with("dropout", stated.clone()));
         for name in ["seed", "seed-again", "other-seed"] {
             let mut part = Part::new(name, FLOAT32, SEED_STEPS).with("dropout", stated.clone());
             part.check.seed = (name == "other-seed").then_some(experiment.spec.seed + 1);
             parts.push(part);
         }
-        parts.extend(self.probes(&rates, work)?);
+        parts.extend(self.probes(&dropout, work)?);
         Ok(parts)
     }
 
-    /// Returns a part for each dropout, with the others off.
-    fn probes(&self, rates: &[f64], work: &Path) -> Result<Vec<Part>> {
+    /// Returns a part for each dropout, with the others off; none where no number of the probe
+    /// comes through the reference, as in a network that normalises or embeds.
+    fn probes(&self, dropout: &Dropout, work: &Path) -> Result<Vec<Part>> {
+        let rates = &dropout.rates;
         let folder = work.join("probe");
         fs::create_dir_all(&folder)?;
         let tensors = &self.ours.job.experiment.spec.initial_weights.tensors;
         let shapes = tensors.iter().map(|t| (t.name.value.clone(), t.shape.clone()));
-        let material = probe::material(&folder, self.material, &shapes.collect::<Vec<_>>())?;
+        let shapes = shapes.collect::<Vec<_>>();
+        let Some(material) = probe::material(&folder, self.material, &shapes)? else {
+            return Ok(Vec::new());
+        };
         let probe = |which: usize| {
             let alone = (0..rates.len()).map(|k| if k == which { rates[k] } else { 0.0 });
-            let alone = dropout_setting(&alone.collect::<Vec<_>>());
+            let alone = dropout.setting(&alone.collect::<Vec<_>>());
             let mut part =
                 Part::new(format!("dropout-{which}"), FLOAT32, probe::STEPS).with("dropout", alone);
             part.material = Some(material.clone());
             part
         };
-        Ok((0..rates.len()).map(probe).collect())
+        let parts = (0..rates.len()).filter(|which| rates[*which] > 0.0).map(probe);
+        let parts = parts.collect::<Vec<_>>();
+        let theirs = match self.kept(&self.theirs, &[], &parts.iter().collect::<Vec<_>>()) {
+            // It cannot take the probe's inputs.
+            Err(error) if matches!(error.downcast_ref(), Some(Stop::Failed(_))) => {
+                return Ok(Vec::new());
+            }
+            theirs => theirs?,
+        };
+        let is_whole = |part: &Part| theirs[&part.name].as_ref().is_ok_and(probe::predicts_whole);
+        Ok(if parts.iter().all(is_whole) { parts } else { Vec::new() })
     }
 }
 
@@ -148,19 +164,34 @@ pub(super) fn failure(parts: &[Part], outcomes: &Outcomes) -> Option<(String, St
     })
 }
 
-/// Returns the rates of an experiment whose check turns dropout off.
-pub(super) fn dropout(experiment: &Experiment) -> Option<Vec<f64>> {
-    experiment.spec.check.get("dropout")?;
-    let stated = &experiment.spec.settings.get("dropout")?.value;
-    let Setting::List(rates) = stated else { return None };
-    let number = |rate: &Setting| match rate {
-        Setting::Float(rate) => Some(*rate),
-        Setting::Int(rate) => Some(*rate as f64),
-        _ => None,
-    };
-    rates.iter().map(number).collect()
+/// The dropout of an experiment whose check turns it off.
+pub(super) struct Dropout {
+    pub(super) rates: Vec<f64>,
+    /// Whether the spec has a list of them, not one number.
+    is_list: bool,
 }
 
-fn dropout_setting(rates: &[f64]) -> Setting {
-    Setting::List(rates.iter().map(|rate| Setting::Float(*rate)).collect())
+impl Dropout {
+    pub(super) fn of(experiment: &Experiment) -> Option<Dropout> {
+        experiment.spec.check.get("dropout")?;
+        let number = |rate: &Setting| match rate {
+            Setting::Float(rate) => Some(*rate),
+            Setting::Int(rate) => Some(*rate as f64),
+            _ => None,
+        };
+        match &experiment.spec.settings.get("dropout")?.value {
+            Setting::List(rates) => {
+                let rates = rates.iter().map(number).collect::<Option<_>>()?;
+                Some(Dropout { rates, is_list: true })
+            }
+            rate => Some(Dropout { rates: vec![number(rate)?], is_list: false }),
+        }
+    }
+
+    fn setting(&self, rates: &[f64]) -> Setting {
+        match (self.is_list, rates) {
+            (false, [rate]) => Setting::Float(*rate),
+            _ => Setting::List(rates.iter().map(|rate| Setting::Float(*rate)).collect()),
+        }
+    }
 }

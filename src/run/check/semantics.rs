@@ -3,7 +3,7 @@
 use anyhow::{Result, anyhow};
 
 use super::case::Case;
-use super::part::{Outcomes, Part, SAME, STEPS, dropout};
+use super::part::{Dropout, Outcomes, Part, SAME, STEPS};
 use crate::check::{Semantic, Trace, probe, relative_max};
 use crate::spec::Task;
 
@@ -24,7 +24,7 @@ impl Case<'_> {
                 is_so: apart <= experiment.spec.tolerance.outputs,
             }]);
         }
-        let Some(rates) = dropout(experiment) else {
+        let Some(dropout) = Dropout::of(experiment) else {
             let apart = losses_apart(part(&format!("float32-{STEPS}"))?, part("again")?);
             return Ok(vec![self.repeats("one seed repeats", apart)]);
         };
@@ -34,18 +34,23 @@ impl Case<'_> {
             seen: format!("{apart:.0e} apart from no dropout"),
             is_so: apart <= SAME,
         }];
-        for (which, rate) in rates.iter().enumerate().filter(|(_, rate)| **rate > 0.0) {
+        for (which, rate) in dropout.rates.iter().enumerate() {
             let name = format!("dropout-{which}");
             let probe = parts.iter().filter(|part| part.name == name).collect::<Vec<_>>();
+            if probe.is_empty() {
+                continue; // There is no dropout, or no way to see it.
+            }
             let theirs = self.kept(&self.theirs, &[], &probe)?;
             let theirs = theirs[&name].as_ref().map_err(|why| anyhow!("{why}"))?;
             let layers = probe::layers(probe::see(theirs, self.material.batch_size)?, *rate);
             let seen = probe::see(part(&name)?, self.material.batch_size)?;
             found.extend(probe::judge(seen, layers, *rate, which));
+            let is_so = probe::predicts_whole(part(&name)?);
+            let seen = if is_so { "what was put in came out" } else { "something else came out" };
             found.push(Semantic {
                 claim: format!("prediction passes on all of dropout {}", which + 1),
-                seen: "what was put in came out".to_owned(),
-                is_so: probe::predicts_whole(part(&name)?),
+                seen: seen.to_owned(),
+                is_so,
             });
         }
         let apart = losses_apart(part("seed")?, part("other-seed")?);
