@@ -137,7 +137,7 @@ fn another_number_is_a_difference_that_is_named_and_exits_with_1() {
         assert_eq!((code, grade(&found, "ours")), (Some(1), "different".to_owned()), "{found}");
         assert!(reason(&found, "ours").starts_with(why), "{why}: {found}");
         let text = check(&project, &["-f", "ours"]).stdout;
-        assert!(text.contains(why) && text.contains("next: read `rosetta job tiny"), "{text}");
+        assert!(text.contains(why) && text.contains("next: compare section `"), "{text}");
     }
 }
 

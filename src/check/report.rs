@@ -105,7 +105,7 @@ pub fn explanation(verdict: &Verdict) -> Option<String> {
         verdict.equivalence.grade == Grade::Different && !verdict.equivalence.is_declared;
     if is_to_mend && let Some((_, first)) = verdict.first() {
         lines.push(format!(
-            "  next: compare section `{}` of {target}'s harness with that of {}",
+            "  next: compare section `{}` of the harness of {target} with that of {}",
             section(first.quantity),
             verdict.reference
         ));
