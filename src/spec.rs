@@ -192,7 +192,7 @@ pub struct Tolerance {
 
 impl Default for Tolerance {
     fn default() -> Tolerance {
-        Tolerance { outputs: 1e-5, loss: 1e-5, gradient: 1e-3, update: 1e-2, trained: 1e-3 }
+        Tolerance { outputs: 1e-5, loss: 1e-4, gradient: 1e-3, update: 1e-2, trained: 1e-3 }
     }
 }
 
