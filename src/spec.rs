@@ -174,7 +174,7 @@ pub struct Expectation {
     pub accuracy: [f64; 2],
 }
 
-/// Relative errors that rounding to float32 explains; docs/experiments.md tells how each is measured.
+/// Relative errors that rounding to float32 explains; docs/equivalence.md tells how each is measured.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tolerance {
