@@ -184,7 +184,7 @@ pub struct Tolerance {
     pub loss: f64,
     /// Of the gradient of the first step.
     pub gradient: f64,
-    /// Of all that the steps have changed; a single weight may be ten times as far.
+    /// Of all that the steps have changed; a single array may be three times as far.
     pub update: f64,
     /// Of logits with the trained weights.
     pub trained: f64,
@@ -192,7 +192,7 @@ pub struct Tolerance {
 
 impl Default for Tolerance {
     fn default() -> Tolerance {
-        Tolerance { outputs: 1e-5, loss: 1e-4, gradient: 1e-3, update: 1e-2, trained: 1e-3 }
+        Tolerance { outputs: 1e-5, loss: 1e-4, gradient: 2e-2, update: 3e-2, trained: 1e-2 }
     }
 }
 

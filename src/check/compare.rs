@@ -91,7 +91,7 @@ const MISSING: &str = "the harness hands out no such weight with `run.final_weig
 const COPIED: f64 = 1e-7;
 
 /// An array's update may be further off than that of all: a small one drowns in rounding.
-const ARRAY_SLACK: f64 = 10.0;
+const ARRAY_SLACK: f64 = 3.0;
 
 /// Returns every difference of `ours` from `theirs`, in the order of the computation.
 pub fn compare(
