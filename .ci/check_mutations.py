@@ -331,6 +331,7 @@ def plant(project, name, target, experiment, edits, more=""):
 
 def main():
     rosetta, *only = sys.argv[1:]
+    only = [word.replace("_", "-") for word in only]
     expected = {}
     with tempfile.TemporaryDirectory() as folder:
         project = pathlib.Path(folder)
@@ -353,6 +354,8 @@ def main():
             plant(project, name, "pytorch", experiment, [])
             expected[name] = (experiment, None, None)
         wanted = [name for name in expected if not only or any(word in name for word in only)]
+        if not wanted:
+            sys.exit(f"no mutation is named {' or '.join(only)}")
         command = [rosetta, "--project", folder, "check", "--device", "cpu", "--json"]
         command += ["--framework", ",".join(wanted)]
         done = subprocess.run(command, stdout=subprocess.PIPE)

@@ -48,7 +48,7 @@ pub struct FrameworkSpec {
     pub title: String,
     pub language: Language,
     pub era: Era,
-    /// Year in which the pinned version was released.
+    /// Year in which the pinned version was released, where a target does not state its own.
     pub year: Option<u16>,
     pub homepage: Option<String>,
     /// Rows of the tables.
@@ -86,6 +86,11 @@ pub enum Era {
 pub struct Target {
     pub name: String,
     pub title: String,
+    /// Year in which its pinned version was released [default: the framework's].
+    pub year: Option<u16>,
+    /// The target that is this framework's newest version, for then and now.
+    #[schemars(with = "Option<String>")]
+    pub successor: Option<Spanned<String>>,
     /// Environment for each device that the harness can use.
     #[schemars(with = "BTreeMap<Device, String>")]
     pub env: BTreeMap<Device, Spanned<String>>,
@@ -226,6 +231,7 @@ impl Catalog {
             catalog.frameworks.push(Framework::load(&folder, &catalog.envs)?);
         }
         catalog.refuse_doubles()?;
+        catalog.check_successors()?;
         Ok(catalog)
     }
 
@@ -238,6 +244,20 @@ impl Catalog {
     pub fn env(&self, name: &str) -> Result<&EnvSpec> {
         let known = self.envs.keys().map(String::as_str);
         self.envs.get(name).ok_or_else(|| unknown("environment", name, known))
+    }
+
+    fn check_successors(&self) -> Result<()> {
+        for (framework, target) in self.targets() {
+            let Some(successor) = &target.successor else { continue };
+            let mut known = self.targets().map(|(_, one)| one.name.as_str());
+            let others = known.clone().filter(|name| *name != target.name);
+            if successor.value == target.name || !known.any(|name| name == successor.value) {
+                let error = unknown("target", &successor.value, others);
+                let path = framework.folder.join("framework.yaml");
+                return Err(yaml::wrong(&path, &successor.referenced, error));
+            }
+        }
+        Ok(())
     }
 
     fn refuse_doubles(&self) -> Result<()> {

@@ -30,6 +30,9 @@ pub struct Record {
     pub title: String,
     pub era: Era,
     pub year: Option<u16>,
+    /// The target that is the framework's newest version; absent before there were any.
+    #[serde(default)]
+    pub successor: Option<String>,
     pub device: Device,
     pub repeat: u32,
     /// When the job began, in UTC (RFC 3339).

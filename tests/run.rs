@@ -248,6 +248,21 @@ fn bad_yaml_names_file_line_column_and_what_is_allowed() {
     refused("not UTF-8", &project, &["specs/tiny.yaml:2:8: not UTF-8"]);
 }
 
+#[test]
+fn a_successor_that_is_no_target_is_a_clear_error() {
+    let project = Project::new().harness("mine", &good()).harness("other", &good());
+    let path = "harnesses/mine/framework.yaml";
+    let text = fs::read_to_string(project.path(path)).unwrap();
+    for (successor, expected) in [
+        ("othr", "unknown target `othr`; known: `other`"),
+        ("mine", "unknown target `mine`; known: `other`"),
+    ] {
+        let stated = format!("starter: true, successor: {successor}");
+        project.write(path, &text.replace("starter: true", &stated));
+        refused(successor, &project, &["framework.yaml:7:", expected]);
+    }
+}
+
 fn refused(name: &str, project: &Project, expected: &[&str]) {
     let done = project.run(&[]);
     assert_eq!(done.code, Some(2), "{name}: {done:?}");

@@ -44,7 +44,9 @@ pub fn recognise(
         Quantity::Parameters => None,
         Quantity::InitialWeights => initial(found, ours, given),
         Quantity::Outputs => outputs(ours, theirs),
-        Quantity::Loss => dropped(ours, theirs).or_else(|| unmoved(ours, theirs, given)),
+        Quantity::Loss => dropped(ours, theirs)
+            .or_else(|| unmoved(ours, theirs, given))
+            .or_else(|| decay(ours, theirs, given)),
         Quantity::TrainedOutputs => unmoved(ours, theirs, given),
         Quantity::Gradient | Quantity::ArrayUpdate | Quantity::Update => {
             unmoved(ours, theirs, given).or_else(|| decay(ours, theirs, given))
@@ -248,6 +250,9 @@ mod tests {
             let array = gradient.weights.get_mut(&name).unwrap();
             array.values.iter_mut().zip(&start.values).for_each(|(a, s)| *a -= 0.01 * s);
         }
+        assert_eq!(cause(&ours, &traces(), &start()).as_deref(), Some("weight_decay"));
+        // The loss of the second step shows it before the gradient does.
+        ours.trained.as_mut().unwrap().losses[1] += 1e-6;
         assert_eq!(cause(&ours, &traces(), &start()).as_deref(), Some("weight_decay"));
     }
 

@@ -238,8 +238,11 @@ pub struct TableArgs {
     #[arg(long, value_enum, value_delimiter = ',')]
     pub columns: Vec<Column>,
     /// Show the tables of 2017 instead
-    #[arg(long, conflicts_with_all = ["run", "with_published", "columns"])]
+    #[arg(long, conflicts_with_all = ["run", "with_published", "columns", "then_and_now"])]
     pub published: bool,
+    /// Show old versions, each beside its newest on the same machine, and the ratio
+    #[arg(long)]
+    pub then_and_now: bool,
     /// Add the numbers of 2017
     #[arg(long)]
     pub with_published: bool,

@@ -36,6 +36,7 @@ pub fn table(project: &Project, store: &Store, args: &TableArgs) -> Result<()> {
         era: args.era.and_then(|era| era.era()),
         columns: args.columns.clone(),
         with_published: args.with_published,
+        then_and_now: args.then_and_now,
     };
     let headings = headings(&project.experiments()?);
     show(&table::build(&records, &headings, &published, &choice)?, args.format)

@@ -5,7 +5,7 @@ use crate::check::{Equivalence, Grade};
 use crate::record::Record;
 use crate::spec::Task;
 use crate::stats::summarise;
-use crate::table::{Group, Value};
+use crate::table::{Group, Value, without_version};
 
 /// A column of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -38,6 +38,13 @@ pub enum Column {
     PublishedCudnn,
     PublishedGpu,
     PublishedCpu,
+    Now,
+    NowTime,
+    NowGpu,
+    NowCpu,
+    SpeedUp,
+    SpeedUpGpu,
+    SpeedUpCpu,
 }
 
 impl Column {
@@ -68,6 +75,35 @@ impl Column {
             columns.push(Column::DeviceMemory);
         }
         columns.extend([Column::Data, Column::Version]);
+        columns
+    }
+
+    /// Returns the columns that set an old version beside the newest, where both ran.
+    pub fn then_and_now(task: Task, groups: &[Group], with_published: bool) -> Vec<Column> {
+        let mut columns = vec![Column::Library, Column::Year];
+        let published: &[Column] = match task {
+            Task::Classification => {
+                columns.extend([Column::TrainingTime, Column::Now, Column::NowTime]);
+                columns.extend([Column::SpeedUp, Column::Device]);
+                &[Column::PublishedTime]
+            }
+            Task::Features => {
+                columns.push(Column::Now);
+                for [then, now, speed_up] in [
+                    [Column::RateGpu, Column::NowGpu, Column::SpeedUpGpu],
+                    [Column::RateCpu, Column::NowCpu, Column::SpeedUpCpu],
+                ] {
+                    if groups.iter().any(|group| then.number(group).is_some()) {
+                        columns.extend([then, now, speed_up]);
+                    }
+                }
+                &[Column::PublishedGpu, Column::PublishedCpu]
+            }
+        };
+        if with_published {
+            columns.extend(published);
+        }
+        columns.extend([Column::Equivalence, Column::Data]);
         columns
     }
 
@@ -102,6 +138,13 @@ impl Column {
             Column::PublishedCudnn => "2017 Using cuDNN?",
             Column::PublishedGpu => "2017 Images/s GPU",
             Column::PublishedCpu => "2017 Images/s CPU",
+            Column::Now => "Now",
+            Column::NowTime => "Training Time Now (s)",
+            Column::NowGpu => "Images/s GPU Now",
+            Column::NowCpu => "Images/s CPU Now",
+            Column::SpeedUp => "Speed-Up",
+            Column::SpeedUpGpu => "Speed-Up GPU",
+            Column::SpeedUpCpu => "Speed-Up CPU",
         }
     }
 
@@ -136,6 +179,13 @@ impl Column {
             Column::PublishedCudnn => "published_using_cudnn",
             Column::PublishedGpu => "published_images_per_s_gpu",
             Column::PublishedCpu => "published_images_per_s_cpu",
+            Column::Now => "now",
+            Column::NowTime => "training_time_now_s",
+            Column::NowGpu => "images_per_s_gpu_now",
+            Column::NowCpu => "images_per_s_cpu_now",
+            Column::SpeedUp => "speed_up",
+            Column::SpeedUpGpu => "speed_up_gpu",
+            Column::SpeedUpCpu => "speed_up_cpu",
         }
     }
 
@@ -152,6 +202,7 @@ impl Column {
                 | Column::Env
                 | Column::Run
                 | Column::PublishedCudnn
+                | Column::Now
         )
     }
 
@@ -176,6 +227,7 @@ impl Column {
                 group.counted(None).into_iter().find_map(why_graded)
             }
             (Value::Missing, true) => why_missing(group, device),
+            (Value::Missing, _) if self == Column::Now => why_not_now(group),
             (_, true) => why_doubtful(group, device, self),
             _ => None,
         };
@@ -243,8 +295,46 @@ impl Column {
             }
             Column::PublishedGpu => number(old.and_then(|row| row.images_per_s_gpu)),
             Column::PublishedCpu => number(old.and_then(|row| row.images_per_s_cpu)),
+            Column::Now => {
+                group.now.as_ref().map_or(Value::Missing, |now| Value::Text(version_words(now)))
+            }
+            Column::NowTime => group.of_now(Column::TrainingTime),
+            Column::NowGpu => group.of_now(Column::RateGpu),
+            Column::NowCpu => group.of_now(Column::RateCpu),
+            Column::SpeedUp => {
+                number(group.times_now(Column::TrainingTime).map(|share| 1.0 / share))
+            }
+            Column::SpeedUpGpu => number(group.times_now(Column::RateGpu)),
+            Column::SpeedUpCpu => number(group.times_now(Column::RateCpu)),
         }
     }
+}
+
+impl Group<'_> {
+    /// Returns the cell that the newest version has in a column.
+    fn of_now(&self, column: Column) -> Value {
+        self.now.as_ref().map_or(Value::Missing, |now| column.cell(now).0)
+    }
+
+    /// Returns how many times this number the newest version has in a column.
+    fn times_now(&self, column: Column) -> Option<f64> {
+        let now = column.number(self.now.as_ref()?)?;
+        Some(now / column.number(self)?)
+    }
+}
+
+/// Returns title, version and year: `PyTorch 2.15.0 (2026)`.
+fn version_words(group: &Group) -> String {
+    let counted = group.counted(None);
+    let record = counted.first().copied().unwrap_or(group.first());
+    let mut words = without_version(&record.title);
+    if let Some(version) = &record.framework_version {
+        words += &format!(" {version}");
+    }
+    if let Some(year) = record.year {
+        words += &format!(" ({year})");
+    }
+    words
 }
 
 /// Returns what a check said of a record's target; an old record knows of none.
@@ -273,6 +363,11 @@ fn cudnn(record: &Record) -> Option<String> {
         (Device::Cuda, Some(other)) => Some(other.to_owned()),
         (Device::Cuda, None) => None,
     }
+}
+
+fn why_not_now(group: &Group) -> Option<String> {
+    let successor = group.first().successor.as_ref()?;
+    Some(format!("no result of `{successor}` on this machine and device, with the same data"))
 }
 
 fn why_missing(group: &Group, device: Option<Device>) -> Option<String> {

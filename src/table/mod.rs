@@ -58,6 +58,8 @@ pub struct Choice {
     pub columns: Vec<Column>,
     /// Adds the numbers published in 2017.
     pub with_published: bool,
+    /// Shows old versions, each beside its newest.
+    pub then_and_now: bool,
 }
 
 /// What the table needs to know of an experiment and is not in its records.
@@ -71,6 +73,8 @@ pub struct Heading {
 pub struct Group<'a> {
     records: Vec<&'a Record>,
     published: Option<&'a published::PublishedRow>,
+    /// The framework's newest version on the same machine, with the same data.
+    now: Option<Box<Group<'a>>>,
 }
 
 impl<'a> Group<'a> {
@@ -91,6 +95,12 @@ impl<'a> Group<'a> {
         let clean = whole.iter().filter(|r| !r.is_tainted()).copied().collect::<Vec<_>>();
         if clean.is_empty() { whole } else { clean }
     }
+}
+
+/// Returns a title without the words that are numbers: `Keras (TF)` of `Keras 2.2 (TF)`.
+fn without_version(title: &str) -> String {
+    let is_version = |word: &&str| word.chars().all(|c| c.is_ascii_digit() || c == '.');
+    title.split_whitespace().filter(|word| !is_version(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// Returns the tables of `records`, which are in the order in which they were made.
@@ -121,7 +131,12 @@ pub fn build(
         tables.extend(build_one(name, title, records, published, choice));
     }
     if tables.is_empty() {
-        let hint = "run `rosetta run` first, or choose another `--profile` or `--device`";
+        let hint = match choice.then_and_now {
+            true => {
+                "run an old version and its newest first, as `rosetta run -f tensorflow1,tensorflow`"
+            }
+            false => "run `rosetta run` first, or choose another `--profile` or `--device`",
+        };
         return Err(hinted("there are no results to show", hint));
     }
     Ok(tables)
@@ -139,18 +154,24 @@ fn build_one(
     let fits = |r: &&Record| {
         r.experiment == name
             && choice.device.is_none_or(|device| r.device == device)
-            && choice.era.is_none_or(|era| r.era == era)
             && choice.profile.as_ref().is_none_or(|profile| r.profile == *profile)
     };
     let of_experiment = records.iter().filter(fits).collect::<Vec<_>>();
     // One table, one profile: that of the newest record unless another was asked for.
-    let Some(newest) = of_experiment.last() else { return Vec::new() };
+    let of_era = |r: &&&Record| choice.era.is_none_or(|era| r.era == era);
+    let Some(newest) = of_experiment.iter().rfind(of_era) else { return Vec::new() };
     let of_profile = of_experiment.iter().filter(|r| r.profile == newest.profile).copied();
     let task = newest.task;
     let old = published.tables.get(name);
-    let groups = group(of_profile.collect(), task, old);
+    let mut groups = with_newest(group(of_profile.collect(), task, old));
+    groups.retain(|group| {
+        choice.era.is_none_or(|era| group.first().era == era)
+            && (!choice.then_and_now || group.first().successor.is_some())
+    });
+    let with_published = choice.with_published && old.is_some();
     let columns = match choice.columns.as_slice() {
-        [] => Column::usual(task, &groups, choice.with_published && old.is_some()),
+        [] if choice.then_and_now => Column::then_and_now(task, &groups, with_published),
+        [] => Column::usual(task, &groups, with_published),
         chosen => chosen.to_vec(),
     };
     let is_ranked =
@@ -231,11 +252,34 @@ fn group<'a>(
             Some(group) => group.records.push(record),
             None => {
                 let published = published.and_then(|table| table.row(&record.title));
-                rows.push(Group { records: vec![record], published });
+                rows.push(Group { records: vec![record], published, now: None });
             }
         }
     }
     rows
+}
+
+/// Gives each row of an old version its newest, from the same machine and with the same data.
+fn with_newest(mut groups: Vec<Group>) -> Vec<Group> {
+    let newest = |group: &Group| {
+        let then = group.first();
+        let successor = then.successor.as_ref()?;
+        let is_alike = |now: &&Record| {
+            now.machine.is_same(&then.machine)
+                && now.inputs.source == then.inputs.source
+                && now.inputs.data_digest == then.inputs.data_digest
+        };
+        let of_target = groups.iter().filter(|one| one.first().target == *successor);
+        let same_device =
+            |one: &&Group| then.task == Task::Features || one.first().device == then.device;
+        let found = of_target.clone().find(same_device)?;
+        let records = found.records.iter().copied().filter(is_alike).collect::<Vec<_>>();
+        (!records.is_empty())
+            .then(|| Box::new(Group { records, published: found.published, now: None }))
+    };
+    let all = groups.iter().map(newest).collect::<Vec<_>>();
+    groups.iter_mut().zip(all).for_each(|(group, now)| group.now = now);
+    groups
 }
 
 /// Sorts as published: the fastest first; rows without a number last, by name.

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde::Deserialize;
 
-use crate::table::{Cell, Column, Table, Value};
+use crate::table::{Cell, Column, Table, Value, without_version};
 use crate::yaml;
 
 /// A publication: its machine and its tables.
@@ -82,9 +82,10 @@ impl Published {
 }
 
 impl PublishedTable {
-    /// Returns the row of a library; case and spaces do not count ("Pytorch", "Keras (TF)").
+    /// Returns the row of a library; case, spaces and versions do not count
+    /// ("Pytorch", "Keras (TF)", "TensorFlow 1.4").
     pub fn row(&self, title: &str) -> Option<&PublishedRow> {
-        let plain = |text: &str| text.replace(' ', "").to_lowercase();
+        let plain = |text: &str| without_version(text).replace(' ', "").to_lowercase();
         self.rows.iter().find(|row| plain(&row.library) == plain(title))
     }
 

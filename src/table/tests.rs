@@ -26,6 +26,7 @@ pub(crate) fn record(experiment: &str, target: &str, seconds: f64) -> Record {
         title: target.to_owned(),
         era: Era::Current,
         year: Some(2026),
+        successor: None,
         device: Device::Cpu,
         repeat: 1,
         started: "2026-11-22T10:00:00Z".to_owned(),
@@ -139,6 +140,50 @@ fn what_is_not_the_experiment_is_shown_apart_unless_it_says_so_itself() {
 }
 
 #[test]
+fn an_old_version_stands_beside_its_newest_of_the_same_machine_and_data() {
+    let old = |experiment: &str, seconds: f64| {
+        let mut old = record(experiment, "torch1", seconds);
+        old.title = "Torch 1.0".to_owned();
+        old.era = Era::Historic;
+        old.year = Some(2018);
+        old.successor = Some("torch".to_owned());
+        old
+    };
+    let choice = Choice { then_and_now: true, ..Choice::default() };
+    let cell = |table: &super::Table, column: Column| {
+        let at = table.columns.iter().position(|c| *c == column).unwrap();
+        table.rows[0][at].text(column)
+    };
+    let mut now = record("cnn", "torch", 20.0);
+    now.framework_version = Some("2.0".to_owned());
+    let features = record("resnet50", "torch", 10.0);
+    let records = [old("cnn", 50.0), now.clone(), old("resnet50", 40.0), features];
+    let both = tables(&records, &choice);
+    assert_eq!(libraries(&both[0]), ["Torch 1.0"]);
+    assert_eq!(cell(&both[0], Column::Year), "2018");
+    assert_eq!(cell(&both[0], Column::Now), "torch 2.0 (2026)");
+    assert_eq!(cell(&both[0], Column::NowTime), "20");
+    assert_eq!(cell(&both[0], Column::SpeedUp), "2.50");
+    assert_eq!(cell(&both[1], Column::SpeedUpCpu), "4");
+    assert!(!both[1].columns.contains(&Column::SpeedUpGpu), "there was no GPU");
+
+    // An era keeps to the old rows, but not the newest from standing beside them.
+    let historic = Choice { era: Some(Era::Historic), ..choice.clone() };
+    assert_eq!(cell(&tables(&records, &historic)[0], Column::SpeedUp), "2.50");
+
+    let mut elsewhere = now.clone();
+    elsewhere.machine.host = "another".to_owned();
+    let mut real = now;
+    real.inputs.source = Some(Source::Real);
+    for now in [elsewhere, real] {
+        let table = &tables(&[old("cnn", 50.0), now], &choice)[0];
+        assert_eq!(cell(table, Column::Now), "– (1)");
+        assert_eq!(cell(table, Column::SpeedUp), "–");
+        assert!(table.footnotes[0].contains("no result of `torch` on this machine"));
+    }
+}
+
+#[test]
 fn numbers_have_three_significant_digits() {
     let cases = [
         (77.0, "77"),
@@ -183,4 +228,7 @@ fn the_publication_is_shown_cell_for_cell() {
     let row = published.tables["rnn"].row("PyTorch").unwrap();
     assert_eq!((row.test_accuracy_percent, row.training_time_s), (Some(86.0), Some(31.0)));
     assert!(published.tables["cnn"].row("Keras (TF)").is_some());
+    assert!(published.tables["cnn"].row("TensorFlow 1.4").is_some());
+    assert!(published.tables["cnn"].row("Keras 2.2 (Theano)").is_some());
+    assert!(published.tables["cnn"].row("Keras 3").is_none());
 }
