@@ -240,6 +240,16 @@ impl Catalog {
         self.frameworks.iter().flat_map(|f| f.spec.targets.iter().map(move |t| (f, t)))
     }
 
+    /// Returns the target of a name, or the first of a framework of that name, that has a harness
+    /// for the experiment.
+    pub fn find(&self, name: &str, experiment: &str) -> Option<(&Framework, &Target)> {
+        let mut all = self.targets();
+        all.find(|(framework, target)| {
+            framework.harnesses.contains_key(experiment)
+                && (target.name == name || framework.spec.name == name)
+        })
+    }
+
     /// Returns an environment, or an error with those that exist.
     pub fn env(&self, name: &str) -> Result<&EnvSpec> {
         let known = self.envs.keys().map(String::as_str);
@@ -369,18 +379,4 @@ fn harness_files(folder: &Path, language: Language) -> Result<BTreeMap<String, P
         }
     }
     Ok(found)
-}
-
-/// Returns the JSON schema of framework.yaml, as editors use it.
-pub fn framework_schema() -> String {
-    schema_text(&schemars::schema_for!(FrameworkSpec))
-}
-
-/// Returns the JSON schema of env.yaml, as editors use it.
-pub fn env_schema() -> String {
-    schema_text(&schemars::schema_for!(EnvFile))
-}
-
-fn schema_text(schema: &schemars::Schema) -> String {
-    serde_json::to_string_pretty(schema).expect("a schema is plain JSON") + "\n"
 }

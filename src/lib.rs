@@ -51,6 +51,7 @@ pub mod check;
 pub mod cli;
 pub mod data;
 pub mod defaults;
+pub mod digest;
 pub mod env;
 pub mod event;
 pub mod fold;

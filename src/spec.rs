@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
-use sha2::{Digest, Sha256};
 
+use crate::digest::sha256;
 use crate::hint::{nearest, unknown};
 use crate::yaml::{self, Spanned};
 
@@ -359,7 +359,7 @@ impl Experiment {
     /// Reads and validates one spec.
     pub fn load(path: &Path) -> Result<Experiment> {
         let text = yaml::read(path)?;
-        let digest = hex(&Sha256::digest(&text));
+        let digest = sha256(&text);
         let spec = yaml::parse(path, &text)?;
         let experiment = Experiment { path: path.to_owned(), digest, spec };
         experiment.validate()?;
@@ -555,16 +555,4 @@ pub fn check_name(name: &str) -> Result<(), String> {
 
 fn names<T>(map: &BTreeMap<String, T>) -> impl Iterator<Item = &str> + Clone {
     map.keys().map(String::as_str)
-}
-
-/// Returns bytes in hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Returns the JSON schema of a spec, as editors use it.
-pub fn schema() -> String {
-    let schema = schemars::schema_for!(Spec);
-    let text = serde_json::to_string_pretty(&schema).expect("a schema is plain JSON");
-    text + "\n"
 }

@@ -169,12 +169,6 @@ fn lines_around<'a>(source: &'a str, text: &str) -> &'a str {
     &source[start..end]
 }
 
-/// Returns the JSON schema of variants.yaml, as editors use it.
-pub fn schema() -> String {
-    let schema = schemars::schema_for!(Variants);
-    serde_json::to_string_pretty(&schema).expect("a schema is plain JSON") + "\n"
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;

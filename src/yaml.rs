@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_yaml::Location;
 
@@ -16,6 +17,12 @@ const MAX_BYTES: u64 = 1 << 20;
 
 /// A value that remembers where in its file it stands.
 pub type Spanned<T> = serde_yaml::Spanned<T>;
+
+/// Returns the JSON schema of a kind of YAML file, as editors use it.
+pub fn schema<T: JsonSchema>() -> String {
+    let schema = schemars::schema_for!(T);
+    serde_json::to_string_pretty(&schema).expect("a schema is plain JSON") + "\n"
+}
 
 /// Returns the content of a YAML file.
 pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T> {

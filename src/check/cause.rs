@@ -30,8 +30,8 @@ pub const NOT_TRAINED: &str = "array_not_trained";
 
 /// How near two numbers must be for one to explain the other, beside float32's rounding.
 const NEAR: f64 = 1e-3;
-/// Rounding of float32.
-const SAME: f64 = 1e-6;
+/// The same computation may differ by this much in float32.
+pub const SAME: f64 = 1e-6;
 
 /// Returns what the numbers tell of the difference that was `found` first.
 pub fn recognise(

@@ -93,7 +93,8 @@ const COPIED: f64 = 1e-7;
 /// An array's update may be further off than that of all: a small one drowns in rounding.
 const ARRAY_SLACK: f64 = 3.0;
 
-/// Returns every difference of `ours` from `theirs`, in the order of the computation.
+/// Returns every difference of `ours` from `theirs`, in the order of the computation, as far as
+/// both computed it.
 pub fn compare(
     ours: &Traces,
     theirs: &Traces,
@@ -107,8 +108,10 @@ pub fn compare(
     }
     let outputs = (&ours.initial.outputs, &theirs.initial.outputs);
     found.push(outputs_apart(Quantity::Outputs, outputs, tolerance.outputs));
-    let (Some(one), Some(two)) = (&ours.trained, &theirs.trained) else { return found };
-    losses(one, two, tolerance.loss, &mut found);
+    let trained = ours.trained.as_ref().zip(theirs.trained.as_ref());
+    if let Some((one, two)) = trained {
+        losses(one, two, tolerance.loss, &mut found);
+    }
     if let (Some(one), Some(two)) = (&ours.gradient, &theirs.gradient) {
         for (name, start) in given {
             let (Some(a), Some(b)) = (one.weights.get(name), two.weights.get(name)) else {
@@ -120,9 +123,11 @@ pub fn compare(
             found.push(Difference { quantity, of, error, tolerance, note });
         }
     }
-    updates(one, two, given, tolerance.update, &mut found);
-    let outputs = (&one.outputs, &two.outputs);
-    found.push(outputs_apart(Quantity::TrainedOutputs, outputs, tolerance.trained));
+    if let Some((one, two)) = trained {
+        updates(one, two, given, tolerance.update, &mut found);
+        let outputs = (&one.outputs, &two.outputs);
+        found.push(outputs_apart(Quantity::TrainedOutputs, outputs, tolerance.trained));
+    }
     found
 }
 
@@ -175,7 +180,7 @@ fn parameters(ours: &Traces, theirs: &Traces, given: &Given, found: &mut Vec<Dif
 }
 
 /// Returns how many numbers the arrays hold.
-pub fn numbers(given: &Given) -> usize {
+fn numbers(given: &Given) -> usize {
     given.iter().map(|(_, array)| array.values.len()).sum()
 }
 

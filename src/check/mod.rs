@@ -9,9 +9,9 @@ mod trace;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::cause::{Cause, NOT_TRAINED, recognise};
+pub use self::cause::{Cause, NOT_TRAINED, SAME, recognise};
 pub use self::compare::{
-    Difference, Given, Quantity, Traces, compare, float64_tolerance, numbers, relative_max,
+    Difference, Given, Quantity, Traces, compare, float64_tolerance, relative_max,
 };
 pub use self::trace::{Trace, given};
 use crate::catalog::Device;
@@ -44,6 +44,11 @@ impl Grade {
             Grade::Different => "different",
             Grade::Unchecked => "unchecked",
         }
+    }
+
+    /// Whether it was proved to be the same experiment, or a variant that it declares.
+    pub fn is_same(self) -> bool {
+        matches!(self, Grade::Exact | Grade::Close | Grade::Variant)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Verdicts → a table of targets and quantities, and what to say of those that differ.
 
 use crate::check::{Compared, Difference, Grade, Quantity, Semantic, Verdict, sentence};
+use crate::table::markdown_rows;
 
 /// Headings of the table; `true` marks numbers.
 pub const HEADINGS: [(&str, bool); 9] = [
@@ -69,11 +70,7 @@ fn semantics(verdict: &Verdict) -> String {
 
 /// Returns what a person should read of a verdict that is not what it should be.
 pub fn explanation(verdict: &Verdict) -> Option<String> {
-    let is_wrong = match verdict.equivalence.grade {
-        Grade::Different | Grade::Unchecked => true,
-        Grade::Exact | Grade::Close | Grade::Variant => false,
-    };
-    if !is_wrong {
+    if verdict.equivalence.grade.is_same() {
         return None;
     }
     let (experiment, target) = (&verdict.experiment, &verdict.target);
@@ -145,12 +142,7 @@ pub fn markdown(verdicts: &[Verdict]) -> String {
         let of = verdicts.iter().filter(|verdict| verdict.experiment == experiment);
         let of = of.collect::<Vec<_>>();
         out += &format!("**{experiment}** ({})\n\n", parameters(&of));
-        out += &line(HEADINGS.iter().map(|(heading, _)| (*heading).to_owned()));
-        let ruler = HEADINGS.iter().map(|(_, number)| if *number { "---:" } else { "---" });
-        out += &line(ruler.map(str::to_owned));
-        for row in rows(&of) {
-            out += &line(row.into_iter());
-        }
+        out += &markdown_rows(&HEADINGS, &rows(&of));
         out += "\n";
     }
     out += &format!("{NOTE}\n");
@@ -158,11 +150,6 @@ pub fn markdown(verdicts: &[Verdict]) -> String {
         out += &format!("\n```text\n{text}\n```\n");
     }
     out
-}
-
-fn line(cells: impl Iterator<Item = String>) -> String {
-    let cells = cells.map(|cell| cell.replace('|', "\\|")).collect::<Vec<_>>();
-    format!("| {} |\n", cells.join(" | "))
 }
 
 /// Returns the experiments of verdicts, each once.

@@ -20,7 +20,6 @@ pub struct Trace {
     pub losses: Vec<f64>,
     /// The weights at the end, by canonical name; empty where the experiment trains nothing.
     pub weights: BTreeMap<String, Floats>,
-    pub facts: BTreeMap<String, String>,
 }
 
 impl Trace {
@@ -45,10 +44,6 @@ impl Trace {
                         let array = Floats::read(&weights.join(format!("{name}.npy")))?;
                         trace.weights.insert(name, array);
                     }
-                }
-                Event::Fact { name, value } => {
-                    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                    trace.facts.insert(name, text);
                 }
                 Event::End {} => is_ended = true,
                 _ => {}

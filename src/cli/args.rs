@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::catalog::{Device, Era};
+use crate::plan::Wanted;
 use crate::spec::{Source, parse_duration};
 use crate::table::Column;
 
@@ -85,6 +86,62 @@ pub enum Command {
     Shim { launch: PathBuf },
 }
 
+/// What to compute, and where.
+#[derive(Debug, Clone, Args)]
+pub struct Selection {
+    /// Experiments [default: all]
+    pub experiments: Vec<String>,
+    /// Frameworks or targets [default: the starter set]
+    #[arg(short, long = "framework", value_name = "NAME", value_delimiter = ',')]
+    pub frameworks: Vec<String>,
+    /// Every framework, not only the starter set
+    #[arg(long, conflicts_with = "frameworks")]
+    pub all: bool,
+    /// Only frameworks of this era
+    #[arg(long, value_enum)]
+    pub era: Option<EraArg>,
+    /// Where to compute [default: cpu, and cuda where there is a GPU]
+    #[arg(short, long, value_enum, value_delimiter = ',')]
+    pub device: Vec<Device>,
+    /// Use this kind of data [default: real where it was imported, else synthetic]
+    #[arg(long, value_enum)]
+    pub data: Option<SourceArg>,
+    /// Where the frameworks come from: the pinned environments, or an interpreter of yours
+    #[arg(long, value_enum, default_value = "pinned")]
+    pub provider: ProviderArg,
+    /// With `--provider system`: the interpreter that has the framework
+    #[arg(long, value_name = "PATH", required_if_eq("provider", "system"))]
+    pub python: Option<PathBuf>,
+    /// Pass a variable of yours on to the harnesses
+    #[arg(long = "env", value_name = "NAME[=VALUE]")]
+    pub environment: Vec<String>,
+}
+
+impl Selection {
+    /// Returns what is wanted: each job once, in order.
+    pub fn wanted(&self) -> Wanted {
+        Wanted {
+            experiments: self.experiments.clone(),
+            frameworks: self.frameworks.clone(),
+            devices: self.device.clone(),
+            all: self.all,
+            era: self.era.and_then(EraArg::era),
+            is_system: self.is_system(),
+            repeats: 1,
+            ..Wanted::default()
+        }
+    }
+
+    pub fn is_system(&self) -> bool {
+        self.provider == ProviderArg::System
+    }
+
+    /// Returns the interpreter of the user's own, if the frameworks come from there.
+    pub fn interpreter(&self) -> Option<PathBuf> {
+        self.python.clone().filter(|_| self.is_system())
+    }
+}
+
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
   rosetta run                                     the starter set at profile quick
@@ -95,29 +152,14 @@ pub enum Command {
 
 Exit code: 0 all jobs are ok, 1 some job is not, 2 rosetta or its input failed, 130 interrupted.")]
 pub struct RunArgs {
-    /// Experiments to run [default: all]
-    pub experiments: Vec<String>,
-    /// Frameworks or targets to run [default: the starter set]
-    #[arg(short, long = "framework", value_name = "NAME", value_delimiter = ',')]
-    pub frameworks: Vec<String>,
-    /// Run every framework, not only the starter set
-    #[arg(long, conflicts_with = "frameworks")]
-    pub all: bool,
-    /// Only frameworks of this era
-    #[arg(long, value_enum)]
-    pub era: Option<EraArg>,
+    #[command(flatten)]
+    pub selection: Selection,
     /// Size of the experiments: full, quick or smoke, or one of your spec's
     #[arg(short, long, default_value = "quick")]
     pub profile: String,
-    /// Where to compute [default: cpu, and cuda where there is a GPU]
-    #[arg(short, long, value_enum, value_delimiter = ',')]
-    pub device: Vec<Device>,
     /// How often each job runs, each time in a fresh process
     #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub repeats: u32,
-    /// Use this kind of data [default: real where it was imported, else synthetic]
-    #[arg(long, value_enum)]
-    pub data: Option<SourceArg>,
     /// CPU threads of each job [default: the cores of this machine]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub threads: Option<u32>,
@@ -130,18 +172,9 @@ pub struct RunArgs {
     /// End a job whose processes use more memory than this, as 8G or 500M
     #[arg(long, value_parser = parse_bytes, value_name = "SIZE")]
     pub memory_limit: Option<u64>,
-    /// Where the frameworks come from: the pinned environments, or an interpreter of yours
-    #[arg(long, value_enum, default_value = "pinned")]
-    pub provider: ProviderArg,
-    /// With `--provider system`: the interpreter that has the framework
-    #[arg(long, value_name = "PATH", required_if_eq("provider", "system"))]
-    pub python: Option<PathBuf>,
     /// Seed of the order in which targets run
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     pub order_seed: u64,
-    /// Pass a variable of yours on to the jobs
-    #[arg(long = "env", value_name = "NAME[=VALUE]")]
-    pub environment: Vec<String>,
     /// Do not check first whether a target computes the experiment
     #[arg(long)]
     pub no_check: bool,
@@ -165,44 +198,20 @@ declares, or different; the verdict says what differs first and what usually cau
 Exit code: 0 all are as declared, 1 some target is different or unchecked, 2 rosetta or its input
 failed, 130 interrupted.")]
 pub struct CheckArgs {
-    /// Experiments to check [default: all]
-    pub experiments: Vec<String>,
-    /// Frameworks or targets to check [default: the starter set]
-    #[arg(short, long = "framework", value_name = "NAME", value_delimiter = ',')]
-    pub frameworks: Vec<String>,
-    /// Check every framework, not only the starter set
-    #[arg(long, conflicts_with = "frameworks")]
-    pub all: bool,
-    /// Only frameworks of this era
-    #[arg(long, value_enum)]
-    pub era: Option<EraArg>,
-    /// Where to compute [default: cpu, and cuda where there is a GPU]
-    #[arg(short, long, value_enum, value_delimiter = ',')]
-    pub device: Vec<Device>,
+    #[command(flatten)]
+    pub selection: Selection,
     /// The target to compare with [default: the experiment's reference, which is numpy]
     #[arg(long, value_name = "NAME")]
     pub reference: Option<String>,
     /// Check again what has a verdict already
     #[arg(long)]
     pub again: bool,
-    /// Use this kind of data [default: real where it was imported, else synthetic]
-    #[arg(long, value_enum)]
-    pub data: Option<SourceArg>,
     /// How many targets are checked at once [default: one for each two cores, at least 2]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub at_once: Option<u16>,
     /// Time limit of each target, as 90s, 10m or 2h
     #[arg(long, value_parser = parse_duration)]
     pub timeout: Option<Duration>,
-    /// Where the frameworks come from: the pinned environments, or an interpreter of yours
-    #[arg(long, value_enum, default_value = "pinned")]
-    pub provider: ProviderArg,
-    /// With `--provider system`: the interpreter that has the framework
-    #[arg(long, value_name = "PATH", required_if_eq("provider", "system"))]
-    pub python: Option<PathBuf>,
-    /// Pass a variable of yours on to the harnesses
-    #[arg(long = "env", value_name = "NAME[=VALUE]")]
-    pub environment: Vec<String>,
     /// Print Markdown
     #[arg(long, conflicts_with = "json")]
     pub markdown: bool,

@@ -4,13 +4,13 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::check::{Grade, Verdict, report};
-use crate::cli::args::{CheckArgs, ProviderArg};
+use crate::check::{Verdict, report};
+use crate::cli::args::CheckArgs;
 use crate::cli::{INTERRUPTED, NOT_OK, OK};
 use crate::data::DataStore;
 use crate::env::Envs;
 use crate::home::Home;
-use crate::plan::{self, Plan, Wanted};
+use crate::plan::{self, Plan};
 use crate::project::Project;
 use crate::run::{self, CheckSettings, Places, Settings, skip_unavailable};
 use crate::store::Store;
@@ -22,9 +22,10 @@ pub fn check(project: &Project, store: &Store, args: &CheckArgs) -> Result<ExitC
     let home = Home::find()?;
     let (experiments, catalog) = (project.experiments()?, project.catalog()?);
     let envs = Envs::new(home.clone(), project.root.clone());
-    let is_system = args.provider == ProviderArg::System;
-    let mut plan = plan::plan(&wanted(args), &experiments, &catalog, gpu::is_here())?;
-    if !is_system {
+    let chosen = &args.selection;
+    // By name, not shuffled: nothing is timed.
+    let mut plan = plan::plan(&chosen.wanted(), &experiments, &catalog, gpu::is_here())?;
+    if !chosen.is_system() {
         skip_unavailable(&mut plan, &catalog, &envs);
     }
     super::run::refuse_nothing(&plan)?;
@@ -33,12 +34,12 @@ pub fn check(project: &Project, store: &Store, args: &CheckArgs) -> Result<ExitC
     let settings = CheckSettings {
         run: &Settings {
             threads: threads(at_once),
-            data: args.data.map(|data| data.source()),
+            data: chosen.data.map(|data| data.source()),
             timeout: args.timeout,
             stall_timeout: None,
             memory_limit_bytes: None,
-            python: args.python.clone().filter(|_| is_system),
-            environment: args.environment.clone(),
+            python: chosen.interpreter(),
+            environment: chosen.environment.clone(),
             command: std::env::args().collect(),
             profile: "check".to_owned(),
         },
@@ -75,20 +76,6 @@ pub fn threads(at_once: usize) -> u32 {
     (machine::cores() / u32::try_from(at_once).unwrap_or(1)).max(1)
 }
 
-fn wanted(args: &CheckArgs) -> Wanted {
-    Wanted {
-        experiments: args.experiments.clone(),
-        frameworks: args.frameworks.clone(),
-        devices: args.device.clone(),
-        all: args.all,
-        era: args.era.and_then(|era| era.era()),
-        is_system: args.provider == ProviderArg::System,
-        // By name, not shuffled: nothing is timed.
-        repeats: 1,
-        ..Wanted::default()
-    }
-}
-
 fn print(plan: &Plan, verdicts: &[Verdict], args: &CheckArgs) -> Result<()> {
     if args.json {
         return ui::print(&(serde_json::to_string_pretty(verdicts)? + "\n"));
@@ -110,10 +97,7 @@ fn print(plan: &Plan, verdicts: &[Verdict], args: &CheckArgs) -> Result<()> {
 }
 
 fn exit_code(verdicts: &[Verdict]) -> ExitCode {
-    let is_fine = |verdict: &Verdict| match verdict.equivalence.grade {
-        Grade::Exact | Grade::Close | Grade::Variant => true,
-        Grade::Different => verdict.equivalence.is_declared,
-        Grade::Unchecked => false,
-    };
+    let is_fine =
+        |verdict: &Verdict| verdict.equivalence.grade.is_same() || verdict.equivalence.is_declared;
     if verdicts.iter().all(is_fine) { OK } else { NOT_OK.into() }
 }

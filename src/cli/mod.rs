@@ -15,8 +15,11 @@ use anyhow::Result;
 use clap::CommandFactory;
 
 use self::args::{Cli, Command, SchemaKind};
+use crate::catalog::{EnvFile, FrameworkSpec};
 use crate::project::Project;
-use crate::{catalog, lint, process, spec, ui, variant};
+use crate::spec::Spec;
+use crate::variant::Variants;
+use crate::{lint, process, ui, yaml};
 
 /// The page that `rosetta protocol` prints.
 const PROTOCOL: &str = include_str!("../../docs/protocol.md");
@@ -69,10 +72,10 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
 /// Returns the JSON schema of a kind of YAML file.
 pub fn schema(kind: SchemaKind) -> String {
     match kind {
-        SchemaKind::Experiment => spec::schema(),
-        SchemaKind::Framework => catalog::framework_schema(),
-        SchemaKind::Env => catalog::env_schema(),
-        SchemaKind::Variants => variant::schema(),
+        SchemaKind::Experiment => yaml::schema::<Spec>(),
+        SchemaKind::Framework => yaml::schema::<FrameworkSpec>(),
+        SchemaKind::Env => yaml::schema::<EnvFile>(),
+        SchemaKind::Variants => yaml::schema::<Variants>(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::catalog::DEFAULTS;
-use crate::cli::args::{JobArgs, ProviderArg, RunArgs};
+use crate::cli::args::{JobArgs, RunArgs};
 use crate::cli::{INTERRUPTED, NOT_OK, OK, check, table};
 use crate::data::DataStore;
 use crate::env::Envs;
@@ -31,9 +31,9 @@ pub fn run(project: &Project, store: &Store, args: &RunArgs) -> Result<ExitCode>
     let experiments = project.experiments()?;
     let catalog = project.catalog()?;
     let envs = Envs::new(home.clone(), project.root.clone());
-    let is_system = args.provider == ProviderArg::System;
+    let chosen = &args.selection;
     let mut plan = plan::plan(&wanted(args), &experiments, &catalog, gpu::is_here())?;
-    if !is_system {
+    if !chosen.is_system() {
         skip_unavailable(&mut plan, &catalog, &envs);
     }
     if args.dry_run {
@@ -43,12 +43,12 @@ pub fn run(project: &Project, store: &Store, args: &RunArgs) -> Result<ExitCode>
     project.need_sdk(plan.jobs.iter().map(|job| job.framework))?;
     let settings = running::Settings {
         threads: args.threads.unwrap_or_else(machine::cores),
-        data: args.data.map(|data| data.source()),
+        data: chosen.data.map(|data| data.source()),
         timeout: args.timeout,
         stall_timeout: args.stall_timeout,
         memory_limit_bytes: args.memory_limit,
-        python: args.python.clone().filter(|_| is_system),
-        environment: args.environment.clone(),
+        python: chosen.interpreter(),
+        environment: chosen.environment.clone(),
         command: std::env::args().collect(),
         profile: args.profile.clone(),
     };
@@ -97,20 +97,11 @@ fn check_first(
     places: &Places,
     live: &Live,
 ) -> Result<Checked> {
-    let mut jobs = Vec::<plan::Job>::new();
-    let name = |job: &plan::Job| job.name().rsplit_once('.').map(|(name, _)| name.to_owned());
-    for job in &plan.jobs {
-        let is_there = jobs.iter().any(|one| name(one) == name(job));
-        let names = [job.experiment.reference()];
-        let has_reference = places.catalog.targets().any(|(framework, target)| {
-            framework.harnesses.contains_key(job.experiment.name())
-                && (names.contains(&target.name.as_str())
-                    || names.contains(&framework.spec.name.as_str()))
-        });
-        if !is_there && has_reference {
-            jobs.push(job.clone());
-        }
-    }
+    let has_reference = |job: &plan::Job| {
+        places.catalog.find(job.experiment.reference(), job.experiment.name()).is_some()
+    };
+    let jobs = plan.jobs.iter().filter(|job| job.repeat == 1 && has_reference(job));
+    let jobs = jobs.cloned().collect::<Vec<_>>();
     if jobs.is_empty() {
         return Ok(Checked { verdicts: Vec::new(), is_interrupted: false });
     }
@@ -119,11 +110,7 @@ fn check_first(
         threads: check::threads(at_once),
         timeout: None,
         stall_timeout: None,
-        environment: settings.environment.clone(),
-        command: settings.command.clone(),
-        profile: settings.profile.clone(),
-        python: settings.python.clone(),
-        ..*settings
+        ..settings.clone()
     };
     let check = CheckSettings { run: &run, reference: None, at_once };
     let known = places.store.verdicts()?;
@@ -143,15 +130,10 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
 
 fn wanted(args: &RunArgs) -> Wanted {
     Wanted {
-        experiments: args.experiments.clone(),
-        frameworks: args.frameworks.clone(),
-        devices: args.device.clone(),
-        all: args.all,
-        era: args.era.and_then(|era| era.era()),
         profile: Some(args.profile.clone()),
         repeats: args.repeats,
         order_seed: args.order_seed,
-        is_system: args.provider == ProviderArg::System,
+        ..args.selection.wanted()
     }
 }
 

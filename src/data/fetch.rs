@@ -14,8 +14,8 @@ use ureq::http::{Response, StatusCode, header};
 use ureq::{Agent, Body};
 
 use crate::data::known::Published;
+use crate::digest::hex;
 use crate::progress::{Progress, Report};
-use crate::spec::hex;
 
 /// No archive is larger.
 const MOST_BYTES: u64 = 1 << 30;

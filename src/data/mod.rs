@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use sha2::{Digest, Sha256};
 
+use crate::digest::sha256;
 use crate::hint::hinted;
 use crate::progress::{Progress, Report};
-use crate::spec::{Experiment, Source, WeightsRecipe, hex};
+use crate::spec::{Experiment, Source, WeightsRecipe};
 use crate::yaml;
 
 mod archive;
@@ -192,7 +192,7 @@ impl DataStore {
                 (experiment.name(), recipe)
             }
         };
-        let key = hex(&Sha256::digest(&recipe));
+        let key = sha256(&recipe);
         let folder = self.root.join("weights").join(format!("{name}-{}", &key[..16]));
         let (source, archive) = (Source::Synthetic, None);
         let plan = Plan { folder: &folder, name, source, recipe: &recipe, archive };

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::spec::hex;
+use crate::digest::hex;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 /// NumPy's own limit for the header is 10,000 characters.

@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::data::npy::{Dtype, Header, shown};
 use crate::data::pickle::decode_integers;
 use crate::data::sealed::{Entry, create_folder, file_sha256, stamp};
+use crate::digest::sha256;
 use crate::progress::{Progress, Report};
 use crate::publish::publish;
-use crate::spec::{Experiment, hex};
+use crate::spec::Experiment;
 use crate::yaml;
 
 /// Returns the arrays of an experiment's own files, with their paths.
@@ -104,7 +104,7 @@ fn known_digest(
     report: Report,
 ) -> Result<String> {
     let folder = root.join("own");
-    let key = hex(&Sha256::digest(path.as_os_str().as_encoded_bytes()));
+    let key = sha256(path.as_os_str().as_encoded_bytes());
     let note = folder.join(format!("{}.json", &key[..32]));
     let known = fs::read(&note).ok().and_then(|text| serde_json::from_slice(&text).ok());
     let fits = |known: &Remembered| {

@@ -15,10 +15,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::data::npy::{Dtype, Header, Writer};
+use crate::digest::hex;
 use crate::lock::Lock;
 use crate::progress::{Progress, Report};
 use crate::publish::publish;
-use crate::spec::{Source, hex};
+use crate::spec::Source;
 
 const FORMAT: u32 = 1;
 const MANIFEST: &str = "manifest.json";

@@ -14,7 +14,7 @@ use super::lack::Lack;
 use super::lockfile;
 use super::tool::Host;
 use crate::catalog::EnvSpec;
-use crate::spec::hex;
+use crate::digest::hex;
 
 /// Collects labelled parts; lengths keep neighbours from running into one another.
 struct Parts(Sha256);
@@ -123,11 +123,6 @@ fn files_under(folder: &Path) -> Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
-}
-
-/// Returns the SHA-256 of a text.
-pub(super) fn sha256(text: &str) -> String {
-    hex(&Sha256::digest(text.as_bytes()))
 }
 
 #[cfg(test)]

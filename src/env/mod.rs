@@ -33,6 +33,7 @@ use self::store::Place;
 use self::tool::{Build, Host};
 use self::uv::Uvs;
 use crate::catalog::{Catalog, EnvSpec, Provider};
+use crate::digest::sha256;
 use crate::hint::hinted;
 use crate::home::Home;
 use crate::lock::Lock;
@@ -390,7 +391,7 @@ fn unsealed(
         name: spec.file.name.clone(),
         provider: provider.to_owned(),
         digest: None,
-        lock_sha256: Some(digest::sha256(lock)),
+        lock_sha256: Some(sha256(lock)),
         root: root.to_owned(),
         interpreter,
         interpreter_version,

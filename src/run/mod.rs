@@ -11,12 +11,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use crate::catalog::{Catalog, Device, Framework, Target};
 use crate::check::{Equivalence, Verdict};
 use crate::data::DataStore;
+use crate::digest::sha256;
 use crate::env::{Availability, Built, Envs, Held};
 use crate::event::{Event, Line};
 use crate::fold::Fold;
@@ -29,7 +29,7 @@ use crate::process::{self, Cancel, Exit, Finished, Launch};
 use crate::progress::Progress;
 use crate::record::{Cost, EnvIdentity, Inputs, Outcome, Record, Score, Status, Version};
 use crate::score;
-use crate::spec::{Experiment, Source, Task, hex};
+use crate::spec::{Experiment, Source, Task};
 use crate::store::{Run, RunFolder, Store};
 
 pub use self::check::{CheckSettings, Checked, check};
@@ -41,6 +41,7 @@ const GRACE: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// What a run is made with.
+#[derive(Debug, Clone)]
 pub struct Settings {
     pub threads: u32,
     pub data: Option<Source>,
@@ -573,7 +574,7 @@ fn inputs(experiment: &Experiment, job: &Job, material: Option<&Material>) -> In
         weights_source: material.map(|m| m.weights.source),
         order_digest: material.and_then(|m| m.order.as_ref().map(|order| order.digest.clone())),
         spec_digest: experiment.digest.clone(),
-        harness_digest: harness.map(|bytes| hex(&Sha256::digest(bytes))).unwrap_or_default(),
+        harness_digest: harness.map(sha256).unwrap_or_default(),
     }
 }
 
@@ -611,12 +612,17 @@ fn fill(record: &mut Record, fold: &Fold, finished: &Finished) {
 
 /// Returns how a job ended, as far as its process and its events tell.
 fn outcome(finished: &Finished, fold: &Fold, timeout: &Duration) -> Outcome {
+    ended_early(finished, timeout).unwrap_or_else(|| complete(finished, fold))
+}
+
+/// Returns why a process did not end by itself with 0, unless it did.
+fn ended_early(finished: &Finished, timeout: &Duration) -> Option<Outcome> {
     let last_words = || {
         let line = finished.last_words.iter().rev().find(|line| !line.trim().is_empty());
         line.map(|line| format!(": {}", line.trim())).unwrap_or_default()
     };
     let (status, reason) = match &finished.exit {
-        Exit::Code(0) => return complete(finished, fold),
+        Exit::Code(0) => return None,
         Exit::Code(_) if finished.last_words.iter().any(|line| is_out_of_memory(line)) => {
             (Status::OutOfMemory, format!("the framework ran out of memory{}", last_words()))
         }
@@ -637,7 +643,7 @@ fn outcome(finished: &Finished, fold: &Fold, timeout: &Duration) -> Outcome {
     if matches!(status, Status::Failed | Status::Crashed | Status::OutOfMemory) {
         outcome.hint = Some("its log is stderr.log in the job's folder".to_owned());
     }
-    outcome
+    Some(outcome)
 }
 
 /// Returns what is missing of a process that ended with 0.

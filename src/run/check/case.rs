@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -18,9 +19,9 @@ use crate::event::{Event, Line, Stamped};
 use crate::home::Home;
 use crate::jobfile::{self, Material, Place};
 use crate::plan::Job;
-use crate::process::{self, Cancel, Exit, Finished};
+use crate::process::{self, Cancel, Finished};
 use crate::progress::Progress;
-use crate::run::{Notice, Start, launch, signal_name};
+use crate::run::{Notice, Start, ended_early, launch};
 use crate::spec::{Task, Tolerance};
 
 /// A program that computes parts: a harness of a target in its environment.
@@ -80,11 +81,11 @@ impl Case<'_> {
         let given = given(&self.material.weights.folder, &self.material.weights.names)?;
         let version = outcomes.values().flatten().find_map(|trace| trace.version.clone());
         verdict.framework_version = version;
+        let theirs = self.reference(&variants, Depth::Trained)?;
         let mut cause = None;
         for dtype in self.dtypes() {
             let tolerance = self.tolerance(dtype);
             let ours = traces(dtype, &outcomes);
-            let theirs = self.reference(&variants, Depth::Trained)?;
             let differences = compare(&ours, &theirs, &given, &tolerance);
             let compared = Compared { dtype: (*dtype).to_owned(), differences };
             if let (None, Some(first)) = (&cause, compared.first()) {
@@ -167,13 +168,11 @@ impl Case<'_> {
             let series = folder.join("series");
             fs::create_dir_all(&series)?;
             let file = jobfile::write(&series, &jobfile::series(&files))?;
-            let finished = self.run(program, harness, &file, parts.len())?;
-            let words = how_it_ended(&finished);
+            let words = self.run(program, harness, &file, parts.len())?;
             why.extend(parts.iter().map(|part| (part.name.clone(), words.clone())));
         } else {
             for (part, file) in parts.iter().zip(&files) {
-                let finished = self.run(program, harness, file, 1)?;
-                why.insert(part.name.clone(), how_it_ended(&finished));
+                why.insert(part.name.clone(), self.run(program, harness, file, 1)?);
             }
         }
         let read = |part: &&Part| {
@@ -187,8 +186,9 @@ impl Case<'_> {
         Ok(parts.iter().map(read).collect())
     }
 
-    /// Runs a job file to its end; a series says when each of its `jobs` is done.
-    fn run(&self, program: &Program, harness: &Path, file: &Path, jobs: usize) -> Result<Finished> {
+    /// Runs a job file to its end and returns how that was; a series says when each of its `jobs`
+    /// is done.
+    fn run(&self, program: &Program, harness: &Path, file: &Path, jobs: usize) -> Result<String> {
         let mut launch =
             launch(&Start::of(program.job, harness), program.built, file, self.bench.settings.run)?;
         // Nothing is timed: several checks share the CPUs.
@@ -208,7 +208,8 @@ impl Case<'_> {
                 (self.bench.notify)(Notice::StepProgress { name: self.step, progress });
             }
         };
-        self.runtime.block_on(process::run(&launch, &mut cancel, on_line))
+        let finished = self.runtime.block_on(process::run(&launch, &mut cancel, on_line))?;
+        Ok(how_it_ended(&finished, &launch.timeout))
     }
 
     /// Returns the cause of features that change with the batch they are computed in.
@@ -246,21 +247,14 @@ impl Case<'_> {
     }
 }
 
-fn how_it_ended(finished: &Finished) -> String {
-    let last = finished.last_words.iter().rev().find(|line| !line.trim().is_empty());
-    let last = last.map(|line| line.trim().to_owned());
-    match &finished.exit {
+/// Returns why a process may not have done all of its work; empty where it told nothing.
+fn how_it_ended(finished: &Finished, timeout: &Duration) -> String {
+    match ended_early(finished, timeout) {
+        Some(outcome) => outcome.reason.unwrap_or_default(),
         // A series goes on after a job that fails; the log has why.
-        Exit::Code(0) => last.unwrap_or_default(),
-        exit => {
-            let words = match exit {
-                Exit::Code(code) => format!("exit code {code}"),
-                Exit::Signal(signal) => signal_name(*signal),
-                Exit::TimedOut => "it took too long".to_owned(),
-                Exit::CannotStart(why) | Exit::Lost(why) => why.clone(),
-                other => format!("{other:?}").to_lowercase(),
-            };
-            last.map_or(words.clone(), |last| format!("{words}: {last}"))
+        None => {
+            let last = finished.last_words.iter().rfind(|line| !line.trim().is_empty());
+            last.map(|line| line.trim().to_owned()).unwrap_or_default()
         }
     }
 }

@@ -18,7 +18,6 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use self::case::{Case, Program};
@@ -27,14 +26,15 @@ use super::{
     Notice, Notify, Places, Ready, Settings, built_for, envs_of, experiments_of, listen_to_signals,
     lock, prepare, seconds,
 };
-use crate::catalog::{Device, Framework, Target};
+use crate::catalog::Device;
 use crate::check::{Equivalence, Grade, Verdict};
+use crate::digest::sha256;
 use crate::env::Built;
 use crate::hint::unknown;
 use crate::jobfile::{Material, Size};
 use crate::plan::Job;
 use crate::process::Cancel;
-use crate::spec::{Experiment, hex};
+use crate::spec::Experiment;
 use crate::yaml;
 
 /// What a check is to do beyond a run's settings.
@@ -121,11 +121,7 @@ fn reference_of<'a>(
     places: &Places<'a>,
 ) -> Result<Option<Job<'a>>> {
     let name = settings.reference.as_deref().unwrap_or(experiment.reference());
-    let fits = |(framework, target): &(&Framework, &Target)| {
-        framework.harnesses.contains_key(experiment.name())
-            && (target.name == name || framework.spec.name == name)
-    };
-    let found = places.catalog.targets().find(fits);
+    let found = places.catalog.find(name, experiment.name());
     let Some((framework, target)) = found else {
         let known = has_harness(experiment, places).collect::<Vec<_>>();
         let error =
@@ -293,22 +289,22 @@ fn key(ours: &Program, theirs: &Program, material: &Material) -> Result<String> 
         ],
         "reference_harness": file_digest(theirs.harness)?,
         "reference_env": env_digest(theirs.built),
-        "variants": variants.ok().map(|bytes| hex(&Sha256::digest(bytes))),
+        "variants": variants.ok().map(sha256),
         "data": material.dataset.digest,
         "weights": material.weights.digest,
     });
-    Ok(hex(&Sha256::digest(from.to_string())))
+    Ok(sha256(from.to_string()))
 }
 
 fn file_digest(path: &Path) -> Result<String> {
     let bytes = fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    Ok(hex(&Sha256::digest(bytes)))
+    Ok(sha256(bytes))
 }
 
 /// Returns what an environment is known by; one of the user's own by its packages.
 fn env_digest(built: &Built) -> String {
     built.digest.clone().unwrap_or_else(|| {
         let what = json!([built.interpreter, built.interpreter_version, built.packages]);
-        hex(&Sha256::digest(what.to_string()))
+        sha256(what.to_string())
     })
 }

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use super::case::{Case, Program, Work};
 use super::env_digest;
@@ -16,9 +15,10 @@ use crate::catalog::Language;
 use crate::check::{
     Cause, Difference, Given, NOT_TRAINED, Quantity, Trace, Traces, compare, recognise,
 };
+use crate::digest::sha256;
 use crate::lock::Lock;
 use crate::process::Cancel;
-use crate::spec::{Tolerance, hex};
+use crate::spec::Tolerance;
 use crate::variant::{Kind, Stage, Variant};
 
 /// Why there are no numbers to compare with.
@@ -49,24 +49,20 @@ impl Case<'_> {
             false => FLOAT32,
         };
         let parts = numeric_parts(experiment, dtype, depth);
-        let kept = self.kept(&self.theirs, variants, &parts.iter().collect::<Vec<_>>())?;
+        let kept = self.kept(variants, &parts.iter().collect::<Vec<_>>())?;
         Ok(traces(dtype, &kept))
     }
 
     /// Returns parts of the reference, computed once for all checks to come.
-    pub(super) fn kept(
-        &self,
-        program: &Program,
-        variants: &[&Variant],
-        parts: &[&Part],
-    ) -> Result<Outcomes> {
-        let experiment = program.job.experiment.name();
-        let source = fs::read_to_string(program.harness)
-            .with_context(|| format!("cannot read `{}`", program.harness.display()))?;
-        let source =
-            variants.iter().fold(source, |source, variant| variant.apply(experiment, &source));
+    pub(super) fn kept(&self, variants: &[&Variant], parts: &[&Part]) -> Result<Outcomes> {
+        let (experiment, harness) = (self.theirs.job.experiment.name(), self.theirs.harness);
+        let original = fs::read_to_string(harness)
+            .with_context(|| format!("cannot read `{}`", harness.display()))?;
+        let apply = |source: String, variant: &&Variant| variant.apply(experiment, &source);
+        let source = variants.iter().fold(original.clone(), apply);
+        let changed = (source != original).then_some(source.as_str());
         let store = self.bench.places.home.checks().join("reference");
-        let folder_of = |part: &Part| store.join(self.reference_key(program, &source, part));
+        let folder_of = |part: &Part| store.join(self.reference_key(&source, part));
         fs::create_dir_all(&store).with_context(|| format!("cannot make `{}`", store.display()))?;
         let all = parts.iter().map(|part| folder_of(part)).collect::<Vec<_>>();
         let is_kept = |folder: &PathBuf| folder.join("events.jsonl").is_file();
@@ -77,7 +73,7 @@ impl Case<'_> {
             let missing = missing.map(|(part, _)| *part).collect::<Vec<_>>();
             if !missing.is_empty() {
                 ensure!(*self.bench.cancel.borrow() == Cancel::No, Stop::Interrupted);
-                let kept = self.keep(program, experiment, &source, &missing, &folder_of);
+                let kept = self.keep(changed, &missing, &folder_of);
                 kept.map_err(|error| with_variants(error, variants))?;
             }
         }
@@ -88,54 +84,53 @@ impl Case<'_> {
         Ok(parts.iter().zip(&all).map(read).collect())
     }
 
-    fn reference_key(&self, program: &Program, source: &str, part: &Part) -> String {
+    fn reference_key(&self, source: &str, part: &Part) -> String {
+        let Program { job, built, .. } = self.theirs;
         let material = part.material.as_ref().unwrap_or(self.material);
         let order = material.order.as_ref().map(|order| order.digest.as_str());
         let mut settings = material.settings.clone();
         settings.extend(part.check.settings.clone());
         let from = json!({
-            "source": hex(&Sha256::digest(source)),
+            "source": sha256(source),
             // Backends of one framework may differ by no more than a variable.
-            "target": [json!(program.job.target.name), json!(program.job.target.environment)],
-            "env": env_digest(program.built),
+            "target": [json!(job.target.name), json!(job.target.environment)],
+            "env": env_digest(built),
             "settings": settings,
-            "seed": part.check.seed.unwrap_or(program.job.experiment.spec.seed),
+            "seed": part.check.seed.unwrap_or(job.experiment.spec.seed),
             "part": [json!(part.name), json!(part.check.dtype), json!(part.check.steps)],
             "rows": [material.train_rows, material.test_rows],
             "digests": [Some(material.dataset.digest.as_str()), Some(&material.weights.digest), order],
         });
-        hex(&Sha256::digest(from.to_string()))[..24].to_owned()
+        sha256(from.to_string())[..24].to_owned()
     }
 
-    /// Computes parts of the reference and puts them in place, whole.
+    /// Computes parts of the reference, with its source `changed`, and puts them in place, whole.
     fn keep(
         &self,
-        program: &Program,
-        experiment: &str,
-        source: &str,
+        changed: Option<&str>,
         parts: &[&Part],
         folder_of: &dyn Fn(&Part) -> PathBuf,
     ) -> Result<()> {
-        let work = Work::begin(self.bench.places.home, program.job)?;
-        // The changed source takes the harness' name: it is the experiment's.
-        let extension = program.harness.extension().unwrap_or_default();
-        let harness = work.path().join(experiment).with_extension(extension);
-        let harness = match fs::read_to_string(program.harness)? == source {
-            true => program.harness.to_owned(),
-            false => {
+        let Program { job, harness, .. } = self.theirs;
+        let work = Work::begin(self.bench.places.home, job)?;
+        let harness = match changed {
+            None => harness.to_owned(),
+            Some(source) => {
                 ensure!(
-                    program.job.framework.spec.language == Language::Python,
+                    job.framework.spec.language == Language::Python,
                     "variants of a harness that is compiled cannot be computed"
                 );
+                // It takes the harness' name: it is the experiment's.
+                let harness = work.path().join(harness.file_name().unwrap_or_default());
                 fs::write(&harness, source)?;
                 harness
             }
         };
-        let outcomes = self.compute(program, parts, work.path(), &harness)?;
+        let outcomes = self.compute(&self.theirs, parts, work.path(), &harness)?;
         ensure!(*self.bench.cancel.borrow() == Cancel::No, Stop::Interrupted);
         for part in parts {
             if let Some(Err(why)) = outcomes.get(&part.name) {
-                let name = &program.job.target.name;
+                let name = &job.target.name;
                 let part = &part.name;
                 let message = format!("the reference `{name}` failed in `{part}`: {why}");
                 return Err(Stop::Failed(message).into());
@@ -214,15 +209,7 @@ impl Case<'_> {
         let variants = declared.iter().copied().chain([candidate]).collect::<Vec<_>>();
         for depth in [Depth::Initial, Depth::Gradient, Depth::Trained] {
             let theirs = self.reference(&variants, depth)?;
-            let ours = Traces {
-                gradient: ours.gradient.clone().filter(|_| theirs.gradient.is_some()),
-                trained: ours.trained.clone().filter(|_| theirs.trained.is_some()),
-                initial: ours.initial.clone(),
-            };
-            let differences = match depth {
-                Depth::Gradient => gradients(&ours, &theirs, given, tolerance),
-                _ => compare(&ours, &theirs, given, tolerance),
-            };
+            let differences = compare(ours, &theirs, given, tolerance);
             if differences.iter().any(|difference| !difference.is_within()) {
                 return Ok(false);
             }
@@ -242,25 +229,4 @@ fn with_variants(error: anyhow::Error, variants: &[&Variant]) -> anyhow::Error {
         Ok(stop) => stop.into(),
         Err(error) => error,
     }
-}
-
-/// Compares what a single step gives.
-fn gradients(
-    ours: &Traces,
-    theirs: &Traces,
-    given: &Given,
-    tolerance: &Tolerance,
-) -> Vec<Difference> {
-    // The one step stands for the training; what it changes is the gradient.
-    let as_trained = |traces: &Traces| Traces {
-        initial: traces.initial.clone(),
-        gradient: traces.gradient.clone(),
-        trained: traces.gradient.clone(),
-    };
-    let tolerance = Tolerance {
-        update: tolerance.gradient.max(tolerance.update),
-        trained: f64::INFINITY,
-        ..*tolerance
-    };
-    compare(&as_trained(ours), &as_trained(theirs), given, &tolerance)
 }

@@ -3,8 +3,8 @@
 use anyhow::{Result, anyhow};
 
 use super::case::Case;
-use super::part::{Dropout, Outcomes, Part, SAME, STEPS};
-use crate::check::{Semantic, Trace, probe, relative_max};
+use super::part::{Dropout, Outcomes, Part, STEPS};
+use crate::check::{SAME, Semantic, Trace, probe, relative_max};
 use crate::spec::Task;
 
 impl Case<'_> {
@@ -40,7 +40,7 @@ impl Case<'_> {
             if probe.is_empty() {
                 continue; // There is no dropout, or no way to see it.
             }
-            let theirs = self.kept(&self.theirs, &[], &probe)?;
+            let theirs = self.kept(&[], &probe)?;
             let theirs = theirs[&name].as_ref().map_err(|why| anyhow!("{why}"))?;
             let layers = probe::layers(probe::see(theirs, self.material.batch_size)?, *rate);
             let seen = probe::see(part(&name)?, self.material.batch_size)?;
