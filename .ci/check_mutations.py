@@ -9,13 +9,11 @@ and the harnesses without a mistake must pass.
 """
 
 import json
-import pathlib
-import shutil
 import subprocess
 import sys
 import tempfile
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+import planting
 
 # A convolution of another kind, put before the model.
 OTHER = '''class Conv(nn.Conv2d):
@@ -299,59 +297,23 @@ TRAINING = {
     "seed_from_the_clock": ([("torch.manual_seed(cfg.seed)", "torch.seed()")], "one seed repeats"),
 }
 
-FRAMEWORK_OF = {"keras-jax": "keras"}
-# What each target needs of framework.yaml.
-TARGETS = {
-    "pytorch": "float64: true",
-    "cntk": 'float64: true, environment: {KMP_BLOCKTIME: "1"}',
-    "keras-jax": "environment: {KERAS_BACKEND: jax, JAX_DEFAULT_MATMUL_PRECISION: float32},"
-    ' check_environment: {JAX_COMPILATION_CACHE_DIR: "{cache}",'
-    ' JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS: "0",'
-    ' JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES: "-1"}',
-}
-
-
-def plant(project, name, target, experiment, edits, more=""):
-    """Adds a framework to the project: a harness of `target` with `edits` made."""
-    source = ROOT / "harnesses" / FRAMEWORK_OF.get(target, target) / f"{experiment}.py"
-    text = source.read_text()
-    for old, new in edits:
-        if old not in text:
-            sys.exit(f"mutation {name}: `{old}` is not in {source}")
-        text = text.replace(old, new)
-    folder = project / "harnesses" / name
-    folder.mkdir()
-    (folder / source.name).write_text(text)
-    fields = ", ".join(filter(None, [TARGETS[target], more]))
-    (folder / "framework.yaml").write_text(
-        f"version: 1\nname: {name}\ntitle: {name}\nlanguage: python\nera: current\n"
-        f"targets:\n  - {{name: {name}, title: {name}, env: {{cpu: {target}}}, {fields}}}\n"
-    )
-
-
 def main():
     rosetta, *only = sys.argv[1:]
     only = [word.replace("_", "-") for word in only]
     expected = {}
     with tempfile.TemporaryDirectory() as folder:
-        project = pathlib.Path(folder)
-        (project / "harnesses").mkdir()
-        for name in ("specs", "envs"):
-            shutil.copytree(ROOT / name, project / name)
-        for name in ("sdk", "numpy"):
-            ignored = shutil.ignore_patterns("target", "__pycache__")
-            shutil.copytree(ROOT / "harnesses" / name, project / "harnesses" / name, ignore=ignored)
+        project = planting.make(folder)
         for cause, (target, experiment, edits, *more) in MUTATIONS.items():
             name = "m-" + cause.replace("_", "-")
-            plant(project, name, target, experiment, edits, *more)
+            planting.plant(project, name, target, experiment, edits, *more)
             expected[name] = (experiment, cause, None)
         for cause, (edits, claim) in TRAINING.items():
             name = "m-" + cause.replace("_", "-")
-            plant(project, name, "pytorch", "cnn", edits)
+            planting.plant(project, name, "pytorch", "cnn", edits)
             expected[name] = ("cnn", None, claim)
         for experiment in ("cnn", "rnn", "resnet50"):
             name = f"unchanged-{experiment}"
-            plant(project, name, "pytorch", experiment, [])
+            planting.plant(project, name, "pytorch", experiment, [])
             expected[name] = (experiment, None, None)
         wanted = [name for name in expected if not only or any(word in name for word in only)]
         if not wanted:
