@@ -1,6 +1,6 @@
-"""Reads a smoke run's tables and records back, with the tools that users have, and checks them.
+"""Reads smoke runs' tables and records back, with the tools that users have, and checks them.
 
-usage: check_results.py ROSETTA RESULTS
+usage: check_results.py ROSETTA RESULTS HISTORIC_RESULTS
 
 ROSETTA_CI_MAY_SKIP names libraries whose interpreter a machine may lack, as "CNTK,Chainer".
 """
@@ -15,14 +15,15 @@ import duckdb
 import pandas
 import polars
 
-ROSETTA, RESULTS = sys.argv[1:]
+ROSETTA, RESULTS, HISTORIC_RESULTS = sys.argv[1:]
 TRAINED = {"PyTorch", "JAX (Flax)", "Keras (JAX)", "candle", "NumPy (float64 reference)", "Chainer", "CNTK"}
 MAY_SKIP = set(filter(None, os.environ.get("ROSETTA_CI_MAY_SKIP", "").split(",")))
+HISTORIC = {"MXNet", "Gluon", "Caffe2", "Lasagne(Theano)", "TensorFlow 1.4", "Keras 2.2 (Theano)"}
 EXPECTED = {"cnn": TRAINED, "rnn": TRAINED, "resnet50": TRAINED | {"ONNX Runtime"}}
 
 
-def rosetta(*arguments):
-    command = [ROSETTA, "--results", RESULTS, *arguments]
+def rosetta(*arguments, results=RESULTS):
+    command = [ROSETTA, "--results", results, *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
@@ -78,3 +79,15 @@ query = f"select max(abs(score.accuracy - score.accuracy_reported)) from read_js
 check("each framework's own accuracy is the host's", number_of(query) < 1e-6)
 query = f"select count(distinct inputs.weights_digest || inputs.order_digest) from read_json_auto('{pattern}') where experiment = 'cnn'"
 check("every cnn began with the same weights and saw the same batches", number_of(query) == 1)
+
+for table in json.loads(rosetta("table", "--json", results=HISTORIC_RESULTS)):
+    rows = {row["library"]: row for row in table["rows"]}
+    name = table["experiment"]
+    if name == "cnn":
+        check(f"cnn ran in {len(HISTORIC)} frameworks of 2017", HISTORIC <= set(rows))
+    number = "images_per_s_cpu" if name == "resnet50" else "training_time_s"
+    missing = [library for library, row in rows.items() if row[number] is None and library not in MAY_SKIP]
+    check(f"{name}: every historic row has its {number} {missing or ''}", not missing)
+    proved = {"exact", "close", "variant"}
+    unproved = [library for library, row in rows.items() if row["equivalence"] not in proved and library not in MAY_SKIP]
+    check(f"{name}: every historic row is proved {unproved or ''}", not unproved)

@@ -95,7 +95,9 @@ impl Envs {
         if venv::is_for_uv(&parse_version(version)) && (has("uv") || !has("pyenv")) {
             format!("run `uv python install {version}`")
         } else {
-            format!("run `pyenv install {version}`")
+            format!(
+                "run `pyenv install {version}` or `conda create --name python{version} python={version}`"
+            )
         }
     }
 }

@@ -205,7 +205,8 @@ fn what_is_missing_comes_with_a_command() {
     let expected = said("there is no CPython 3.97 here", "run `uv python install 3.97`");
     assert_eq!(reason(&envs(), &spec), expected);
     spec.file.python = Some("3.5".into());
-    assert_eq!(reason(&envs(), &spec).1, "run `pyenv install 3.5`");
+    let hint = "run `pyenv install 3.5` or `conda create --name python3.5 python=3.5`";
+    assert_eq!(reason(&envs(), &spec).1, hint);
 
     spec.file.python = Some("3.99".into());
     spec.file.programs = vec!["no-such-program".into()];
