@@ -58,12 +58,10 @@ class Bottleneck(gluon.HybridBlock):
                 nn.Activation("relu"),
                 ConvNorm("conv3_", "bn3_", 4 * channels, 1),
             )
-            self.shortcut = nn.HybridSequential(prefix="downsample_")
+            self.shortcut = nn.HybridSequential(prefix="")  # empty: x itself
             if project:
-                with self.shortcut.name_scope():
-                    self.shortcut.add(
-                        ConvNorm("0_", "1_", 4 * channels, 1, stride)
-                    )
+                names = "downsample_0_", "downsample_1_"
+                self.shortcut.add(ConvNorm(*names, 4 * channels, 1, stride))
 
     def hybrid_forward(self, F, x):  # F: mx.nd, or mx.sym when hybridized
         return F.Activation(self.body(x) + self.shortcut(x), act_type="relu")
