@@ -7,9 +7,7 @@ from mxnet.gluon import nn, rnn
 
 import rosetta
 
-run = rosetta.start(
-    "Gluon", mx.__version__, sync=mx.nd.waitall, sync_cpu=True
-)
+run = rosetta.start("Gluon", mx.__version__, sync=mx.nd.waitall, sync_cpu=True)
 cfg = run.config
 device = mx.gpu(0) if run.device == "cuda" else mx.cpu()
 run.fact("cudnn", run.device == "cuda")

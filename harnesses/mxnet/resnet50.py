@@ -5,9 +5,7 @@ import mxnet as mx
 
 import rosetta
 
-run = rosetta.start(
-    "MXNet", mx.__version__, sync=mx.nd.waitall, sync_cpu=True
-)
+run = rosetta.start("MXNet", mx.__version__, sync=mx.nd.waitall, sync_cpu=True)
 cfg = run.config
 device = mx.gpu(0) if run.device == "cuda" else mx.cpu()
 run.fact("layout", "NCHW")

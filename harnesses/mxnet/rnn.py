@@ -6,9 +6,7 @@ import numpy as np
 
 import rosetta
 
-run = rosetta.start(
-    "MXNet", mx.__version__, sync=mx.nd.waitall, sync_cpu=True
-)
+run = rosetta.start("MXNet", mx.__version__, sync=mx.nd.waitall, sync_cpu=True)
 cfg = run.config
 device = mx.gpu(0) if run.device == "cuda" else mx.cpu()
 run.fact("cudnn", run.device == "cuda")
