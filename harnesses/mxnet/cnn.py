@@ -1,6 +1,8 @@
 """VGG-style CNN on CIFAR-10 in MXNet: a symbol, bound to arrays by a Module."""
 
 # %% Setup
+import ctypes
+
 import mxnet as mx
 import numpy as np
 
@@ -10,6 +12,7 @@ run = rosetta.start("MXNet", mx.__version__, sync=mx.nd.waitall, sync_cpu=True)
 cfg = run.config
 device = mx.gpu(0) if run.device == "cuda" else mx.cpu()
 mx.random.seed(cfg.seed)
+ctypes.CDLL(None).srand(cfg.seed)  # the dropout of MKL asks C's rand()
 run.fact("layout", "NCHW")
 run.fact("cudnn", run.device == "cuda")
 run.fact("compiled", True)  # the graph is declared first and then fed
