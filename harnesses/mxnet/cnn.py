@@ -38,8 +38,8 @@ def relu(x):
 
 
 def max_pool(x):
-    # The relu comes first, for the same numbers: in 0.12 a max pool right behind
-    # a convolution makes the gradients of all layers below zero.
+    # The relu comes first, for the same numbers: in 0.12 a max pool right
+    # behind a convolution makes the gradients of all layers below zero.
     return mx.sym.Pooling(
         relu(x), kernel=(2, 2), stride=(2, 2), pool_type="max"
     )
