@@ -49,7 +49,9 @@ def add_model(model, is_test):
     return brew.fc(model, x, "dense2", 512, cfg.classes)  # logits: no softmax
 
 
-model, predictor = ModelHelper("train"), ModelHelper("predict")
+search = {"cudnn_exhaustive_search": True}  # the fastest; off by default
+model = ModelHelper("train", arg_scope=search)
+predictor = ModelHelper("predict", arg_scope=search)
 with core.DeviceScope(device):
     logits = add_model(model, is_test=False)
     add_model(predictor, is_test=True)

@@ -42,10 +42,10 @@ def add_model(model):
     _, last = gru_cell.GRU(
         model,
         x,
-        seq_lengths=None,
-        initial_states=[h_0],
-        dim_in=cfg.embedding,
-        dim_out=cfg.units,
+        None,  # no lengths: all 150 tokens count
+        [h_0],
+        cfg.embedding,
+        cfg.units,
         scope="gru",
         outputs_with_grads=[1],  # of all outputs and the last: the last
         linear_before_reset=True,  # off by default: resets before the product
@@ -82,13 +82,8 @@ with core.DeviceScope(device):
     model.AddGradientOperators([loss])
     # Corrects the bias for one step more than were made, and adds epsilon
     # before that, not after it.
-    optimizer.build_adam(
-        model,
-        cfg.learning_rate,
-        beta1=cfg.beta1,
-        beta2=cfg.beta2,
-        epsilon=cfg.epsilon,
-    )
+    betas = {"beta1": cfg.beta1, "beta2": cfg.beta2}
+    optimizer.build_adam(model, cfg.learning_rate, epsilon=cfg.epsilon, **betas)
 workspace.RunNetOnce(model.param_init_net)
 for net in model.net, predictor.net:
     for op in net.Proto().op:
