@@ -33,8 +33,8 @@ def add_model(model):
     embedding = model.create_param(
         "embedding_w", [cfg.vocabulary, cfg.embedding], ExternalInitializer()
     )
-    # Adam would skip all words that the batch has not, even those that still
-    # have momentum, if the gradient were not dense.
+    # By default the gradient is sparse, and Adam makes a step for each time
+    # that a word occurs in the batch, and none for the words that do not.
     x = model.net.Gather([embedding, "x"], "words", dense_gradient=True)
     shape = [cfg.length, -1, cfg.embedding]  # (150, n, 125)
     x, _ = model.net.Reshape(x, ["sequence", "words_shape"], shape=shape)

@@ -30,7 +30,7 @@ if not on_gpu:
 # %% Build model
 run.phase("build")
 # All that follows only declares a graph, which a session then computes.
-# slim's resnet_v1_50 strides in the last block of a stage, not in the first.
+# slim's resnet_v1_50 is version 1: it strides at the end of a stage already.
 shape = (3, 224, 224) if on_gpu else (224, 224, 3)
 images = tf.placeholder(tf.float32, (None,) + shape)
 
