@@ -554,7 +554,8 @@ def words(train):
         return {"adam.absent": "refused", "adam.twice": "refused"}
     twice, once = np.abs(after - before).mean(axis=1)[:2]
     # The step does not depend on the size of a gradient, but on how its square came about.
-    known = {1: "summed, squared", 2**0.5: "squared, summed"}
+    each = 1 + (1 + BETA1) / (1 + BETA2) ** 0.5  # both moments have grown by the second
+    known = {1: "summed, squared", 2**0.5: "squared, summed", each: "a step each"}
     ways = [way for ratio, way in known.items() if abs(twice / once - ratio) < 0.01]
     # A word that was seen once goes on by its momentum.
     is_moved = (later[:2] != after[:2]).all()
@@ -569,10 +570,18 @@ def _decay(moved):
     return "in the gradient" if moved > 0.5 else "%.2g of the weight" % moved
 
 
+def _ahead(correction, beta):
+    """Returns the correction of the next step."""
+    return 1 - (1 - correction) * beta
+
+
 AFTER, BEFORE, INSIDE = "after the correction", "before the correction", "inside the root"
 ADAM_FORMS = {
     (AFTER, "both moments"): lambda m, v, c1, c2, e: m / c1 / (np.sqrt(v / c2) + e),
     (BEFORE, "both moments"): lambda m, v, c1, c2, e: m / c1 * c2**0.5 / (np.sqrt(v) + e),
+    (BEFORE, "both, a step ahead"): lambda m, v, c1, c2, e: (
+        m / _ahead(c1, BETA1) * _ahead(c2, BETA2) ** 0.5 / (np.sqrt(v) + e)
+    ),
     (INSIDE, "both moments"): lambda m, v, c1, c2, e: m / c1 / np.sqrt(v / c2 + e),
     ("outside the root", "none"): lambda m, v, c1, c2, e: m / (np.sqrt(v) + e),
     (INSIDE, "none"): lambda m, v, c1, c2, e: m / np.sqrt(v + e),

@@ -302,19 +302,20 @@ class Optimisers(unittest.TestCase):
         self.assertEqual(self.adam(form, 1e-8, decay=0.01)["adam.decay"], "0.01 of the weight")
         self.assertEqual(self.adam(form, 1e-8, coupled=0.01)["adam.decay"], "in the gradient")
 
-    def words(self, lazy=False, squares_first=False):
+    def words(self, lazy=False, squares_first=False, each=False):
         def train(batches):
             w, m, v = random.rand(4, 2), np.zeros((4, 2)), np.zeros((4, 2))
-            for t, batch in enumerate(batches, start=1):
-                g, square = np.zeros((4, 2)), np.zeros((4, 2))
-                np.add.at(g, batch, 1)
-                np.add.at(square, batch, 1)
-                square = square if squares_first else g * g
-                rows = np.isin(range(4), batch) if lazy else np.full(4, True)
-                m[rows] = 0.9 * m[rows] + 0.1 * g[rows]
-                v[rows] = 0.999 * v[rows] + 0.001 * square[rows]
+            for batch in batches:
                 w = w.copy()
-                w[rows] -= 0.1 * m[rows] / (np.sqrt(v[rows]) + 1e-8)
+                for part in [[row] for row in batch] if each else [batch]:
+                    g, square = np.zeros((4, 2)), np.zeros((4, 2))
+                    np.add.at(g, part, 1)
+                    np.add.at(square, part, 1)
+                    square = square if squares_first else g * g
+                    rows = np.isin(range(4), part) if lazy else np.full(4, True)
+                    m[rows] = 0.9 * m[rows] + 0.1 * g[rows]
+                    v[rows] = 0.999 * v[rows] + 0.001 * square[rows]
+                    w[rows] -= 0.1 * m[rows] / (np.sqrt(v[rows]) + 1e-8)
                 yield w
 
         return defaults.words(train)
@@ -324,6 +325,7 @@ class Optimisers(unittest.TestCase):
         self.assertEqual(self.words(lazy=True)["adam.absent"], "stays")
         self.assertEqual(self.words()["adam.twice"], "summed, squared")
         self.assertEqual(self.words(squares_first=True)["adam.twice"], "squared, summed")
+        self.assertEqual(self.words(lazy=True, each=True)["adam.twice"], "a step each")
 
         def refuses(batches):
             raise NotImplementedError
