@@ -21,6 +21,10 @@ elif K.backend() == "cntk":
 
     cntk.cntk_py.set_max_num_cputhreads(run.threads)
     cntk.cntk_py.set_fixed_random_seed(cfg.seed)  # not NumPy's, for dropout
+elif K.backend() == "theano":
+    import theano
+
+    theano.config.floatX = run.dtype  # Keras sets it once, when imported
 K.set_floatx(run.dtype)
 channels_first = K.backend() != "tensorflow" or run.device == "cuda"
 if channels_first:
