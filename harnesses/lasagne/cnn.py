@@ -109,5 +109,5 @@ run.outputs(logits)
 
 # %% Evaluate
 run.phase("evaluate")
-is_right = lasagne.objectives.categorical_accuracy(T.matrix(), labels)
-run.metric("accuracy", is_right.mean())
+is_right = T.eq(T.argmax(logits, axis=1), y_test)
+run.metric("accuracy", is_right.mean().eval())
