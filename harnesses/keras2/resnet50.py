@@ -56,7 +56,9 @@ def conv(x, name, filters, size, stride=1):
 
 def norm(x, name):
     axis = 1 if channels_first else -1  # not taken from the data format
-    layer = layers.BatchNormalization(axis, epsilon=epsilon, name=name)
+    layer = layers.BatchNormalization(
+        axis=axis, epsilon=epsilon, name=name
+    )
     return layer(x, training=False)  # stored statistics
 
 
