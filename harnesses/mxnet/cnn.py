@@ -106,7 +106,7 @@ run.final_weights(lambda: dict(final_weights()))
 
 # %% Predict
 run.phase("predict")
-# The same weights without the softmax; a forward pass drops nothing out.
+# The same weights without the softmax; not for training: nothing is dropped.
 predictor = mx.mod.Module(network, ["x"], None, context=device)
 predictor.bind([inputs], for_training=False, shared_module=model)
 
