@@ -54,7 +54,7 @@ model.load_state_dict(state)  # complains about any name or shape that differs
 
 # %% Loss and optimiser
 loss_fn = nn.CrossEntropyLoss()  # of logits and class numbers, no one-hot
-# Adds epsilon before the bias correction; from PyTorch 1.3 on after it.
+# Adds epsilon before the bias correction, as PyTorch did until 2019.
 optimizer = torch.optim.Adam(
     model.parameters(),
     lr=cfg.learning_rate,
