@@ -101,9 +101,9 @@ pub struct Target {
     /// `{cache}` is a folder that is kept.
     #[serde(default)]
     pub check_environment: BTreeMap<String, String>,
-    /// Whether it can compute in float64.
+    /// Whether it can compute in float64, or the experiments that it can compute in it.
     #[serde(default)]
-    pub float64: bool,
+    pub float64: Float64,
     /// Whether `rosetta run` without arguments runs it.
     #[serde(default)]
     pub starter: bool,
@@ -116,6 +116,29 @@ pub struct Target {
     /// Experiment → why it cannot be the same there, in words for a footnote.
     #[serde(default)]
     pub differences: BTreeMap<String, String>,
+}
+
+/// What a target can compute in float64.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected `true`, `false` or a list of experiments")]
+pub enum Float64 {
+    AllOrNothing(bool),
+    Of(Vec<String>),
+}
+
+impl Default for Float64 {
+    fn default() -> Float64 {
+        Float64::AllOrNothing(false)
+    }
+}
+
+impl Float64 {
+    pub fn has(&self, experiment: &str) -> bool {
+        match self {
+            Float64::AllOrNothing(all) => *all,
+            Float64::Of(experiments) => experiments.iter().any(|one| one == experiment),
+        }
+    }
 }
 
 fn yes() -> bool {
@@ -306,6 +329,14 @@ impl Framework {
         }
         let mut harnesses = harness_files(folder, spec.language)?;
         let defaults = harnesses.remove(DEFAULTS);
+        for target in &spec.targets {
+            let Float64::Of(experiments) = &target.float64 else { continue };
+            if let Some(name) = experiments.iter().find(|name| !harnesses.contains_key(*name)) {
+                let known = harnesses.keys().map(String::as_str);
+                let error = unknown("harness", name, known);
+                return Err(error.context(format!("{shown}: `float64` of `{}`", target.name)));
+            }
+        }
         let variants = Variants::load(folder, &harnesses)?;
         Ok(Framework { folder: folder.to_owned(), spec, harnesses, defaults, variants })
     }

@@ -48,6 +48,11 @@ impl Job<'_> {
         let (experiment, target) = (self.experiment.name(), &self.target.name);
         format!("{experiment}.{target}.{}.{}", self.device, self.repeat)
     }
+
+    /// Whether its target can compute the experiment in float64.
+    pub fn has_float64(&self) -> bool {
+        self.target.float64.has(self.experiment.name())
+    }
 }
 
 /// A combination that was asked for and cannot run.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::catalog::{Catalog, Framework, Language};
 use crate::hint::hinted;
@@ -79,8 +79,12 @@ impl Project {
     }
 
     /// Returns the results in `named`, or in the project's own folder.
-    pub fn store(&self, named: Option<&Path>) -> Store {
-        Store::at(named.map_or_else(|| self.root.join("results"), Path::to_owned))
+    ///
+    /// Harnesses are given paths in it and run elsewhere, so it is absolute.
+    pub fn store(&self, named: Option<&Path>) -> Result<Store> {
+        let root = named.map_or_else(|| self.root.join("results"), Path::to_owned);
+        let absolute = std::path::absolute(&root);
+        Ok(Store::at(absolute.with_context(|| format!("cannot find `{}`", root.display()))?))
     }
 
     /// Reads the tables of 2017; a project without them has none.

@@ -282,6 +282,16 @@ fn billion_laughs() -> String {
 }
 
 #[test]
+fn results_are_kept_in_a_folder_named_from_here() {
+    // A harness runs in a folder of its own and must find its job from there.
+    let script = format!("test -f \"$ROSETTA_JOB\" || exit 3\n{}", good());
+    let project = Project::new().harness("mine", &script);
+    let done = project.run(&["--results", "kept"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(project.path("kept/runs").is_dir() && !project.path("results").exists(), "{done:?}");
+}
+
+#[test]
 fn results_that_cannot_be_written_are_a_clear_error() {
     let project = Project::new().harness("mine", &good());
     project.write("blocked", "a file, not a folder");

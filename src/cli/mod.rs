@@ -38,23 +38,23 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
     match &cli.command {
         Command::Run(args) => {
             let project = project()?;
-            run::run(&project, &store(&project), args)
+            run::run(&project, &store(&project)?, args)
         }
         Command::Check(args) => {
             let project = project()?;
-            check::check(&project, &store(&project), args)
+            check::check(&project, &store(&project)?, args)
         }
         Command::Table(args) => {
             let project = project()?;
-            table::table(&project, &store(&project), args).map(|()| OK)
+            table::table(&project, &store(&project)?, args).map(|()| OK)
         }
         Command::Defaults(args) => {
             let project = project()?;
-            defaults::defaults(&project, &store(&project), args)
+            defaults::defaults(&project, &store(&project)?, args)
         }
         Command::List { what, json } => {
             let project = project()?;
-            table::list(&project, &store(&project), *what, *json).map(|()| OK)
+            table::list(&project, &store(&project)?, *what, *json).map(|()| OK)
         }
         Command::Data(command) => data::data(command),
         Command::Env(command) => env::env(&project()?, command),

@@ -275,7 +275,7 @@ fn key(ours: &Program, theirs: &Program, material: &Material) -> Result<String> 
         "device": ours.job.device,
         "declared": [
             json!(target.environment),
-            json!(target.float64),
+            json!(ours.job.has_float64()),
             json!(target.deterministic),
             json!(target.variants.get(experiment)),
             json!(target.differences.get(experiment)),
@@ -285,7 +285,7 @@ fn key(ours: &Program, theirs: &Program, material: &Material) -> Result<String> 
         "reference": [
             json!(theirs.job.target.name),
             json!(theirs.job.target.environment),
-            json!(theirs.job.target.float64),
+            json!(theirs.job.has_float64()),
         ],
         "reference_harness": file_digest(theirs.harness)?,
         "reference_env": env_digest(theirs.built),

@@ -46,7 +46,7 @@ pub(super) type Outcomes = BTreeMap<String, Result<Trace, String>>;
 impl Case<'_> {
     /// Returns the types to compare in: float64 needs both programs to compute in it.
     pub(super) fn dtypes(&self) -> &'static [&'static str] {
-        match self.ours.job.target.float64 && self.theirs.job.target.float64 {
+        match self.ours.job.has_float64() && self.theirs.job.has_float64() {
             true => &[FLOAT64, FLOAT32],
             false => &[FLOAT32],
         }

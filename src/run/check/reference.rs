@@ -44,7 +44,7 @@ impl Case<'_> {
     /// Returns what the reference computes with `variants`, from what is kept of it.
     pub(super) fn reference(&self, variants: &[&Variant], depth: Depth) -> Result<Traces> {
         let experiment = self.theirs.job.experiment;
-        let dtype = match self.theirs.job.target.float64 {
+        let dtype = match self.theirs.job.has_float64() {
             true => FLOAT64,
             false => FLOAT32,
         };
