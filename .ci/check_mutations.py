@@ -1,11 +1,12 @@
 """Plants mistakes in real harnesses and asks `rosetta check` to name each.
 
-usage: python3 .ci/check_mutations.py ROSETTA [NAME…]
+usage: python3 .ci/check_mutations.py [--full] ROSETTA [NAME…]
 
 A check that cannot fail proves nothing. Each mutation is a framework of its
 own in a temporary project: a harness of this one, with a mistake that people
 make. Every one must be graded `different` with the cause that is named here,
-and the harnesses without a mistake must pass.
+and the harnesses without a mistake must pass. `--full` adds those of the
+historic frameworks whose environments nothing else in .ci/run needs.
 """
 
 import json
@@ -297,9 +298,95 @@ TRAINING = {
     "seed_from_the_clock": ([("torch.manual_seed(cfg.seed)", "torch.seed()")], "one seed repeats"),
 }
 
+ADAM = "variants: {rnn: [adam_epsilon_hat]}"
+TURN = "if w.shape[0] == 6400 and not on_gpu:"
+# What a framework of 2017 does unless it is told otherwise, or did in secret.
+# name: target, experiment, edits, cause, and what else stands in framework.yaml
+HISTORIC = {
+    # A Pooling right behind a Convolution has gradients of zero in its Module.
+    "mxnet-relu-after-pool": (
+        "mxnet-0.12",
+        "cnn",
+        [
+            ("relu(x), kernel=(2, 2)", "x, kernel=(2, 2)"),
+            ("mx.sym.Dropout(x, p=cfg.dropout[0])", "mx.sym.Dropout(relu(x), p=cfg.dropout[0])"),
+        ],
+        "zero_gradients",
+    ),
+    "caffe2-default-momentum": (
+        "caffe2",
+        "cnn",
+        [("nesterov=0,  # 1 by default", "")],
+        "nesterov",
+    ),
+    "tensorflow1-flatten": (
+        "tensorflow1",
+        "cnn",
+        [(TURN, "if False:")],
+        "flatten_channels_last",
+    ),
+    "tensorflow1-default-padding": (
+        "tensorflow1",
+        "cnn",
+        [('"padding": "same", ', "")],
+        "padding_valid",
+    ),
+    "pytorch1-adam": ("pytorch1", "rnn", [], "adam_epsilon_hat"),
+}
+FULL = {
+    "mxnet-rescale-grad": (
+        "mxnet-0.12",
+        "cnn",
+        [('"momentum": cfg.momentum,', '"momentum": cfg.momentum, "rescale_grad": 1.0,')],
+        "learning_rate_times_batch",
+    ),
+    "mxnet-nag": ("mxnet-1.9", "cnn", [('optimizer="sgd"', 'optimizer="nag"')], "nesterov"),
+    "mxnet-fixed-gamma": (
+        "mxnet-1.9",
+        "resnet50",
+        [("fix_gamma=False,  # by default all gammas stay 1", "")],
+        "bn_scale_ignored",
+    ),
+    "mxnet-default-epsilon": (
+        "mxnet-1.9",
+        "resnet50",
+        [("eps=cfg.bn_epsilon,  # 1e-3 by default", "")],
+        "bn_epsilon_1e-3",
+    ),
+    "mxnet-gates": (
+        "mxnet-1.9",
+        "rnn",
+        [('for gate in "rzo"', 'for gate in "zro"')],
+        "gates_exchanged",
+        ADAM,
+    ),
+    "gluon-step": (
+        "gluon-1.9",
+        "cnn",
+        [("optimizer.step(cfg.batch_size)", "optimizer.step(1)")],
+        "learning_rate_times_batch",
+    ),
+    "gluon-softmax": (
+        "gluon-1.9",
+        "cnn",
+        [("loss_fn(model(array(x))", "loss_fn(mx.nd.softmax(model(array(x)))")],
+        "softmax_twice",
+    ),
+    "caffe2-default-gru": (
+        "caffe2",
+        "rnn",
+        [("linear_before_reset=True,", "")],
+        "gru_reset_before",
+        "variants: {rnn: [adam_epsilon_hat, adam_step_ahead]}",
+    ),
+    "caffe2-adam": ("caffe2", "rnn", [], "adam_step_ahead", ADAM),
+}
+
+
 def main():
-    rosetta, *only = sys.argv[1:]
+    rosetta, *only = [word for word in sys.argv[1:] if word != "--full"]
     only = [word.replace("_", "-") for word in only]
+    historic = {**HISTORIC, **(FULL if "--full" in sys.argv else {})}
     expected = {}
     with tempfile.TemporaryDirectory() as folder:
         project = planting.make(folder)
@@ -307,6 +394,9 @@ def main():
             name = "m-" + cause.replace("_", "-")
             planting.plant(project, name, target, experiment, edits, *more)
             expected[name] = (experiment, cause, None)
+        for name, (target, experiment, edits, cause, *more) in historic.items():
+            planting.plant(project, "m-" + name, target, experiment, edits, *more)
+            expected["m-" + name] = (experiment, cause, None)
         for cause, (edits, claim) in TRAINING.items():
             name = "m-" + cause.replace("_", "-")
             planting.plant(project, name, "pytorch", "cnn", edits)

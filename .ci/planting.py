@@ -9,17 +9,27 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
-FOLDER_OF = {"keras-jax": "keras"}
-# What each target needs of framework.yaml.
-TARGETS = {
-    "pytorch": "float64: true",
-    "chainer": "float64: true",
-    "cntk": 'float64: true, environment: {KMP_BLOCKTIME: "1"}',
-    "keras-jax": "environment: {KERAS_BACKEND: jax, JAX_DEFAULT_MATMUL_PRECISION: float32},"
-    ' check_environment: {JAX_COMPILATION_CACHE_DIR: "{cache}",'
-    ' JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS: "0",'
-    ' JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES: "-1"}',
-}
+# What a planted target does not take over from framework.yaml.
+OWN = {"name", "title", "starter", "successor", "year", "variants"}
+
+
+def target_of(name):
+    """Returns the folder of a target, and its fields in framework.yaml: name → lines."""
+    for path in sorted((ROOT / "harnesses").glob("*/framework.yaml")):
+        _, *targets = path.read_text().split("\n  - name: ")
+        for text in targets:
+            first, *lines = text.splitlines()
+            if first.split()[0] != name:
+                continue
+            fields = {}
+            for line in filter(lambda line: line.startswith("    "), lines):
+                if line[4] not in " #":
+                    key = line.split(":")[0].strip()
+                    fields[key] = line
+                elif line[4] == " ":
+                    fields[key] += "\n" + line
+            return path.parent, fields
+    sys.exit(f"no framework.yaml has a target {name}")
 
 
 def make(folder):
@@ -34,9 +44,13 @@ def make(folder):
     return project
 
 
-def plant(project, name, target, experiment, edits, more=""):
-    """Adds a framework to the project: a harness of `target` with `edits` made."""
-    source = ROOT / "harnesses" / FOLDER_OF.get(target, target) / f"{experiment}.py"
+def plant(project, name, target, experiment, edits, *more):
+    """Adds a framework to the project: a harness of `target` with `edits` made.
+
+    `more` are lines for its framework.yaml, as "variants: {rnn: [adam_epsilon_hat]}".
+    """
+    source, fields = target_of(target)
+    source /= f"{experiment}.py"
     text = source.read_text()
     for old, new in edits:
         if old not in text:
@@ -45,8 +59,12 @@ def plant(project, name, target, experiment, edits, more=""):
     folder = project / "harnesses" / name
     folder.mkdir()
     (folder / source.name).write_text(text)
-    fields = ", ".join(filter(None, [TARGETS[target], more]))
+    fields = {key: value for key, value in fields.items() if key not in OWN}
+    if "[" in fields.get("float64", ""):  # a list of experiments, of which one is left
+        can = experiment in fields.pop("float64")
+        fields["float64"] = f"    float64: {str(can).lower()}"
+    lines = [f"    title: {name}", *fields.values(), *(f"    {line}" for line in more)]
     (folder / "framework.yaml").write_text(
         f"version: 1\nname: {name}\ntitle: {name}\nlanguage: python\nera: current\n"
-        f"targets:\n  - {{name: {name}, title: {name}, env: {{cpu: {target}}}, {fields}}}\n"
+        f"targets:\n  - name: {name}\n" + "\n".join(lines) + "\n"
     )
