@@ -79,13 +79,12 @@ model.set_weights(
 
 
 def from_keras(embedding, kernel, recurrent, biases, dense, dense_bias):
-    bias_ih, bias_hh = biases.reshape(2, -1)
     return {
         "embedding.weight": embedding,
         "gru.weight_ih_l0": swap_gates(kernel.T),
         "gru.weight_hh_l0": swap_gates(recurrent.T),
-        "gru.bias_ih_l0": swap_gates(bias_ih),
-        "gru.bias_hh_l0": swap_gates(bias_hh),
+        "gru.bias_ih_l0": swap_gates(biases.reshape(2, -1)[0]),
+        "gru.bias_hh_l0": swap_gates(biases.reshape(2, -1)[1]),
         "dense.weight": dense.T,
         "dense.bias": dense_bias,
     }
