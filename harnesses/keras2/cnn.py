@@ -1,6 +1,8 @@
 """VGG-style CNN on CIFAR-10 in Keras 2, over TensorFlow, CNTK or Theano."""
 
 # %% Setup
+from functools import partial
+
 import keras
 import numpy as np
 from keras import backend as K
@@ -11,6 +13,7 @@ import rosetta
 run = rosetta.start("Keras", keras.__version__)  # predict and fit wait
 cfg = run.config
 np.random.seed(cfg.seed)  # each dropout draws its own seed from NumPy
+turn = 1  # step through a kernel's height and width
 if K.backend() == "tensorflow":
     import tensorflow as tf
 
@@ -25,11 +28,11 @@ elif K.backend() == "theano":
     import theano
 
     theano.config.floatX = run.dtype  # Keras sets it once, when imported
+    turn = -1  # its convolutions turn their kernels around
 K.set_floatx(run.dtype)
 channels_first = K.backend() != "tensorflow" or run.device == "cuda"
 if channels_first:
     K.set_image_data_format("channels_first")
-flips = K.backend() == "theano"  # its convolutions turn their kernels around
 run.fact("backend", K.backend())
 run.fact("layout", "NCHW" if channels_first else "NHWC")
 run.fact("cudnn", run.device == "cuda")
@@ -37,12 +40,8 @@ run.fact("compiled", True)  # a graph, made at the first batch
 
 # %% Load data
 run.phase("load")
-
-
-def to_layout(x):
-    return x if channels_first else x.transpose(0, 2, 3, 1)  # (n, 32, 32, 3)
-
-
+# (n, 3, 32, 32) or (n, 32, 32, 3)
+to_layout = lambda x: x if channels_first else x.transpose(0, 2, 3, 1)
 x_train, y_train = run.data("x_train"), run.data("y_train")
 x_test, y_test = to_layout(run.data("x_test")), run.data("y_test")
 
@@ -73,15 +72,15 @@ model = keras.Sequential(
 def to_keras(name, w):
     if name == "dense1.weight":  # its inputs: C, H, W order to H, W, C
         w = w.reshape(512, 100, 8, 8).transpose(0, 2, 3, 1).reshape(512, -1)
-    if w.ndim == 4 and flips:
-        w = w[:, :, ::-1, ::-1]
-    return w.transpose(2, 3, 1, 0) if w.ndim == 4 else w.T  # to HWIO, (in, out)
+    if w.ndim == 4:
+        return w[:, :, ::turn, ::turn].transpose(2, 3, 1, 0)  # OIHW to HWIO
+    return w.T  # to (in, out)
 
 
 def from_keras(name, w):
-    w = w.transpose(3, 2, 0, 1) if w.ndim == 4 else w.T  # to OIHW, (out, in)
-    if w.ndim == 4 and flips:
-        w = w[:, :, ::-1, ::-1]
+    if w.ndim == 4:
+        return w[::turn, ::turn].transpose(3, 2, 0, 1)  # HWIO to OIHW
+    w = w.T  # to (out, in)
     if name == "dense1.weight":
         w = w.reshape(512, 8, 8, 100).transpose(0, 3, 1, 2).reshape(512, -1)
     return w
@@ -90,12 +89,9 @@ def from_keras(name, w):
 names = list(run.weights())  # in forward order, as Keras has them
 model.set_weights([to_keras(name, w) for name, w in run.weights().items()])
 
-
 # %% Loss and optimiser
-def loss_fn(y_true, y_pred):  # Keras' own is of probabilities
-    return K.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
-
-
+# By its name, "sparse_categorical_crossentropy", it takes probabilities.
+loss_fn = partial(K.sparse_categorical_crossentropy, from_logits=True)
 optimizer = keras.optimizers.SGD(cfg.learning_rate, cfg.momentum)
 model.compile(optimizer, loss_fn)
 
@@ -111,13 +107,9 @@ run.phase("train")
 progress = Progress()
 for epoch in run.epochs():
     x, y = run.epoch_data(epoch)  # in the common order: not to be shuffled
+    x = to_layout(x)
     model.fit(
-        to_layout(x),
-        y,
-        cfg.batch_size,
-        shuffle=False,
-        verbose=0,
-        callbacks=[progress],
+        x, y, cfg.batch_size, shuffle=False, verbose=0, callbacks=[progress]
     )
     run.epoch_end(epoch, progress.loss)
 run.final_weights(

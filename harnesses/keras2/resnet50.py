@@ -11,6 +11,7 @@ import rosetta
 run = rosetta.start("Keras", keras.__version__)  # predict waits
 cfg = run.config
 epsilon = cfg.bn_epsilon
+turn = 1  # step through a kernel's height and width
 if K.backend() == "cntk":
     import cntk
 
@@ -19,6 +20,7 @@ elif K.backend() == "theano":
     import theano
 
     theano.config.floatX = run.dtype  # Keras sets it once, when imported
+    turn = -1  # its convolutions turn their kernels around
     # Refused if less than 1e-5, and 1e-5 is that when rounded to float32.
     epsilon += np.spacing(np.array(epsilon, run.dtype))
 K.set_floatx(run.dtype)
@@ -29,7 +31,6 @@ channels_first = (
 )
 if channels_first:
     K.set_image_data_format("channels_first")
-flips = K.backend() == "theano"  # its convolutions turn their kernels around
 run.fact("backend", K.backend())
 run.fact("layout", "NCHW" if channels_first else "NHWC")
 run.fact("cudnn", run.device == "cuda")
@@ -56,9 +57,7 @@ def conv(x, name, filters, size, stride=1):
 
 def norm(x, name):
     axis = 1 if channels_first else -1  # not taken from the data format
-    layer = layers.BatchNormalization(
-        axis=axis, epsilon=epsilon, name=name
-    )
+    layer = layers.BatchNormalization(axis=axis, epsilon=epsilon, name=name)
     return layer(x, training=False)  # stored statistics
 
 
@@ -104,8 +103,8 @@ for name, w in run.weights().items():
     layer, kind = name.rsplit(".", 1)  # layer1.0.conv2 and weight
     layer = model.get_layer(layer)
     if w.ndim == 4:
-        w = w[:, :, ::-1, ::-1] if flips else w
-        values.append((layer.kernel, w.transpose(2, 3, 1, 0)))  # OIHW to HWIO
+        w = w[:, :, ::turn, ::turn].transpose(2, 3, 1, 0)  # OIHW to HWIO
+        values.append((layer.kernel, w))
     else:
         values.append((getattr(layer, spelling[kind]), w))
 K.batch_set_value(values)  # at once: each by itself would be a run of a graph

@@ -1,6 +1,8 @@
 """GRU on IMDB reviews in Keras 2, over TensorFlow, CNTK or Theano."""
 
 # %% Setup
+from functools import partial
+
 import keras
 import numpy as np
 from keras import backend as K
@@ -62,17 +64,14 @@ def swap_gates(w):  # r, z, n to z, r, n along the first axis, and back
     return np.concatenate([b, a, n])
 
 
-w = {
-    name: swap_gates(w) if name.startswith("gru.") else w
-    for name, w in run.weights().items()
-}
-biases = np.stack([w["gru.bias_ih_l0"], w["gru.bias_hh_l0"]])  # (2, 300)
+w = run.weights()
+biases = [swap_gates(w[f"gru.bias_{kind}_l0"]) for kind in ("ih", "hh")]
 model.set_weights(
     [
         w["embedding.weight"],
-        w["gru.weight_ih_l0"].T,  # (125, 300)
-        w["gru.weight_hh_l0"].T,  # (100, 300)
-        biases.ravel() if cudnn else biases,
+        swap_gates(w["gru.weight_ih_l0"]).T,  # (125, 300)
+        swap_gates(w["gru.weight_hh_l0"]).T,  # (100, 300)
+        np.concatenate(biases) if cudnn else np.stack(biases),
         w["dense.weight"].T,
         w["dense.bias"],
     ]
@@ -80,25 +79,21 @@ model.set_weights(
 
 
 def from_keras(embedding, kernel, recurrent, biases, dense, dense_bias):
-    bias_ih, bias_hh = biases.reshape(2, -1)
     return {
         "embedding.weight": embedding,
         "gru.weight_ih_l0": swap_gates(kernel.T),
         "gru.weight_hh_l0": swap_gates(recurrent.T),
-        "gru.bias_ih_l0": swap_gates(bias_ih),
-        "gru.bias_hh_l0": swap_gates(bias_hh),
+        "gru.bias_ih_l0": swap_gates(biases.reshape(2, -1)[0]),
+        "gru.bias_hh_l0": swap_gates(biases.reshape(2, -1)[1]),
         "dense.weight": dense.T,
         "dense.bias": dense_bias,
     }
 
 
 # %% Loss and optimiser
-def loss_fn(y_true, y_pred):  # Keras' own is of probabilities
-    return K.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
-
-
-# Adds epsilon (1e-7 by default) before the bias correction, not after it.
-optimizer = keras.optimizers.Adam(
+# By its name, "sparse_categorical_crossentropy", it takes probabilities.
+loss_fn = partial(K.sparse_categorical_crossentropy, from_logits=True)
+optimizer = keras.optimizers.Adam(  # adds epsilon before the correction
     cfg.learning_rate, cfg.beta1, cfg.beta2, cfg.epsilon
 )
 model.compile(optimizer, loss_fn)
