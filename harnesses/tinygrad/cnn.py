@@ -92,4 +92,4 @@ run.outputs(logits)
 # %% Evaluate
 run.phase("evaluate")
 accuracy = (Tensor(logits).argmax(axis=1) == Tensor(y_test)).mean()
-run.metric("accuracy", accuracy)
+run.metric("accuracy", accuracy.item())
