@@ -206,6 +206,8 @@ pub struct EnvFile {
     /// `venv`: direct pins; `requirements.lock` beside this file has the rest, with hashes.
     #[serde(default)]
     pub requirements: Vec<String>,
+    /// `venv`: the oldest glibc that has wheels of them all, as `"2.35"` [default: 2.28].
+    pub glibc: Option<String>,
     /// `venv`: packages that may be built from source; all others must be wheels.
     #[serde(default)]
     pub source: Vec<String>,
@@ -361,6 +363,11 @@ impl EnvSpec {
             && !version.split('.').all(|part| part.parse::<u16>().is_ok())
         {
             anyhow::bail!("{shown}: `python: {version}` is no version; write `\"3.12\"`");
+        }
+        if let Some(glibc) = &file.glibc
+            && !glibc.split('.').all(|part| part.parse::<u16>().is_ok())
+        {
+            anyhow::bail!("{shown}: `glibc: {glibc}` is no version; write `\"2.35\"`");
         }
         if file.cures.iter().any(|cure| cure.run.is_empty()) {
             anyhow::bail!("{shown}: a cure has an empty `run`");

@@ -144,3 +144,19 @@ fn links_within_the_pages_lead_somewhere() {
         }
     }
 }
+
+#[test]
+fn the_lessons_quote_lines_that_are_there() {
+    let page = fs::read_to_string(root().join("docs/lessons.md")).unwrap();
+    // A quotation: `code` ([name](../harnesses/name/file)).
+    let page = page.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut quoted = 0;
+    for (at, _) in page.match_indices("` ([") {
+        let code = page[..at].rsplit('`').next().unwrap();
+        let path = page[at..].split("](../").nth(1).unwrap().split(')').next().unwrap();
+        let text = fs::read_to_string(root().join(path)).unwrap();
+        assert!(text.contains(code), "`{code}` is not in {path}");
+        quoted += 1;
+    }
+    assert!(quoted > 8, "{quoted} quotations");
+}

@@ -24,11 +24,7 @@ elif K.backend() == "theano":
     # Refused if less than 1e-5, and 1e-5 is that when rounded to float32.
     epsilon += np.spacing(np.array(epsilon, run.dtype))
 K.set_floatx(run.dtype)
-channels_first = (
-    K.backend() != "tensorflow"
-    or run.device == "cuda"
-    or run.dtype == "float64"  # which TensorFlow's fused normalisation lacks
-)
+channels_first = K.backend() != "tensorflow" or run.device == "cuda"
 if channels_first:
     K.set_image_data_format("channels_first")
 run.fact("backend", K.backend())

@@ -89,7 +89,8 @@ fn is_cargo_input(extension: &std::ffi::OsStr) -> bool {
     ["rs", "toml", "lock"].iter().any(|known| extension == *known)
 }
 
-/// Adds the cures and every file beside env.yaml, which they may use.
+/// Adds the cures and every file that they may use: those beside env.yaml, and those of another
+/// environment that a cure names.
 fn add_cures(parts: &mut Parts, spec: &EnvSpec) -> Result<()> {
     for cure in &spec.file.cures {
         parts.add_all("cure", &cure.run);
@@ -100,7 +101,11 @@ fn add_cures(parts: &mut Parts, spec: &EnvSpec) -> Result<()> {
     let mut files = files_under(&spec.folder)?;
     let others = ["env.yaml", "requirements.lock", "README.md"].map(|name| spec.folder.join(name));
     files.retain(|file| !others.contains(file));
-    parts.add_files(&spec.folder, &files)
+    parts.add_files(&spec.folder, &files)?;
+    let elsewhere = |argument: &&String| argument.starts_with("{folder}/../");
+    let named = spec.file.cures.iter().flat_map(|cure| &cure.run).filter(elsewhere);
+    let named = named.map(|path| path.replace("{folder}", &spec.folder.to_string_lossy()));
+    parts.add_files(&spec.folder, &named.map(PathBuf::from).collect::<Vec<_>>())
 }
 
 /// Returns the files under a folder, sorted, without what tools leave there.
@@ -158,6 +163,13 @@ mod tests {
         assert_ne!(with_cure, first);
         fs::write(at("notes.txt"), "used by a cure").unwrap();
         assert_ne!(of_venv(&cured).unwrap(), with_cure);
+
+        let script = spec.folder.join("../cure.py");
+        cured.file.cures[0].run.push("{folder}/../cure.py".into());
+        fs::write(&script, "one way").unwrap();
+        let with_script = of_venv(&cured).unwrap();
+        fs::write(&script, "another way").unwrap();
+        assert_ne!(of_venv(&cured).unwrap(), with_script);
 
         fs::write(at("requirements.lock"), "one==1.0\nother==2\n").unwrap();
         assert_ne!(of_venv(&spec).unwrap(), first);

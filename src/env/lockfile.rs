@@ -15,8 +15,8 @@ use super::tool::{Build, Line};
 use crate::catalog::EnvSpec;
 use crate::publish::publish;
 
-/// The machines that locks are made for.
-pub(super) const PLATFORM: &str = "x86_64-manylinux_2_28";
+/// The oldest glibc that locks are made for unless env.yaml names another.
+const GLIBC: &str = "2.28";
 
 pub(super) fn path(spec: &EnvSpec) -> PathBuf {
     spec.folder.join("requirements.lock")
@@ -100,7 +100,9 @@ pub(super) fn make(
     let version = spec.file.python.as_deref().unwrap_or_default();
     let minor = version.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
     uv.args(["pip", "compile", "--generate-hashes", "--no-header", "--no-annotate"]);
-    uv.args(["--python-version", &minor, "--python-platform", PLATFORM]);
+    let glibc = spec.file.glibc.as_deref().unwrap_or(GLIBC).replace('.', "_");
+    let platform = format!("x86_64-manylinux_{glibc}");
+    uv.args(["--python-version", &minor, "--python-platform", &platform]);
     uv.args(only_wheels(spec));
     uv.args(python.iter().flat_map(|python| [Path::new("--python"), python]));
     uv.arg("--output-file").arg(&output).arg(&input).current_dir(scratch);

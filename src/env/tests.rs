@@ -23,6 +23,7 @@ pub(super) fn spec(project: &Path, name: &str) -> EnvSpec {
         name: name.to_owned(),
         provider: Provider::Venv,
         python: Some("3.99".to_owned()),
+        glibc: None,
         requirements: vec!["one==1.0".to_owned()],
         source: Vec::new(),
         manifest: None,
