@@ -299,7 +299,6 @@ TRAINING = {
 }
 
 ADAM = "variants: {rnn: [adam_epsilon_hat]}"
-TURN = "if w.shape[0] == 6400 and not on_gpu:"
 # What a framework of 2017 does unless it is told otherwise, or did in secret.
 # name: target, experiment, edits, cause ("" where no name is expected), and what
 # else stands in framework.yaml
@@ -323,7 +322,7 @@ HISTORIC = {
     "tensorflow1-flatten": (
         "tensorflow1",
         "cnn",
-        [(TURN, "if False:")],
+        [("if w.shape[0] == 6400 and not on_gpu:", "if False:")],
         "flatten_channels_last",
     ),
     "tensorflow1-default-padding": (

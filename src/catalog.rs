@@ -284,9 +284,9 @@ impl Catalog {
     fn check_successors(&self) -> Result<()> {
         for (framework, target) in self.targets() {
             let Some(successor) = &target.successor else { continue };
-            let mut known = self.targets().map(|(_, one)| one.name.as_str());
-            let others = known.clone().filter(|name| *name != target.name);
-            if successor.value == target.name || !known.any(|name| name == successor.value) {
+            let names = self.targets().map(|(_, one)| one.name.as_str());
+            let others = names.filter(|name| *name != target.name);
+            if !others.clone().any(|name| name == successor.value) {
                 let error = unknown("target", &successor.value, others);
                 let path = framework.folder.join("framework.yaml");
                 return Err(yaml::wrong(&path, &successor.referenced, error));
@@ -359,15 +359,14 @@ impl EnvSpec {
             }
             _ => {}
         }
-        if let Some(version) = &file.python
-            && !version.split('.').all(|part| part.parse::<u16>().is_ok())
+        for (field, version, example) in
+            [("python", &file.python, "3.12"), ("glibc", &file.glibc, "2.35")]
         {
-            anyhow::bail!("{shown}: `python: {version}` is no version; write `\"3.12\"`");
-        }
-        if let Some(glibc) = &file.glibc
-            && !glibc.split('.').all(|part| part.parse::<u16>().is_ok())
-        {
-            anyhow::bail!("{shown}: `glibc: {glibc}` is no version; write `\"2.35\"`");
+            if let Some(version) = version
+                && !version.split('.').all(|part| part.parse::<u16>().is_ok())
+            {
+                anyhow::bail!("{shown}: `{field}: {version}` is no version; write `\"{example}\"`");
+            }
         }
         if file.cures.iter().any(|cure| cure.run.is_empty()) {
             anyhow::bail!("{shown}: a cure has an empty `run`");

@@ -65,6 +65,11 @@ pub struct Equivalence {
 }
 
 impl Equivalence {
+    /// Returns what is said of a target that nobody has checked.
+    pub fn never_checked() -> Equivalence {
+        Equivalence::unchecked("it was not checked: `rosetta check`")
+    }
+
     pub fn unchecked(reason: impl Into<String>) -> Equivalence {
         let reason = Some(reason.into());
         Equivalence { grade: Grade::Unchecked, variants: Vec::new(), reason, is_declared: false }

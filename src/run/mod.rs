@@ -521,8 +521,7 @@ impl Loop<'_> {
                 && verdict.target == job.target.name
                 && verdict.device == job.device
         });
-        let unchecked = || Equivalence::unchecked("it was not checked: `rosetta check`");
-        verdict.map_or_else(unchecked, |verdict| verdict.equivalence.clone())
+        verdict.map_or_else(Equivalence::never_checked, |verdict| verdict.equivalence.clone())
     }
 
     /// Returns the record of a job of which nothing is known yet but who it is.

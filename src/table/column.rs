@@ -339,8 +339,7 @@ fn version_words(group: &Group) -> String {
 
 /// Returns what a check said of a record's target; an old record knows of none.
 pub(super) fn equivalence(record: &Record) -> Equivalence {
-    let unchecked = || Equivalence::unchecked("it was not checked: `rosetta check`");
-    record.equivalence.clone().unwrap_or_else(unchecked)
+    record.equivalence.clone().unwrap_or_else(Equivalence::never_checked)
 }
 
 fn why_graded(record: &Record) -> Option<String> {

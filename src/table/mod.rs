@@ -269,10 +269,10 @@ fn with_newest(mut groups: Vec<Group>) -> Vec<Group> {
                 && now.inputs.source == then.inputs.source
                 && now.inputs.data_digest == then.inputs.data_digest
         };
-        let of_target = groups.iter().filter(|one| one.first().target == *successor);
-        let same_device =
-            |one: &&Group| then.task == Task::Features || one.first().device == then.device;
-        let found = of_target.clone().find(same_device)?;
+        let found = groups.iter().find(|one| {
+            let now = one.first();
+            now.target == *successor && (then.task == Task::Features || now.device == then.device)
+        })?;
         let records = found.records.iter().copied().filter(is_alike).collect::<Vec<_>>();
         (!records.is_empty())
             .then(|| Box::new(Group { records, published: found.published, now: None }))
