@@ -85,7 +85,7 @@ impl Envs {
         let programs = &spec.file.programs;
         let missing = programs.iter().find(|program| self.host.which(program).is_none())?;
         let reason = format!("there is no `{missing}` on PATH");
-        Some(Lack::new(reason, format!("install it, as `apt-get install {missing}`")))
+        Some(Lack::new(reason, format!("install it, as `apt-get install {}`", package(missing))))
     }
 
     /// Returns the command that would bring the CPython that an environment needs.
@@ -99,5 +99,14 @@ impl Envs {
                 "run `pyenv install {version}` or `conda create --name python{version} python={version}`"
             )
         }
+    }
+}
+
+/// Returns Debian's package of a program: of most, it has the program's name.
+fn package(program: &str) -> &str {
+    match program {
+        "ln" => "coreutils",
+        "nvcc" => "nvidia-cuda-toolkit",
+        program => program,
     }
 }

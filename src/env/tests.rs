@@ -211,7 +211,14 @@ fn what_is_missing_comes_with_a_command() {
 
     spec.file.python = Some("3.99".into());
     spec.file.programs = vec!["no-such-program".into()];
-    assert_eq!(reason(&envs(), &spec).0, "there is no `no-such-program` on PATH");
+    let expected = said(
+        "there is no `no-such-program` on PATH",
+        "install it, as `apt-get install no-such-program`",
+    );
+    assert_eq!(reason(&envs(), &spec), expected);
+    spec.file.programs = vec!["nvcc".into()];
+    let hint = "install it, as `apt-get install nvidia-cuda-toolkit`";
+    assert_eq!(reason(&envs(), &spec).1, hint);
 
     spec.file.requirements = vec!["one==2.0".into()];
     let expected =
