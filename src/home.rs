@@ -1,6 +1,7 @@
 //! Where rosetta keeps what it makes: environments, data, tools. May not know what is in there.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
@@ -52,4 +53,14 @@ impl Home {
     pub fn tools(&self) -> PathBuf {
         self.root.join("tools")
     }
+}
+
+/// Returns the bytes of all files under a path; links count as themselves.
+pub fn size_bytes(path: &Path) -> u64 {
+    let Ok(metadata) = fs::symlink_metadata(path) else { return 0 };
+    if !metadata.is_dir() {
+        return metadata.len();
+    }
+    let listing = fs::read_dir(path).into_iter().flatten().flatten();
+    listing.map(|entry| size_bytes(&entry.path())).sum()
 }

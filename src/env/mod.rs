@@ -35,7 +35,7 @@ use self::uv::Uvs;
 use crate::catalog::{Catalog, EnvSpec, Provider};
 use crate::digest::sha256;
 use crate::hint::hinted;
-use crate::home::Home;
+use crate::home::{Home, size_bytes};
 use crate::lock::Lock;
 use crate::progress::Report;
 use crate::spec::check_name;
@@ -293,7 +293,7 @@ impl Envs {
             return Err(hinted("its files were changed while it was built", hint));
         }
         built.digest = Some(digest.to_owned());
-        built.size_bytes = store::size_bytes(root);
+        built.size_bytes = size_bytes(root);
         built.build_seconds = begun.elapsed().as_secs_f64();
         place.seal(&built)
     }

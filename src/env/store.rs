@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 
 use super::{Built, Freed};
 use crate::hint::hinted;
-use crate::home::Home;
+use crate::home::{Home, size_bytes};
 use crate::lock::{self, Lock};
 use crate::progress::Report;
 use crate::publish::publish;
@@ -246,14 +246,4 @@ fn wipe(folder: &Path) -> Result<()> {
     };
     gone(fs::remove_file(folder.join(SEAL)))?;
     gone(fs::remove_dir_all(folder))
-}
-
-/// Returns the bytes of all files under a path; links count as themselves.
-pub(super) fn size_bytes(path: &Path) -> u64 {
-    let Ok(metadata) = fs::symlink_metadata(path) else { return 0 };
-    if !metadata.is_dir() {
-        return metadata.len();
-    }
-    let listing = fs::read_dir(path).into_iter().flatten().flatten();
-    listing.map(|entry| size_bytes(&entry.path())).sum()
 }

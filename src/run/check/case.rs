@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::Bench;
+use super::kept;
 use super::part::{Depth, FLOAT64, Outcomes, Part, failure, traces};
 use crate::catalog::Language;
 use crate::check::{
@@ -270,7 +271,7 @@ impl Work {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{}-{number}", job.name(), std::process::id());
-        let folder = home.checks().join("work").join(name);
+        let folder = kept::work(home).join(name);
         fs::create_dir_all(&folder)
             .with_context(|| format!("cannot make `{}`", folder.display()))?;
         Ok(Work { folder })

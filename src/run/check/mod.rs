@@ -6,6 +6,7 @@
 //! by a digest of all that it follows from.
 
 mod case;
+mod kept;
 mod part;
 mod reference;
 mod semantics;
@@ -98,6 +99,7 @@ pub fn check(
             Err(panic) => std::panic::resume_unwind(panic),
         })
     })?;
+    kept::tidy(places.home);
     let is_interrupted = *bench.cancel.borrow() != Cancel::No;
     let done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     Ok(Checked { verdicts: done.into_values().collect(), is_interrupted })

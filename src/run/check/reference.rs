@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::case::{Case, Program, Work};
 use super::env_digest;
+use super::kept::{self, is_kept};
 use super::part::{Depth, FLOAT32, FLOAT64, Outcomes, Part, numeric_parts, traces};
 use crate::catalog::Language;
 use crate::check::{
@@ -61,12 +62,11 @@ impl Case<'_> {
         let apply = |source: String, variant: &&Variant| variant.apply(experiment, &source);
         let source = variants.iter().fold(original.clone(), apply);
         let changed = (source != original).then_some(source.as_str());
-        let store = self.bench.places.home.checks().join("reference");
+        let store = kept::folder(self.bench.places.home);
         let folder_of = |part: &Part| store.join(self.reference_key(&source, part));
         fs::create_dir_all(&store).with_context(|| format!("cannot make `{}`", store.display()))?;
         let all = parts.iter().map(|part| folder_of(part)).collect::<Vec<_>>();
-        let is_kept = |folder: &PathBuf| folder.join("events.jsonl").is_file();
-        if !all.iter().all(is_kept) {
+        if !all.iter().all(|folder| is_kept(folder)) {
             let lock_file = all[0].with_extension("lock");
             let _lock = Lock::wait(&lock_file, "another check of the reference", &|_| ())?;
             let missing = parts.iter().zip(&all).filter(|(_, folder)| !is_kept(folder));
@@ -78,6 +78,8 @@ impl Case<'_> {
             }
         }
         let read = |(part, folder): (&&Part, &PathBuf)| {
+            // A home that cannot be written to only forgets sooner.
+            let _ = kept::used(folder);
             let trace = Trace::read(folder).map_err(|error| format!("{error:#}"));
             (part.name.clone(), trace)
         };
@@ -139,7 +141,7 @@ impl Case<'_> {
             let folder = work.path().join(&part.name);
             match fs::rename(&folder, &place) {
                 // Another check was here first with the same numbers.
-                Err(_) if place.join("events.jsonl").is_file() => {}
+                Err(_) if is_kept(&place) => {}
                 result => {
                     result.with_context(|| format!("cannot put `{}` in place", place.display()))?;
                 }

@@ -1,0 +1,150 @@
+//! The numbers of the reference that checks keep from one invocation to the next, and which of them
+//! go when they become many.
+//!
+//! May not know what the numbers are or how they are computed. A folder counts as kept by the file
+//! of its events; whose modification time is that of its last use.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::home::{self, Home};
+
+/// What a kept folder must have.
+const EVENTS: &str = "events.jsonl";
+
+/// Enough for every experiment and declared variant of a project such as ours, twice over: mistakes
+/// that are looked for, one file of numbers each, make up the rest.
+const LIMIT_BYTES: u64 = 4 << 30;
+
+/// Another check may be about to read what was used so lately.
+const IN_USE: Duration = Duration::from_secs(60 * 60);
+
+/// Where the numbers of the reference are kept.
+pub(super) fn folder(home: &Home) -> PathBuf {
+    home.checks().join("reference")
+}
+
+/// Where checks work, one folder each.
+pub(super) fn work(home: &Home) -> PathBuf {
+    home.checks().join("work")
+}
+
+/// Whether a folder is there, whole.
+pub(super) fn is_kept(folder: &Path) -> bool {
+    folder.join(EVENTS).is_file()
+}
+
+/// Notes that a kept folder is of use.
+pub(super) fn used(folder: &Path) -> io::Result<()> {
+    let events = File::options().append(true).open(folder.join(EVENTS))?;
+    events.set_modified(SystemTime::now())
+}
+
+/// Removes what no check will miss: the numbers that were not used for longest while there are too
+/// many, and the folders of checks that were killed.
+///
+/// Nothing fails if something cannot be removed: it is tried again at the next check.
+pub(super) fn tidy(home: &Home) {
+    forget(&folder(home), LIMIT_BYTES, IN_USE);
+    clear(&work(home), IN_USE);
+}
+
+/// Removes kept folders, the least lately used first, until the others have at most `limit` bytes.
+fn forget(store: &Path, limit: u64, in_use: Duration) {
+    let mut kept = entries(store)
+        .filter_map(|folder| {
+            let age = age(&folder.join(EVENTS))?;
+            Some((age, home::size_bytes(&folder), folder))
+        })
+        .collect::<Vec<_>>();
+    kept.sort_by_key(|(age, _, _)| *age);
+    let mut bytes = 0;
+    for (age, size, folder) in kept {
+        bytes += size;
+        if bytes > limit && age > in_use {
+            // Without its events a folder that cannot be removed whole is not kept any more.
+            let _ = fs::remove_file(folder.join(EVENTS)).and_then(|()| fs::remove_dir_all(folder));
+        }
+    }
+}
+
+/// Removes the folders of processes that have ended; their names end with `-PID-NUMBER`.
+fn clear(work: &Path, in_use: Duration) {
+    for folder in entries(work) {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let Some(pid) = name.rsplit('-').nth(1) else { continue };
+        // The home may be shared with another machine, whose processes are not seen here.
+        let is_old = age(&folder).is_some_and(|age| age > in_use);
+        if is_old && !Path::new("/proc").join(pid).exists() {
+            let _ = fs::remove_dir_all(&folder);
+        }
+    }
+}
+
+fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
+/// Returns how long ago a file or folder was modified; nothing if it is not there.
+fn age(path: &Path) -> Option<Duration> {
+    let modified = fs::metadata(path).ok()?.modified().ok()?;
+    Some(SystemTime::now().duration_since(modified).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+
+    /// Keeps `bytes` of numbers, last used `hours` ago.
+    fn keep(store: &Path, name: &str, bytes: usize, hours: u32) -> PathBuf {
+        let folder = store.join(name);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("outputs.npy"), vec![0; bytes]).unwrap();
+        let events = File::create(folder.join(EVENTS)).unwrap();
+        events.set_modified(SystemTime::now() - hours * HOUR).unwrap();
+        folder
+    }
+
+    #[test]
+    fn what_was_not_used_for_longest_goes_first() {
+        let store = tempfile::tempdir().unwrap();
+        let old = keep(store.path(), "old", 400, 30);
+        let older = keep(store.path(), "older", 400, 40);
+        let new = keep(store.path(), "new", 400, 20);
+        forget(store.path(), 1000, HOUR);
+        assert!(is_kept(&new) && is_kept(&old) && !older.exists());
+        used(&old).unwrap();
+        forget(store.path(), 500, HOUR);
+        assert!(is_kept(&old) && !new.exists());
+    }
+
+    #[test]
+    fn what_is_in_use_stays_however_much_it_is() {
+        let store = tempfile::tempdir().unwrap();
+        let folder = keep(store.path(), "new", 400, 0);
+        forget(store.path(), 100, HOUR);
+        assert!(is_kept(&folder));
+    }
+
+    #[test]
+    fn a_killed_check_leaves_nothing_for_ever() {
+        let work = tempfile::tempdir().unwrap();
+        let pid = std::process::id();
+        // Above the kernel's largest process number.
+        let names = [format!("cnn.fake.cpu.1-{pid}-0"), "cnn.fake.cpu.1-4194305-0".to_owned()];
+        let [ours, dead] = names.map(|name| {
+            let folder = work.path().join(name);
+            fs::create_dir(&folder).unwrap();
+            File::open(&folder).unwrap().set_modified(SystemTime::now() - 2 * HOUR).unwrap();
+            folder
+        });
+        clear(work.path(), 3 * HOUR);
+        assert!(ours.exists() && dead.exists());
+        clear(work.path(), HOUR);
+        assert!(ours.exists() && !dead.exists());
+    }
+}
