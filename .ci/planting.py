@@ -47,15 +47,19 @@ def make(folder):
 def plant(project, name, target, experiment, edits, *more):
     """Adds a framework to the project: a harness of `target` with `edits` made.
 
+    An edit is of the harness, or else of what framework.yaml says of the target.
     `more` are lines for its framework.yaml, as "variants: {rnn: [adam_epsilon_hat]}".
     """
     source, fields = target_of(target)
     source /= f"{experiment}.py"
     text = source.read_text()
     for old, new in edits:
-        if old not in text:
-            sys.exit(f"{name}: `{old}` is not in {source}")
-        text = text.replace(old, new)
+        if old in text:
+            text = text.replace(old, new)
+        elif any(old in field for field in fields.values()):
+            fields = {key: field.replace(old, new) for key, field in fields.items()}
+        else:
+            sys.exit(f"{name}: `{old}` is not in {source} nor in its framework.yaml")
     folder = project / "harnesses" / name
     folder.mkdir()
     (folder / source.name).write_text(text)
