@@ -160,3 +160,24 @@ fn the_lessons_quote_lines_that_are_there() {
     }
     assert!(quoted > 8, "{quoted} quotations");
 }
+
+/// A table in the README is output, as its records are in git: nobody writes a number into it.
+#[test]
+fn the_readme_shows_what_the_reference_records_say() {
+    let page = fs::read_to_string(root().join("README.md")).unwrap();
+    let table = ["--results", "results/reference", "table", "--all-machines", "--markdown"];
+    let then_and_now = [&table[..], &["--then-and-now"]].concat();
+    for (arguments, heading) in [(&table[..], "### "), (&then_and_now, "#### ")] {
+        let (code, text) = rosetta(arguments);
+        assert_eq!(code, Some(0), "{text}");
+        for table in text.split("### ").skip(1) {
+            let (title, _) = table.split_once('\n').unwrap();
+            let shown = page.contains(&format!("\n{heading}{}", table.trim_end()));
+            assert!(
+                shown,
+                "README.md does not show `{title}` of `rosetta {}`",
+                arguments.join(" ")
+            );
+        }
+    }
+}

@@ -200,10 +200,10 @@ fn fill(
     let mut table = Table {
         experiment: name.to_owned(),
         title: title.to_owned(),
+        notes: notes(&groups, &columns, published),
         columns,
         rows: Vec::new(),
         footnotes: Vec::new(),
-        notes: notes(&groups, published),
     };
     for group in &groups {
         let row = table.columns.clone().into_iter().map(|column| {
@@ -297,7 +297,7 @@ fn sort(groups: &mut [Group]) {
     });
 }
 
-fn notes(groups: &[Group], published: Option<&Published>) -> Vec<String> {
+fn notes(groups: &[Group], columns: &[Column], published: Option<&Published>) -> Vec<String> {
     let records = groups.iter().flat_map(|group| &group.records);
     let distinct = |of: &dyn Fn(&Record) -> String| {
         let mut seen = Vec::new();
@@ -333,7 +333,7 @@ fn notes(groups: &[Group], published: Option<&Published>) -> Vec<String> {
     let mut notes = vec![words.join(" · "), distinct(&|r| r.machine.words()).join(" | ")];
     let is_synthetic =
         |r: &&Record| r.inputs.source == Some(Source::Synthetic) && r.task == Task::Classification;
-    if records.clone().any(is_synthetic) {
+    if columns.contains(&Column::Accuracy) && records.clone().any(is_synthetic) {
         let words = "synthetic data: a made-up twin of the data set, with the same shapes; its accuracy says that \
                      a framework learns, and cannot be compared with a published one";
         notes.push(words.to_owned());

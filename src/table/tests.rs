@@ -166,6 +166,9 @@ fn an_old_version_stands_beside_its_newest_of_the_same_machine_and_data() {
     assert_eq!(cell(&both[0], Column::SpeedUp), "2.50");
     assert_eq!(cell(&both[1], Column::SpeedUpCpu), "4");
     assert!(!both[1].columns.contains(&Column::SpeedUpGpu), "there was no GPU");
+    // Of accuracies it says nothing, for it shows none.
+    let warns = |table: &super::Table| table.notes.iter().any(|note| note.contains("its accuracy"));
+    assert!(!warns(&both[0]) && warns(&tables(&records, &Choice::default())[0]));
 
     // An era keeps to the old rows, but not the newest from standing beside them.
     let historic = Choice { era: Some(Era::Historic), ..choice.clone() };
