@@ -14,8 +14,8 @@ use crate::home::{self, Home};
 /// What a kept folder must have.
 const EVENTS: &str = "events.jsonl";
 
-/// The checks of all frameworks here and of .ci/check_mutations.py keep 2.6 GB together; each further
-/// mistake that is looked for adds some tens of MB.
+/// The checks of all frameworks here and of `.ci/check_mutations.py --full` keep 3.0 GB together; each
+/// further mistake that is looked for adds some tens of MB.
 const LIMIT_BYTES: u64 = 4 << 30;
 
 /// Another check may be about to read what was used so lately.
