@@ -1,13 +1,16 @@
 """Measures the lessons of 2017 again: harnesses as they are against edited ones.
 
-usage: python3 .ci/measure_lessons.py ROSETTA [--device cpu|cuda] [--repeats N] [NAME…]
+usage: python3 .ci/measure_lessons.py ROSETTA [--device cpu|cuda] [--python PATH] [--repeats N] [NAME…]
 
 A lesson is one edit of a harness or of the variables of its target. Both run
 as jobs of one `rosetta run`, in turn and N times each [default: 5]; the ratio
 is the median of the edited one's training times over that of the other, with
 the range of the paired ratios. `rosetta check` says what the edit does to the
 experiment. The output is the table in docs/lessons.md. Some lessons only a GPU
-can tell; those without a device of their own are measured on either.
+can tell; those without a device of their own are measured on either. With
+`--python` the frameworks are those of an interpreter, not the pinned ones. On a
+GPU, where `quick` is over in no time, a larger one is measured, by its last
+epoch: what the first one searches and compiles has a column in every table.
 """
 
 import argparse
@@ -246,6 +249,7 @@ def main():
     parser.add_argument("rosetta")
     parser.add_argument("names", nargs="*")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--python")
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
     can = {name: one for name, one in LESSONS.items() if one.device in ("", args.device)}
@@ -253,9 +257,15 @@ def main():
         if name not in can:
             sys.exit(f"no lesson on {args.device} is named {name}; there are {', '.join(can)}")
     lessons = {name: can[name] for name in args.names or can}
+    if args.device == "cuda":
+        lessons = {name: one._replace(is_steady=True) for name, one in lessons.items()}
     with tempfile.TemporaryDirectory() as folder:
         names = plant(folder, lessons)
+        if args.device == "cuda":
+            planting.enlarge(pathlib.Path(folder))
         common = ["--device", args.device, "--framework", ",".join(names), "--json"]
+        if args.python:
+            common += ["--provider", "system", "--python", args.python]
         rosetta = [args.rosetta, "--project", folder]
         checked = subprocess.run([*rosetta, "check", *common], stdout=subprocess.PIPE)
         if checked.returncode not in (0, 1):

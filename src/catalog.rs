@@ -32,6 +32,13 @@ pub struct Framework {
     pub variants: Variants,
 }
 
+impl Framework {
+    /// Whether its harnesses are scripts, which an interpreter of the user's can run as they are.
+    pub fn runs_in_an_interpreter(&self) -> bool {
+        self.spec.language == Language::Python
+    }
+}
+
 /// The name of that program, which is no harness of an experiment.
 pub const DEFAULTS: &str = "defaults";
 

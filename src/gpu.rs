@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nvml_wrapper::Nvml;
+use nvml_wrapper::bitmasks::device::ThrottleReasons;
 use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
 use nvml_wrapper::enums::device::UsedGpuMemory;
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,13 @@ pub struct Gpu {
     pub sm_clock_mhz: Option<u32>,
     /// Why the clocks are lower than they could be, as NVML names it.
     pub throttle: Option<String>,
+    /// Whether the GPU is split into instances (MIG): its numbers are then those of a part.
+    #[serde(default)]
+    pub is_split: Option<bool>,
 }
+
+/// What NVML calls a GPU that is split.
+const MIG_ON: u32 = 1;
 
 /// Returns the GPUs of this machine; none where there is no driver.
 pub fn list() -> Vec<Gpu> {
@@ -43,6 +50,8 @@ pub fn list() -> Vec<Gpu> {
             power_limit_w: device.enforced_power_limit().ok().map(|mw| f64::from(mw) / 1000.0),
             sm_clock_mhz: device.clock_info(Clock::SM).ok(),
             throttle: throttle.filter(|why| !why.is_empty()).map(|why| format!("{why:?}")),
+            // Drivers and GPUs without MIG refuse to answer.
+            is_split: device.mig_mode().ok().map(|mode| mode.current == MIG_ON),
         })
     };
     devices.filter_map(look).collect()
@@ -54,13 +63,55 @@ pub fn is_here() -> bool {
 }
 
 /// What a job and others used of the GPUs while it ran.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Usage {
-    /// The most that the job's processes held at one time; absent where the driver does not tell,
-    /// as inside a container.
+    /// The most that the job's processes held at one time; absent where the driver does not tell
+    /// whose memory it is, as inside a container.
     pub own_bytes: Option<u64>,
-    /// The most processes of others that computed on a GPU at one time.
+    /// The most that was held at one time beyond what was held before the job began, by whomever.
+    pub risen_bytes: u64,
+    /// The most processes of others that computed on a GPU at one time; absent where the driver
+    /// numbers processes otherwise than this machine, as inside a container.
     pub foreign_processes: usize,
+    /// What all GPUs used while the job ran; absent where there is no counter.
+    pub joules: Option<f64>,
+    /// What held the clocks down meanwhile, apart from idleness and limits that were set.
+    pub throttled: Vec<String>,
+}
+
+/// A CUDA context alone takes more than this.
+const CONTEXT_BYTES: u64 = 32 << 20;
+
+impl Usage {
+    /// Returns what the job held of the GPUs, as far as the driver tells.
+    pub fn held_bytes(&self) -> Option<u64> {
+        self.own_bytes.or(Some(self.risen_bytes).filter(|bytes| *bytes > CONTEXT_BYTES))
+    }
+
+    /// Whether nobody used a GPU while the job ran: it computed elsewhere.
+    pub fn is_unused(&self) -> bool {
+        self.held_bytes().is_none()
+    }
+
+    fn add(&mut self, now: &Sample, idle_bytes: u64) {
+        self.own_bytes = self.own_bytes.max(now.own_bytes);
+        self.risen_bytes = self.risen_bytes.max(now.used_bytes.saturating_sub(idle_bytes));
+        self.foreign_processes = self.foreign_processes.max(now.foreign_processes);
+        for reason in &now.throttled {
+            if !self.throttled.contains(reason) {
+                self.throttled.push(reason.clone());
+            }
+        }
+    }
+}
+
+/// What the GPUs are doing at one time.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Sample {
+    own_bytes: Option<u64>,
+    used_bytes: u64,
+    foreign_processes: usize,
+    throttled: Vec<String>,
 }
 
 /// Watches the GPUs from a thread of its own until it is stopped.
@@ -70,20 +121,22 @@ pub struct Peak {
 }
 
 /// How often the GPUs are asked; NVML answers in well under a millisecond.
-const INTERVAL: Duration = Duration::from_millis(500);
+const INTERVAL: Duration = Duration::from_millis(200);
 
 impl Peak {
-    /// Begins to watch, where there is a GPU.
+    /// Begins to watch, where there is a GPU. What is held of it now was not held by the job.
     pub fn start() -> Option<Peak> {
         let nvml = Nvml::init().ok()?;
+        let idle_bytes = sample(&nvml).used_bytes;
+        let before = millijoules(&nvml);
         let (stop, stopped) = channel();
         let watch = move || {
             let mut usage = Usage::default();
             loop {
-                let now = read(&nvml);
-                usage.own_bytes = usage.own_bytes.max(now.own_bytes);
-                usage.foreign_processes = usage.foreign_processes.max(now.foreign_processes);
+                usage.add(&sample(&nvml), idle_bytes);
                 if stopped.recv_timeout(INTERVAL) != Err(RecvTimeoutError::Timeout) {
+                    let spent = before.zip(millijoules(&nvml));
+                    usage.joules = spent.map(|(a, b)| b.saturating_sub(a) as f64 / 1000.0);
                     return usage;
                 }
             }
@@ -100,21 +153,49 @@ impl Peak {
     }
 }
 
-fn read(nvml: &Nvml) -> Usage {
-    let mut usage = Usage::default();
-    for index in 0..nvml.device_count().unwrap_or_default() {
-        let Ok(device) = nvml.device_by_index(index) else { continue };
+fn devices(nvml: &Nvml) -> impl Iterator<Item = nvml_wrapper::Device<'_>> {
+    let count = nvml.device_count().unwrap_or_default();
+    (0..count).filter_map(|index| nvml.device_by_index(index).ok())
+}
+
+/// Returns the energy that all GPUs have used since the driver was loaded, if each counts it.
+fn millijoules(nvml: &Nvml) -> Option<u64> {
+    let counters = devices(nvml).map(|device| device.total_energy_consumption().ok());
+    counters.sum::<Option<u64>>().filter(|energy| *energy > 0)
+}
+
+fn sample(nvml: &Nvml) -> Sample {
+    let mut sample = Sample::default();
+    for device in devices(nvml) {
+        sample.used_bytes += device.memory_info().map_or(0, |memory| memory.used);
+        if let Ok(reasons) = device.current_throttle_reasons() {
+            let held = reasons & held_down();
+            sample.throttled.extend(held.iter_names().map(|(name, _)| name.to_owned()));
+        }
         for process in device.running_compute_processes().unwrap_or_default() {
             match (is_below_us(process.pid), process.used_gpu_memory) {
                 (true, UsedGpuMemory::Used(bytes)) => {
-                    usage.own_bytes = Some(usage.own_bytes.unwrap_or_default() + bytes);
+                    sample.own_bytes = Some(sample.own_bytes.unwrap_or_default() + bytes);
                 }
                 (true, UsedGpuMemory::Unavailable) => {}
-                (false, _) => usage.foreign_processes += 1,
+                // A number that no process has here is that of another name space.
+                (false, _) => sample.foreign_processes += usize::from(is_a_process(process.pid)),
             }
         }
     }
-    usage
+    sample
+}
+
+/// Reasons that make a time doubtful. That a GPU reaches its power limit under load is its nature.
+fn held_down() -> ThrottleReasons {
+    ThrottleReasons::HW_SLOWDOWN
+        | ThrottleReasons::HW_THERMAL_SLOWDOWN
+        | ThrottleReasons::HW_POWER_BRAKE_SLOWDOWN
+        | ThrottleReasons::SW_THERMAL_SLOWDOWN
+}
+
+fn is_a_process(pid: u32) -> bool {
+    std::path::Path::new(&format!("/proc/{pid}")).exists()
 }
 
 /// Returns whether a process descends from this one. Rosetta adopts the orphans of its jobs.
@@ -133,4 +214,34 @@ fn is_below_us(pid: u32) -> bool {
         }
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Sample, Usage};
+
+    const MIB: u64 = 1 << 20;
+
+    fn usage(samples: &[Sample]) -> Usage {
+        let mut usage = Usage::default();
+        samples.iter().for_each(|sample| usage.add(sample, 500 * MIB));
+        usage
+    }
+
+    #[test]
+    fn a_job_that_never_held_memory_of_a_gpu_was_elsewhere() {
+        let idle = Sample { used_bytes: 501 * MIB, ..Sample::default() };
+        assert!(usage(std::slice::from_ref(&idle)).is_unused());
+        let hidden = Sample { used_bytes: 900 * MIB, ..Sample::default() };
+        let seen = usage(&[idle.clone(), hidden, idle.clone()]);
+        assert_eq!(seen.held_bytes(), Some(400 * MIB));
+        let own = Sample { own_bytes: Some(10 * MIB), ..idle.clone() };
+        assert_eq!(usage(&[own, idle]).held_bytes(), Some(10 * MIB));
+    }
+
+    #[test]
+    fn reasons_are_told_once() {
+        let hot = Sample { throttled: vec!["HW_SLOWDOWN".to_owned()], ..Sample::default() };
+        assert_eq!(usage(&[hot.clone(), hot]).throttled, ["HW_SLOWDOWN"]);
+    }
 }

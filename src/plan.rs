@@ -26,7 +26,8 @@ pub struct Wanted {
     pub repeats: u32,
     /// Seed of the order of the jobs within a round.
     pub order_seed: u64,
-    /// Whether every target runs in the interpreter that the user named.
+    /// Whether every target whose harnesses are scripts runs in the interpreter that the user named;
+    /// programs that are compiled have their pinned environment all the same.
     pub is_system: bool,
 }
 
@@ -180,7 +181,8 @@ fn obstacle(job: &Job, wanted: &Wanted, has_gpu: bool) -> Option<Obstacle> {
             false => Obstacle::NotOffered,
         });
     }
-    if !wanted.is_system && !job.target.env.contains_key(&job.device) {
+    let is_system = wanted.is_system && framework.runs_in_an_interpreter();
+    if !is_system && !job.target.env.contains_key(&job.device) {
         let is_asked = wanted.devices.contains(&job.device);
         let reason = format!("{} has no environment for {}", job.target.name, job.device);
         return Some(match is_asked {

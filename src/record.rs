@@ -161,6 +161,10 @@ pub struct Cost {
     /// Largest sum of resident memory over the process tree.
     pub peak_rss_bytes: Option<u64>,
     pub peak_device_bytes: Option<u64>,
+    /// What all GPUs of the machine used from the job's start to its end; absent before it was
+    /// measured and where the driver does not count it.
+    #[serde(default)]
+    pub gpu_joules: Option<f64>,
     pub threads_allowed: u32,
     pub threads_seen: Option<u32>,
     /// Processes that had to be killed after the harness had ended.

@@ -30,6 +30,30 @@ fn an_experiment_of_ones_own_needs_a_spec_and_a_harness_and_no_rust() {
 }
 
 #[test]
+fn an_interpreter_of_ones_own_runs_no_compiled_program() {
+    let project = Project::new().harness("a-script", &good());
+    project.write(
+        "envs/crate/env.yaml",
+        "version: 1\nname: crate\nprovider: cargo\nmanifest: harnesses/b-crate/Cargo.toml\n",
+    );
+    project.write(
+        "harnesses/b-crate/framework.yaml",
+        "version: 1\nname: b-crate\ntitle: b-crate\nlanguage: rust\nera: current\n\
+         targets:\n  - {name: b-crate, title: b-crate, env: {cpu: crate}, starter: true}\n",
+    );
+    project.write("harnesses/b-crate/tiny.rs", "fn main() {}");
+    let done = project.run(&["--markdown"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let records = project.records();
+    let status = |target: &str| {
+        let record = records.iter().find(|record| record["target"] == target).unwrap();
+        record["outcome"]["status"].as_str().unwrap()
+    };
+    // Its crate has no Cargo.toml, so it cannot be built; the interpreter is not asked to run it.
+    assert_eq!((status("a-script"), status("b-crate")), ("ok", "skipped"));
+}
+
+#[test]
 fn a_failure_is_an_outcome_and_the_other_jobs_go_on() {
     let project = Project::new().harness("a-bad", "exit 3").harness("b-good", &good());
     let done = project.run(&[]);

@@ -25,9 +25,7 @@ pub fn check(project: &Project, store: &Store, args: &CheckArgs) -> Result<ExitC
     let chosen = &args.selection;
     // By name, not shuffled: nothing is timed.
     let mut plan = plan::plan(&chosen.wanted(), &experiments, &catalog, gpu::is_here())?;
-    if !chosen.is_system() {
-        skip_unavailable(&mut plan, &catalog, &envs);
-    }
+    skip_unavailable(&mut plan, chosen.is_system(), &catalog, &envs);
     super::run::refuse_nothing(&plan)?;
     project.need_sdk(plan.jobs.iter().map(|job| job.framework))?;
     let at_once = args.at_once.map_or_else(at_once, usize::from);

@@ -33,9 +33,7 @@ pub fn run(project: &Project, store: &Store, args: &RunArgs) -> Result<ExitCode>
     let envs = Envs::new(home.clone(), project.root.clone());
     let chosen = &args.selection;
     let mut plan = plan::plan(&wanted(args), &experiments, &catalog, gpu::is_here())?;
-    if !chosen.is_system() {
-        skip_unavailable(&mut plan, &catalog, &envs);
-    }
+    skip_unavailable(&mut plan, chosen.is_system(), &catalog, &envs);
     if args.dry_run {
         return ui::print(&shown(&plan)).map(|()| OK);
     }

@@ -29,6 +29,9 @@ pub struct Built {
     pub interpreter_version: Option<String>,
     /// Package → version: from the lock, or as found.
     pub packages: BTreeMap<String, String>,
+    /// What `rustc -vV` said where it was compiled; none for scripts.
+    #[serde(default)]
+    pub compiler: Option<String>,
     pub size_bytes: u64,
     pub build_seconds: f64,
     /// Variables for every job in it; depends on env.yaml and the shell, so it is not stored.

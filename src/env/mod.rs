@@ -116,8 +116,24 @@ impl Envs {
 
     /// Returns an environment that has been built from what its files say now.
     pub fn built(&self, spec: &EnvSpec) -> Option<Built> {
-        let digest = self.digest(spec).ok()?;
-        self.sealed(spec, &digest)
+        match self.digest(spec) {
+            Ok(digest) => self.sealed(spec, &digest),
+            Err(_) => self.built_elsewhere(spec),
+        }
+    }
+
+    /// Returns programs that were compiled from what their files say now where a compiler was: this
+    /// machine has none, as the nodes of a cluster that share the home of the one that builds.
+    fn built_elsewhere(&self, spec: &EnvSpec) -> Option<Built> {
+        if spec.file.provider != Provider::Cargo || self.host.which("rustc").is_some() {
+            return None;
+        }
+        let krate = cargo::krate(spec).ok()?;
+        let compilers = store::compilers(&self.home, &spec.file.name);
+        compilers.iter().find_map(|rustc| {
+            let digest = digest::of_cargo(&self.host, spec, &krate, rustc).ok()?;
+            self.sealed(spec, &digest)
+        })
     }
 
     /// Returns whether an environment can be had here. Builds nothing.
@@ -175,6 +191,7 @@ impl Envs {
             interpreter: Some(found.executable),
             interpreter_version: Some(found.version),
             packages: found.packages,
+            compiler: None,
             size_bytes: 0,
             build_seconds: 0.0,
             environment: system_variables(&self.host, &self.project)?,
@@ -319,7 +336,8 @@ impl Envs {
         let target = store::shared_target(&self.home, &spec.file.name);
         cargo::make(build, spec, &target, root)?;
         let packages = cargo::packages(&lock);
-        Ok(unsealed(spec, root, &lock, None, packages))
+        let compiler = self.compilers.version(&self.host, &cargo::krate(spec)?)?;
+        Ok(Built { compiler: Some(compiler), ..unsealed(spec, root, &lock, None, packages) })
     }
 
     /// Runs the declared steps that mend what the packages lack.
@@ -396,6 +414,7 @@ fn unsealed(
         interpreter,
         interpreter_version,
         packages,
+        compiler: None,
         size_bytes: 0,
         build_seconds: 0.0,
         environment: Default::default(),

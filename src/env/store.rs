@@ -56,7 +56,11 @@ impl Place {
     pub(super) fn sealed(&self, digest: &str) -> Option<Built> {
         let text = fs::read_to_string(self.folder.join(SEAL)).ok()?;
         let seal: Seal = serde_json::from_str(&text).ok()?;
-        let built = seal.built;
+        let mut built = seal.built;
+        if built.interpreter.is_none() {
+            // Compiled programs may be copied to another machine; a venv holds absolute paths.
+            built.root.clone_from(&self.folder);
+        }
         let is_same = seal.version == SEAL_VERSION
             && built.digest.as_deref() == Some(digest)
             && built.root == self.folder;
@@ -78,6 +82,15 @@ impl Place {
         let _alone = alone(&self.folder)?;
         wipe(&self.folder)
     }
+}
+
+/// Returns the compilers that builds under one name were made with, as they name themselves.
+pub(super) fn compilers(home: &Home, name: &str) -> Vec<String> {
+    let entries = entries(home).unwrap_or_default().into_iter();
+    let of_name = entries.filter(|entry| entry.name == name && !entry.is_log);
+    let seals = of_name.filter_map(|entry| fs::read(entry.path.join(SEAL)).ok());
+    let seals = seals.filter_map(|text| serde_json::from_slice::<Seal>(&text).ok());
+    seals.filter_map(|seal| seal.built.compiler).collect()
 }
 
 /// Takes the lock of one environment.

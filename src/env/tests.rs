@@ -406,6 +406,27 @@ echo "{\"reason\":\"compiler-artifact\",\"target\":{\"kind\":[\"bin\"]},\"execut
     let command = built.command(Path::new("unused"), "cnn").unwrap();
     assert_eq!((&command.program, command.args.len()), (&built.root.join("bin/cnn"), 0));
     assert!(built.command(Path::new("unused"), "rnn").is_err());
+
+    // A node of a cluster, or a machine with a GPU, that has the home and no compiler.
+    fs::remove_file(machine.at("path/rustc")).unwrap();
+    fs::remove_file(machine.at("path/cargo")).unwrap();
+    assert_eq!(machine.envs().built(&spec), Some(built.clone()));
+    assert_eq!(machine.envs().availability(&spec), Availability::Ready);
+    assert!(
+        machine
+            .envs()
+            .gc(&Catalog { envs: [("x".into(), spec.clone())].into(), ..Catalog::default() })
+            .is_ok()
+    );
+    let moved = Home::at(machine.at("elsewhere"));
+    fs::create_dir_all(moved.root()).unwrap();
+    fs::rename(machine.at("home/envs"), moved.envs()).unwrap();
+    let envs = Envs { home: moved.clone(), ..machine.envs() };
+    assert_eq!(envs.built(&spec).unwrap().root.parent(), Some(moved.envs().as_path()));
+
+    fs::write(krate.join("Cargo.lock"), "changed").unwrap();
+    assert_eq!(envs.built(&spec), None);
+    assert_eq!(reason(&envs, &spec).0, "there is no `cargo` on PATH");
 }
 
 #[test]

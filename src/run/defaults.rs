@@ -39,7 +39,7 @@ pub async fn gather(
         if *cancel.borrow() != Cancel::No {
             break;
         }
-        let Some(held) = ready(target, settings, places, notify)? else { continue };
+        let Some(held) = ready(framework, target, settings, places, notify)? else { continue };
         let name = format!("defaults of {}", target.title);
         let name = name.as_str();
         notify(Notice::StepStarted { name });
@@ -66,14 +66,15 @@ pub async fn gather(
 
 /// Returns the environment of a target, built if it was not, or nothing if it cannot be had.
 fn ready(
+    framework: &Framework,
     target: &Target,
     settings: &Settings,
     places: &Places<'_>,
     notify: Notify<'_>,
 ) -> Result<Option<Held>> {
     let built = match &settings.python {
-        Some(python) => places.envs.system(python)?,
-        None => {
+        Some(python) if settings.is_system(framework) => places.envs.system(python)?,
+        _ => {
             let env = target.env.get(&Device::Cpu).map_or(SYSTEM, |env| env.value.as_str());
             let Ok(built) = build(env, places, notify) else { return Ok(None) };
             built

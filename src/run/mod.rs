@@ -56,6 +56,13 @@ pub struct Settings {
     pub profile: String,
 }
 
+impl Settings {
+    /// Whether a framework's harnesses run in the interpreter that the user named.
+    fn is_system(&self, framework: &Framework) -> bool {
+        self.python.is_some() && framework.runs_in_an_interpreter()
+    }
+}
+
 /// What a run says while it goes on.
 pub enum Notice<'a> {
     /// A long step begins: an environment, a data set.
@@ -112,11 +119,15 @@ type Ready = BTreeMap<String, Result<Held, String>>;
 /// The name under which the provider `system` is kept.
 const SYSTEM: &str = "system";
 
-/// Moves jobs whose environment cannot be had here to the skipped ones. Builds nothing.
-pub fn skip_unavailable<'a>(plan: &mut Plan<'a>, catalog: &Catalog, envs: &Envs) {
+/// Moves jobs whose environment is not available here to the skipped ones. Builds nothing. With
+/// `is_system`, scripts run in an interpreter of the user's and need no environment.
+pub fn skip_unavailable<'a>(plan: &mut Plan<'a>, is_system: bool, catalog: &Catalog, envs: &Envs) {
     let mut known = BTreeMap::<String, Option<(String, String)>>::new();
     let mut skips = Vec::<Skip<'a>>::new();
     plan.jobs.retain(|job| {
+        if is_system && job.framework.runs_in_an_interpreter() {
+            return true;
+        }
         let Some(name) = job.target.env.get(&job.device) else { return true };
         let missing = known.entry(name.value.clone()).or_insert_with(|| {
             let availability = catalog.env(&name.value).map(|spec| envs.availability(spec));
@@ -163,7 +174,7 @@ pub async fn run(
         machine: machine.clone(),
         rosetta: places.version.clone(),
     })?;
-    let (envs, experiments) = (envs_of(&plan.jobs), experiments_of(&plan.jobs));
+    let (envs, experiments) = (envs_of(&plan.jobs, settings), experiments_of(&plan.jobs));
     let size = Size::Profile(&settings.profile);
     let (ready, materials) = prepare(envs, &experiments, size, settings, places, notify)?;
     let mut this = Loop { id, verdicts, settings, places, ready, materials, folder };
@@ -222,12 +233,13 @@ fn prepare(
     notify: Notify,
 ) -> Result<(Ready, BTreeMap<String, Material>)> {
     let materials = || prepare_materials(experiments, size, settings, places, notify);
+    let mut ready = Ready::new();
     if let Some(python) = &settings.python {
         let held = places.envs.hold(places.envs.system(python)?)?;
-        return Ok((BTreeMap::from([(SYSTEM.to_owned(), Ok(held))]), materials()?));
+        ready.insert(SYSTEM.to_owned(), Ok(held));
     }
     let queue = Mutex::new(envs.into_iter());
-    let ready = Mutex::new(Ready::new());
+    let ready = Mutex::new(ready);
     let builders = usize::try_from(crate::machine::cores()).unwrap_or(1).clamp(2, 4);
     let materials = std::thread::scope(|scope| {
         for _ in 0..builders {
@@ -244,11 +256,12 @@ fn prepare(
     Ok((ready.into_inner().unwrap_or_else(PoisonError::into_inner), materials))
 }
 
-/// Returns the environments of jobs, in the order in which they are first needed.
-fn envs_of(jobs: &[Job]) -> Vec<String> {
+/// Returns the pinned environments of jobs, in the order in which they are first needed.
+fn envs_of(jobs: &[Job], settings: &Settings) -> Vec<String> {
     let mut names = Vec::new();
     for job in jobs {
-        if let Some(env) = job.target.env.get(&job.device)
+        if !settings.is_system(job.framework)
+            && let Some(env) = job.target.env.get(&job.device)
             && !names.contains(&env.value)
         {
             names.push(env.value.clone());
@@ -324,9 +337,9 @@ fn prepare_materials(
 
 /// Returns the environment that a job runs in, or the outcome of a job that has none.
 fn built_for<'a>(job: &Job, ready: &'a Ready, settings: &Settings) -> Result<&'a Built, Outcome> {
-    let env = match &settings.python {
-        Some(_) => SYSTEM,
-        None => job.target.env.get(&job.device).map_or(SYSTEM, |env| env.value.as_str()),
+    let env = match settings.is_system(job.framework) {
+        true => SYSTEM,
+        false => job.target.env.get(&job.device).map_or(SYSTEM, |env| env.value.as_str()),
     };
     match ready.get(env) {
         Some(Ok(held)) => Ok(&held.built),
@@ -425,12 +438,8 @@ impl Loop<'_> {
         .await?;
         let usage = meter.map(gpu::Peak::stop);
         fill(&mut record, &fold, &finished);
-        if let Some(usage) = usage {
-            record.cost.peak_device_bytes = usage.own_bytes;
-            if usage.foreign_processes > 0 {
-                let count = usage.foreign_processes;
-                record.marks.push(format!("tainted: {count} other processes used the GPU"));
-            }
+        if let Some(usage) = &usage {
+            fill_gpu(&mut record, usage);
         }
         if let (Some(before), Some(after)) = (before, Counters::read())
             && let Some(why) = after.disturbance(&before, finished.cpu_seconds)
@@ -438,6 +447,11 @@ impl Loop<'_> {
             record.marks.push(format!("tainted: {why}"));
         }
         record.outcome = outcome(&finished, &fold, &launch.timeout);
+        if record.outcome.status == Status::Ok
+            && let Some(why) = computed_elsewhere(job.device, &fold, usage.as_ref())
+        {
+            record.outcome = Outcome::because(Status::Failed, why);
+        }
         if record.outcome.status == Status::Ok && fold.outputs.is_none() {
             record.outcome = incomplete(&finished, "it ended without outputs");
         }
@@ -606,6 +620,36 @@ fn fill(record: &mut Record, fold: &Fold, finished: &Finished) {
     }
     if finished.lines.lost > 0 {
         record.marks.push(format!("{} events were lost", finished.lines.lost));
+    }
+}
+
+/// Takes over what the GPUs were seen to do.
+fn fill_gpu(record: &mut Record, usage: &gpu::Usage) {
+    record.cost.peak_device_bytes = usage.held_bytes();
+    record.cost.gpu_joules = usage.joules;
+    if usage.foreign_processes > 0 {
+        let count = usage.foreign_processes;
+        record.marks.push(format!("tainted: {count} other processes used the GPU"));
+    }
+    if !usage.throttled.is_empty() {
+        let reasons = usage.throttled.join(", ");
+        record.marks.push(format!("tainted: the GPU was slowed down ({reasons})"));
+    }
+}
+
+/// Returns why a job did not compute where it was asked to: some frameworks fall back to the CPU
+/// without an error. Both what the harness says and what the driver saw must agree.
+fn computed_elsewhere(device: Device, fold: &Fold, usage: Option<&gpu::Usage>) -> Option<String> {
+    let said = fold.hello.as_ref().map_or("", |hello| hello.device.as_str());
+    let says_cpu = said.eq_ignore_ascii_case("cpu");
+    match device {
+        Device::Cpu => None,
+        Device::Cuda if says_cpu => {
+            Some("it was asked to compute on the GPU and says that it used the CPU".to_owned())
+        }
+        Device::Cuda => usage
+            .filter(|usage| usage.is_unused())
+            .map(|_| "it was asked to compute on the GPU and held no memory of one".to_owned()),
     }
 }
 

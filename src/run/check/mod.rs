@@ -67,8 +67,8 @@ pub fn check(
         .iter()
         .filter_map(|experiment| reference_of(experiment, settings, places).transpose())
         .collect::<Result<Vec<_>>>()?;
-    let mut envs = envs_of(jobs);
-    for name in envs_of(&references) {
+    let mut envs = envs_of(jobs, settings.run);
+    for name in envs_of(&references, settings.run) {
         if !envs.contains(&name) {
             envs.push(name);
         }
