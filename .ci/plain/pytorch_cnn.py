@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 cfg, device, arrays = job.read(sys.argv[1])
 torch.backends.cudnn.benchmark = True
-torch.backends.fp32_precision = "ieee"  # as the harness: not TF32
+torch.backends.cudnn.conv.fp32_precision = "ieee"  # as the harness: not TF32
 
 
 class Cnn(nn.Module):

@@ -12,7 +12,7 @@ cfg, device = run.config, torch.device(run.device)
 torch.set_num_threads(run.threads)
 torch.set_default_dtype(getattr(torch, run.dtype))  # of the model's weights
 torch.backends.cudnn.benchmark = True  # off by default: search for the fastest
-torch.backends.fp32_precision = "ieee"  # cuDNN would round inputs to TF32
+torch.backends.cudnn.conv.fp32_precision = "ieee"  # not its default, TF32
 # The shape stays NCHW; as NHWC in memory a CPU is faster. A GPU gains by that
 # with tensor cores, which "ieee" does not use.
 on_cpu = device.type == "cpu"

@@ -9,7 +9,7 @@ mod trace;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::cause::{Cause, NOT_TRAINED, SAME, recognise};
+pub use self::cause::{Cause, NOT_TRAINED, SAME, recognise, rounding};
 pub use self::compare::{
     Difference, Given, Quantity, Traces, compare, float64_tolerance, relative_max,
 };

@@ -368,11 +368,16 @@ def _next_of(series):
     """Returns each job of a series, in a process of its own; ends when there are no more.
 
     The framework is imported once, before, which is most of a short job. What
-    a job imports later is imported here before the next one begins.
+    a job imports later is imported here before the next one begins. A framework
+    that has begun to use the GPU by then cannot go on in a copy of its process:
+    each job imports it anew.
     """
     global _wire, _imported
     _wire.send("phase", name="series")
     for path in series:
+        if _has_begun_cuda():
+            _wire.send("part", path=path, exit=_run_anew(path))
+            continue
         reader, writer = os.pipe()
         process = os.fork()
         if process == 0:
@@ -398,6 +403,26 @@ def _next_of(series):
     os._exit(0)  # the rest of the harness is for the jobs
 
 
+def _has_begun_cuda():
+    """Whether this process has opened what CUDA, unlike a look at the GPU by NVML, cannot do without."""
+    folder = "/proc/self/fd"
+    for number in os.listdir(folder) if os.path.isdir(folder) else []:
+        try:
+            if os.readlink(os.path.join(folder, number)) == _CUDA:
+                return True
+        except OSError:  # of the list itself, which is closed by now
+            pass
+    return False
+
+
+def _run_anew(path):
+    """Runs a job of a series in a process that imports everything itself; returns its exit code."""
+    events = os.path.join(_read_job(path)["outputs"], "events.jsonl")
+    command = [sys.executable, "-m", "rosetta", sys.argv[0]]
+    with open(events, "wb") as file:
+        return subprocess.call(command, stdout=file, env=dict(os.environ, ROSETTA_JOB=path))
+
+
 def _say_start():
     _wire.send(
         "start",
@@ -415,6 +440,7 @@ def _tell_imports():
         file.write(" ".join(sorted(set(sys.modules) - before)))
 
 
+_CUDA = "/dev/nvidia-uvm"
 _imported = None  # in a job of a series: where to say what it imported, what was there before
 _failures = []  # errors that end the harness: then it never claims to have finished
 _wire = _Wire.on_stdout() if os.environ.get("ROSETTA_JOB") else _Screen()

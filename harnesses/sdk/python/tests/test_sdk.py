@@ -466,6 +466,26 @@ class Series(Case):
             outputs = os.path.join(self.folder, "part%d" % number, "outputs.npy")
             self.assertEqual(np.load(outputs).shape, (5, 4))
 
+    def test_a_framework_that_has_begun_to_use_the_gpu_is_imported_anew(self):
+        # An open file plays the driver: a copy of this process could not use it.
+        path = self.path("driver", "")
+        script = textwrap.dedent(self.SCRIPT).replace("import colorsys", "late = ['colorsys']\nimport colorsys")
+        opened = "driver = open(%r)\nrosetta._CUDA = driver.name\nrun = rosetta" % path
+        script = self.path("scripted.py", script.replace("run = rosetta", opened))
+        paths = []
+        for number in range(2):
+            outputs = os.path.join(self.folder, "part%d" % number)
+            os.makedirs(outputs)
+            given = {"batch_size": 2, "epochs": 1, "fails": False, "crashes": number == 1}
+            job = self.job(config=dict(given, was_there=True), outputs=outputs, mode="check", steps=1)
+            paths.append(self.path("job%d.json" % number, json.dumps(job)))
+        result = self.run_file(script, {"protocol": 1, "series": paths})
+        self.assertEqual(result.code, 0, result.err)
+        self.assertEqual([event["exit"] for event in result.all("part")], [0, -11])
+        events = self.events_of(0)
+        self.assertEqual([events[0]["ev"], events[1]["ev"], events[-1]["ev"]], ["start", "hello", "end"])
+        self.assertNotEqual(events[0]["pid"], self.events_of(1)[0]["pid"])
+
     def test_a_job_that_fails_or_crashes_does_not_end_the_others(self):
         result, _ = self.series({"fails": True}, {"crashes": True}, {})
         self.assertEqual(result.code, 0, result.err)
