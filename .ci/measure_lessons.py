@@ -228,6 +228,14 @@ def seconds(record, is_steady):
     return record["epochs"][-1]["seconds"] if is_steady else record["times"]["training"]
 
 
+def verdicts_of(command):
+    """Runs a check and returns what it found: target → verdict."""
+    checked = subprocess.run(command, stdout=subprocess.PIPE)
+    if checked.returncode not in (0, 1):
+        sys.exit(f"rosetta check ended with {checked.returncode}")
+    return {one["target"]: one["equivalence"] for one in json.loads(checked.stdout)}
+
+
 def row(lesson, before, after, verdict):
     """Returns the cells of a lesson: the ratio, the accuracies, what the check says."""
     pairs = sorted(set(before) & set(after))
@@ -250,6 +258,7 @@ def main():
     parser.add_argument("names", nargs="*")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--python")
+    parser.add_argument("--no-check", action="store_true", help="measure times alone")
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
     can = {name: one for name, one in LESSONS.items() if one.device in ("", args.device)}
@@ -267,10 +276,7 @@ def main():
         if args.python:
             common += ["--provider", "system", "--python", args.python]
         rosetta = [args.rosetta, "--project", folder]
-        checked = subprocess.run([*rosetta, "check", *common], stdout=subprocess.PIPE)
-        if checked.returncode not in (0, 1):
-            sys.exit(f"rosetta check ended with {checked.returncode}")
-        verdicts = {one["target"]: one["equivalence"] for one in json.loads(checked.stdout)}
+        verdicts = {} if args.no_check else verdicts_of([*rosetta, "check", *common])
         run = [*rosetta, "run", *common, "--no-check", "--repeats", str(args.repeats)]
         if subprocess.run(run, stdout=subprocess.DEVNULL).returncode not in (0, 1):
             sys.exit("rosetta run did not come to its end")
