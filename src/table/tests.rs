@@ -2,13 +2,13 @@ use std::path::Path;
 
 use super::export::three_digits;
 use super::{Choice, Column, Format, Heading, Published, Value, build};
-use crate::catalog::{Device, Era};
+use crate::catalog::{Device, Era, Lane};
 use crate::check::{Equivalence, Grade};
 use crate::record::{Cost, Inputs, Outcome, Record, Score, Status, Times, Version};
 use crate::spec::{Source, Task};
 
 fn equivalence(grade: Grade) -> Equivalence {
-    Equivalence { grade, variants: Vec::new(), reason: None, is_declared: false }
+    Equivalence { grade, variants: Vec::new(), reason: None, is_declared: false, precision: None }
 }
 
 /// Returns a record of a target that is ok, to be changed by a test.
@@ -27,6 +27,7 @@ pub(crate) fn record(experiment: &str, target: &str, seconds: f64) -> Record {
         era: Era::Current,
         year: Some(2026),
         successor: None,
+        lane: Lane::Idiomatic,
         device: Device::Cpu,
         repeat: 1,
         started: "2026-11-22T10:00:00Z".to_owned(),
