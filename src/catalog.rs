@@ -87,6 +87,36 @@ pub enum Era {
     Historic,
 }
 
+/// How a target is written: rows of the two are never ranked among each other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Lane {
+    /// As the framework's own best tutorial has it.
+    #[default]
+    Idiomatic,
+    /// With what the framework offers for speed.
+    Tuned,
+}
+
+/// What a target rounds to where it computes in less than float32, on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 10 bits of mantissa in products.
+    Tf32,
+    /// bfloat16: 7 bits of mantissa and one implied.
+    Bf16,
+}
+
+impl Precision {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Precision::Tf32 => "tf32",
+            Precision::Bf16 => "bf16",
+        }
+    }
+}
+
 /// A row of a table: a framework in one environment.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -101,6 +131,11 @@ pub struct Target {
     /// Environment for each device that the harness can use.
     #[schemars(with = "BTreeMap<Device, String>")]
     pub env: BTreeMap<Device, Spanned<String>>,
+    /// Tables of its own, and only on demand, for `tuned`.
+    #[serde(default)]
+    pub lane: Lane,
+    /// What it rounds to, if that is less than float32: a check allows for it, and says so.
+    pub precision: Option<Precision>,
     /// Variables that the harness needs.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
-use crate::catalog::{Catalog, Device, Framework, Target};
+use crate::catalog::{Catalog, Device, Framework, Lane, Target};
 use crate::hint::{hinted, unknown};
 use crate::spec::Experiment;
 
@@ -21,6 +21,8 @@ pub struct Wanted {
     pub devices: Vec<Device>,
     pub all: bool,
     pub era: Option<crate::catalog::Era>,
+    /// The lane of what is not named; absent for both.
+    pub lane: Option<Lane>,
     /// Absent for a check, which has a size of its own.
     pub profile: Option<String>,
     pub repeats: u32,
@@ -156,8 +158,10 @@ pub fn choose_targets<'a>(
     let is_chosen = |(framework, target): &(&'a Framework, &'a Target)| {
         let named = names(framework, target);
         let of_era = wanted.era.is_none_or(|era| framework.spec.era == era);
+        let of_lane = wanted.lane.is_none_or(|lane| target.lane == lane);
+        let is_tuned = target.lane == Lane::Tuned;
         let by_name = match wanted.frameworks.as_slice() {
-            [] => wanted.all || wanted.era.is_some() || target.starter,
+            [] => of_lane && (wanted.all || wanted.era.is_some() || target.starter || is_tuned),
             list => list.iter().any(|name| named.contains(&name.as_str())),
         };
         of_era && by_name

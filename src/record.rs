@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Device, Era};
+use crate::catalog::{Device, Era, Lane};
 use crate::check::Equivalence;
 use crate::machine::Machine;
 use crate::spec::{Source, Task};
@@ -33,6 +33,8 @@ pub struct Record {
     /// The target that is the framework's newest version; absent before there were any.
     #[serde(default)]
     pub successor: Option<String>,
+    #[serde(default)]
+    pub lane: Lane,
     pub device: Device,
     pub repeat: u32,
     /// When the job began, in UTC (RFC 3339).

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::catalog::Precision;
 use crate::digest::sha256;
 use crate::hint::{nearest, unknown};
 use crate::yaml::{self, Spanned};
@@ -193,6 +194,32 @@ pub struct Tolerance {
 impl Default for Tolerance {
     fn default() -> Tolerance {
         Tolerance { outputs: 1e-5, loss: 1e-4, gradient: 2e-2, update: 3e-2, trained: 1e-2 }
+    }
+}
+
+impl Tolerance {
+    /// Returns what rounding to `precision` explains, where rounding to float32 explains `self`.
+    ///
+    /// TF32 keeps 10 bits of the mantissa, a unit roundoff of 2⁻¹¹ = 5e-4 (NVIDIA, "NVIDIA A100
+    /// Tensor Core GPU Architecture"); bfloat16 8 with the implied one, 2⁻⁸ = 4e-3 (Intel,
+    /// "BFLOAT16 – Hardware Numerics Definition"). Outputs may be off by ten to twenty roundoffs, a
+    /// loss, which is a mean, by two; an update by more, as Adam divides by small gradients.
+    pub fn of(self, precision: Precision) -> Tolerance {
+        let floor = match precision {
+            Precision::Tf32 => {
+                Tolerance { outputs: 1e-2, loss: 1e-3, gradient: 5e-2, update: 1e-1, trained: 5e-2 }
+            }
+            Precision::Bf16 => {
+                Tolerance { outputs: 5e-2, loss: 1e-2, gradient: 2e-1, update: 3e-1, trained: 2e-1 }
+            }
+        };
+        Tolerance {
+            outputs: self.outputs.max(floor.outputs),
+            loss: self.loss.max(floor.loss),
+            gradient: self.gradient.max(floor.gradient),
+            update: self.update.max(floor.update),
+            trained: self.trained.max(floor.trained),
+        }
     }
 }
 

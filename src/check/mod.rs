@@ -14,7 +14,7 @@ pub use self::compare::{
     Difference, Given, Quantity, Traces, compare, float64_tolerance, relative_max,
 };
 pub use self::trace::{Trace, given};
-use crate::catalog::Device;
+use crate::catalog::{Device, Precision};
 
 /// Version of the stored verdict.
 pub const VERSION: u32 = 1;
@@ -62,6 +62,9 @@ pub struct Equivalence {
     pub reason: Option<String>,
     /// Whether framework.yaml declares the difference.
     pub is_declared: bool,
+    /// What the target rounds to on purpose, which the check allowed for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
 }
 
 impl Equivalence {
@@ -72,14 +75,24 @@ impl Equivalence {
 
     pub fn unchecked(reason: impl Into<String>) -> Equivalence {
         let reason = Some(reason.into());
-        Equivalence { grade: Grade::Unchecked, variants: Vec::new(), reason, is_declared: false }
+        Equivalence {
+            grade: Grade::Unchecked,
+            variants: Vec::new(),
+            reason,
+            is_declared: false,
+            precision: None,
+        }
     }
 
     /// Returns the words of a table's cell.
     pub fn words(&self) -> String {
-        match self.grade {
-            Grade::Variant => format!("variant ({})", self.variants.join(", ")),
-            grade => grade.as_str().to_owned(),
+        let precision = self.precision.map(Precision::as_str);
+        let named = self.variants.iter().map(String::as_str).chain(precision);
+        match (self.grade, named.collect::<Vec<_>>()) {
+            (grade, named) if grade.is_same() && !named.is_empty() => {
+                format!("{} ({})", grade.as_str(), named.join(", "))
+            }
+            (grade, _) => grade.as_str().to_owned(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::catalog::{Device, Era};
+use crate::catalog::{Device, Era, Lane};
 use crate::plan::Wanted;
 use crate::spec::{Source, parse_duration};
 use crate::table::Column;
@@ -100,6 +100,9 @@ pub struct Selection {
     /// Only frameworks of this era
     #[arg(long, value_enum)]
     pub era: Option<EraArg>,
+    /// Targets as a tutorial has them, tuned ones, or both; what is named needs no lane
+    #[arg(long, value_enum, default_value = "idiomatic", conflicts_with = "frameworks")]
+    pub lane: LaneArg,
     /// Where to compute [default: cpu, and cuda where there is a GPU]
     #[arg(short, long, value_enum, value_delimiter = ',')]
     pub device: Vec<Device>,
@@ -126,6 +129,7 @@ impl Selection {
             devices: self.device.clone(),
             all: self.all,
             era: self.era.and_then(EraArg::era),
+            lane: self.lane.lane(),
             is_system: self.is_system(),
             repeats: 1,
             ..Wanted::default()
@@ -426,6 +430,24 @@ impl EraArg {
             EraArg::Current => Some(Era::Current),
             EraArg::Historic => Some(Era::Historic),
             EraArg::All => None,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LaneArg {
+    Idiomatic,
+    Tuned,
+    All,
+}
+
+impl LaneArg {
+    /// Returns the lane to keep to, if it is one.
+    pub fn lane(self) -> Option<Lane> {
+        match self {
+            LaneArg::Idiomatic => Some(Lane::Idiomatic),
+            LaneArg::Tuned => Some(Lane::Tuned),
+            LaneArg::All => None,
         }
     }
 }

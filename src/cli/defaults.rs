@@ -57,7 +57,12 @@ fn choose<'a>(
     live: &Live,
 ) -> Result<Vec<(&'a Framework, &'a Target)>> {
     let is_all = args.frameworks.is_empty();
-    let wanted = Wanted { frameworks: args.frameworks.clone(), all: is_all, ..Wanted::default() };
+    let wanted = Wanted {
+        frameworks: args.frameworks.clone(),
+        all: is_all,
+        lane: None,
+        ..Wanted::default()
+    };
     let mut targets = plan::choose_targets(&wanted, catalog)?;
     if let Some((framework, _)) =
         targets.iter().find(|(framework, _)| !is_all && framework.defaults.is_none())

@@ -555,6 +555,7 @@ impl Loop<'_> {
             era: framework.era,
             year: job.target.year.or(framework.year),
             successor: job.target.successor.as_ref().map(|target| target.value.clone()),
+            lane: job.target.lane,
             device: job.device,
             repeat: job.repeat,
             started: seconds(jiff::Timestamp::now()),

@@ -271,7 +271,7 @@ impl Column {
             Column::TrainingTime => median(&|r| r.times.training),
             Column::Cudnn => text(&|r| cudnn(r)),
             Column::RateGpu | Column::RateCpu => median(&|r| r.times.predict_rate),
-            Column::Equivalence => text(&|r| Some(equivalence(r).grade.as_str().to_owned())),
+            Column::Equivalence => text(&|r| Some(graded(&equivalence(r)))),
             Column::Device => text(&|r| Some(r.device.to_string())),
             Column::Data => text(&|r| r.inputs.source.map(|source| source.as_str().to_owned())),
             Column::Compile => median(&|r| r.times.compile),
@@ -340,6 +340,14 @@ fn version_words(group: &Group) -> String {
 /// Returns what a check said of a record's target; an old record knows of none.
 pub(super) fn equivalence(record: &Record) -> Equivalence {
     record.equivalence.clone().unwrap_or_else(Equivalence::never_checked)
+}
+
+/// Returns a grade, with what its target rounds to; variants are named in a footnote.
+fn graded(equivalence: &Equivalence) -> String {
+    match (equivalence.grade, equivalence.precision) {
+        (Grade::Exact | Grade::Close, Some(_)) => equivalence.words(),
+        (grade, _) => grade.as_str().to_owned(),
+    }
 }
 
 fn why_graded(record: &Record) -> Option<String> {

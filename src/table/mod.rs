@@ -11,7 +11,7 @@ use anyhow::Result;
 pub use self::column::Column;
 pub use self::export::{Format, markdown_rows, three_digits};
 pub use self::published::{Published, PublishedTable};
-use crate::catalog::{Device, Era};
+use crate::catalog::{Device, Era, Lane};
 use crate::hint::hinted;
 use crate::record::{Record, Status};
 use crate::spec::{Source, Task};
@@ -142,7 +142,7 @@ pub fn build(
     Ok(tables)
 }
 
-/// Returns the table of an experiment, and one of those that are not the same experiment and do
+/// Returns the table of an experiment, one of the tuned lane, and one of those that are not the same experiment and do
 /// not say so themselves: they are not ranked among the others.
 fn build_one(
     name: &str,
@@ -176,9 +176,12 @@ fn build_one(
     };
     let is_ranked =
         |group: &Group| group.records.iter().all(|r| column::equivalence(r).is_ranked());
+    let is_tuned = |group: &Group| group.first().lane == Lane::Tuned;
     let (ranked, apart) = groups.into_iter().partition::<Vec<_>, _>(is_ranked);
+    let (tuned, ranked) = ranked.into_iter().partition::<Vec<_>, _>(is_tuned);
     let apart_title = format!("{title}: not the same experiment");
-    let parts = [(title, ranked), (apart_title.as_str(), apart)];
+    let tuned_title = format!("{title} – tuned lane");
+    let parts = [(title, ranked), (tuned_title.as_str(), tuned), (apart_title.as_str(), apart)];
     let parts = parts.into_iter().filter(|(_, groups)| !groups.is_empty());
     parts
         .map(|(title, groups)| {

@@ -2,13 +2,13 @@ use std::path::Path;
 
 use super::export::three_digits;
 use super::{Choice, Column, Format, Heading, Published, Value, build};
-use crate::catalog::{Device, Era};
+use crate::catalog::{Device, Era, Lane, Precision};
 use crate::check::{Equivalence, Grade};
 use crate::record::{Cost, Inputs, Outcome, Record, Score, Status, Times, Version};
 use crate::spec::{Source, Task};
 
 fn equivalence(grade: Grade) -> Equivalence {
-    Equivalence { grade, variants: Vec::new(), reason: None, is_declared: false }
+    Equivalence { grade, variants: Vec::new(), reason: None, is_declared: false, precision: None }
 }
 
 /// Returns a record of a target that is ok, to be changed by a test.
@@ -27,6 +27,7 @@ pub(crate) fn record(experiment: &str, target: &str, seconds: f64) -> Record {
         era: Era::Current,
         year: Some(2026),
         successor: None,
+        lane: Lane::Idiomatic,
         device: Device::Cpu,
         repeat: 1,
         started: "2026-11-22T10:00:00Z".to_owned(),
@@ -100,6 +101,20 @@ fn a_disturbed_run_is_left_out_of_the_median_when_there_is_another() {
     let table = &tables(&[tainted], &Choice::default())[0];
     assert_eq!(table.rows[0][2].value, Value::Number(99.0));
     assert!(table.footnotes[0].contains("50 %"));
+}
+
+#[test]
+fn tuned_rows_have_a_table_of_their_own() {
+    let mut tuned = record("cnn", "tuned", 1.0);
+    tuned.lane = Lane::Tuned;
+    let precision = Some(Precision::Bf16);
+    tuned.equivalence = Some(Equivalence { precision, ..equivalence(Grade::Close) });
+    let tables = tables(&[tuned, record("cnn", "torch", 2.0)], &Choice::default());
+    assert_eq!(libraries(&tables[0]), ["torch"]);
+    assert_eq!(libraries(&tables[1]), ["tuned"]);
+    assert!(tables[1].title.ends_with(" – tuned lane"), "{}", tables[1].title);
+    let at = tables[1].columns.iter().position(|c| *c == Column::Equivalence).unwrap();
+    assert_eq!(tables[1].rows[0][at].text(Column::Equivalence), "close (bf16)");
 }
 
 #[test]

@@ -115,13 +115,14 @@ impl Case<'_> {
             verdict.equivalence = self.different(wrong.sentence());
             return Ok(Some(verdict));
         }
+        let precision = target.precision;
         let grade = match (declared.is_empty(), self.dtypes().contains(&FLOAT64)) {
             (false, _) => Grade::Variant,
             (true, true) => Grade::Exact,
             (true, false) => Grade::Close,
         };
         verdict.equivalence =
-            Equivalence { grade, variants: declared, reason: None, is_declared: false };
+            Equivalence { grade, variants: declared, reason: None, is_declared: false, precision };
         Ok(Some(verdict))
     }
 
@@ -133,13 +134,17 @@ impl Case<'_> {
             variants: Vec::new(),
             reason: Some(declared.cloned().unwrap_or(reason)),
             is_declared: declared.is_some(),
+            precision: target.precision,
         }
     }
 
-    fn tolerance(&self, dtype: &str) -> Tolerance {
+    pub(super) fn tolerance(&self, dtype: &str) -> Tolerance {
         match dtype {
             FLOAT64 => float64_tolerance(),
-            _ => self.ours.job.experiment.spec.tolerance,
+            _ => {
+                let stated = self.ours.job.experiment.spec.tolerance;
+                self.ours.job.target.precision.map_or(stated, |precision| stated.of(precision))
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use anyhow::{Result, anyhow};
 
 use super::case::Case;
-use super::part::{Dropout, Outcomes, Part, STEPS};
+use super::part::{Dropout, FLOAT32, Outcomes, Part, STEPS};
 use crate::check::{SAME, Semantic, Trace, probe, relative_max};
 use crate::spec::Task;
 
@@ -21,7 +21,7 @@ impl Case<'_> {
             return Ok(vec![Semantic {
                 claim: "features do not depend on the batch they are computed in".to_owned(),
                 seen: format!("{apart:.0e} apart"),
-                is_so: apart <= experiment.spec.tolerance.outputs,
+                is_so: apart <= self.tolerance(FLOAT32).outputs,
             }]);
         }
         let Some(dropout) = Dropout::of(experiment) else {

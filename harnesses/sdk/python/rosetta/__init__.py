@@ -209,21 +209,24 @@ class Run:
         count = self._job["arrays"]["x_train"]["rows"] // self.config.batch_size
         return count if self._steps_left is None else min(count, self._steps_left)
 
-    def _rows(self, epoch):
+    def order(self, epoch):
+        """Returns the row numbers of an epoch in the common order: int64, (steps, batch_size)."""
         import numpy as np
 
+        size = self.config.batch_size
         order = np.load(self._job["order"], mmap_mode="r", allow_pickle=False)[epoch]
-        return np.array(order[: self._batch_count() * self.config.batch_size])
+        rows = order[: self._batch_count() * size]
+        return rows.reshape(-1, size).astype(np.int64)  # not every framework indexes by uint32
 
     def batches(self, epoch):
         """Yields the common mini-batches (x, y) of an epoch, in the common order."""
         x_train, y_train = self.data("x_train"), self.data("y_train")
-        for rows in self._rows(epoch).reshape(-1, self.config.batch_size):
+        for rows in self.order(epoch):
             yield x_train[rows], y_train[rows]
 
     def epoch_data(self, epoch):
         """Returns (x, y) of a whole epoch in the common order, for a `fit`."""
-        rows = self._rows(epoch)
+        rows = self.order(epoch).reshape(-1)
         return self.data("x_train")[rows], self.data("y_train")[rows]
 
     def step(self, loss=None):

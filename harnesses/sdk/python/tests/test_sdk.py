@@ -279,6 +279,26 @@ class Training(Case):
         self.assertEqual(result.all("epoch"), [])
         self.assertEqual(len(result.all("end")), 1)
 
+    def test_an_order_is_the_row_numbers_of_the_batches(self):
+        result = self.harness(
+            """
+            run = rosetta.start("F", "1")
+            for epoch in run.epochs():
+                order, y_train = run.order(epoch), run.data("y_train")
+                run.fact("order", order.tolist())
+                run.fact("dtype", str(order.dtype))
+                same = [np.array_equal(y_train[rows], y) for rows, (_, y) in zip(order, run.batches(epoch))]
+                run.fact("same", same)
+                run.epoch_end(epoch, None)
+            """,
+            steps=4,
+        )
+        self.assertEqual(result.code, 0, result.err)
+        value = lambda name: [e["value"] for e in result.all("fact") if e["name"] == name]
+        self.assertEqual(value("order"), [[[6, 5], [4, 3], [2, 1]], [[0, 2]]])
+        self.assertEqual(value("dtype"), ["int64"] * 2)
+        self.assertEqual(value("same"), [[True] * 3, [True]])
+
     CLOCKED = """
         now = [0.0]
         rosetta._clock = lambda: now[0]
