@@ -18,7 +18,9 @@ torch.manual_seed(cfg.seed)
 torch.set_num_threads(run.threads)
 torch.set_default_dtype(getattr(torch, run.dtype))  # of the model's weights
 torch.backends.cudnn.benchmark = True  # off by default: search for the fastest
-torch.backends.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+rounding = "tf32" if precision == "tf32" else "ieee"
+torch.backends.cudnn.conv.fp32_precision = rounding  # TF32 by default
+torch.backends.cuda.matmul.fp32_precision = rounding
 # The weights stay float32: autocast rounds what goes into a product.
 mixed = torch.autocast(device.type, torch.bfloat16, precision == "bf16")
 if use_graph:
