@@ -366,6 +366,27 @@ fn a_plan_can_be_looked_at_and_starts_nothing() {
 }
 
 #[test]
+fn a_tuned_target_runs_where_it_is_asked_for() {
+    let project = Project::new().harness("mine", &good()).harness("fast", &good());
+    let path = "harnesses/fast/framework.yaml";
+    let text = fs::read_to_string(project.path(path)).unwrap();
+    project.write(path, &text.replace("starter: true", "lane: tuned"));
+    let (mine, fast) = ("tiny.mine.cpu.1\n", "tiny.fast.cpu.1\n");
+    for (args, expected) in [
+        (&[][..], vec![mine]),
+        (&["--all"], vec![mine]),
+        (&["--lane", "tuned"], vec![fast]),
+        (&["--lane", "all"], vec![fast, mine]),
+        (&["--framework", "fast"], vec![fast]),
+    ] {
+        let done = project.run(&[&["--dry-run"], args].concat());
+        let mut planned = done.stdout.split_inclusive('\n').collect::<Vec<_>>();
+        planned.sort_unstable();
+        assert_eq!(planned, expected, "{args:?}: {done:?}");
+    }
+}
+
+#[test]
 fn what_cannot_run_here_is_skipped_with_the_reason() {
     let project = Project::new().harness("mine", &good());
     let done = project.rosetta(&["run", "--device", "cpu"]);
