@@ -167,14 +167,16 @@ fn the_readme_shows_what_the_reference_records_say() {
     let page = fs::read_to_string(root().join("README.md")).unwrap();
     let table = ["--results", "results/reference", "table", "--all-machines", "--markdown"];
     let then_and_now = [&table[..], &["--then-and-now"]].concat();
-    for (arguments, heading) in [(&table[..], "### "), (&then_and_now, "#### ")] {
+    let h100 = ["--results", "results/h100", "table", "--all-machines", "--markdown"];
+    let shown = [(&table[..], "### "), (&then_and_now, "#### "), (&h100[..], "#### ")];
+    for (arguments, heading) in shown {
         let (code, text) = rosetta(arguments);
         assert_eq!(code, Some(0), "{text}");
         for table in text.split("### ").skip(1) {
             let (title, _) = table.split_once('\n').unwrap();
-            let shown = page.contains(&format!("\n{heading}{}", table.trim_end()));
+            let is_shown = page.contains(&format!("\n{heading}{}", table.trim_end()));
             assert!(
-                shown,
+                is_shown,
                 "README.md does not show `{title}` of `rosetta {}`",
                 arguments.join(" ")
             );
