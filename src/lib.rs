@@ -62,6 +62,7 @@ pub mod jobfile;
 pub mod lint;
 pub mod lock;
 pub mod machine;
+pub mod obstacle;
 pub mod plan;
 pub mod probe;
 pub mod process;

@@ -9,8 +9,8 @@
 mod built;
 mod cargo;
 mod digest;
-mod lack;
 mod lockfile;
+mod missing;
 mod python;
 mod store;
 mod system;
@@ -27,7 +27,6 @@ use anyhow::{Context, Result, anyhow};
 pub use self::built::{Built, Command};
 use self::built::{Names, system_variables, variables};
 use self::cargo::Compilers;
-use self::lack::Lack;
 use self::python::{Interpreter, Interpreters, parse_version};
 use self::store::Place;
 use self::tool::{Build, Host};
@@ -37,6 +36,7 @@ use crate::digest::sha256;
 use crate::hint::hinted;
 use crate::home::{Home, size_bytes};
 use crate::lock::Lock;
+use crate::obstacle::Obstacle;
 use crate::progress::Report;
 use crate::spec::check_name;
 
@@ -59,7 +59,7 @@ pub enum Availability {
     /// Nothing that its build needs is known to be missing.
     Buildable,
     /// What is missing, and the command that would help.
-    Unavailable { reason: String, hint: String },
+    Unavailable(Obstacle),
 }
 
 /// A row of `rosetta env list`.
@@ -141,8 +141,8 @@ impl Envs {
         if self.built(spec).is_some() {
             return Availability::Ready;
         }
-        match self.lacks(spec) {
-            Some(Lack { reason, hint }) => Availability::Unavailable { reason, hint },
+        match self.obstacle(spec) {
+            Some(obstacle) => Availability::Unavailable(obstacle),
             None => Availability::Buildable,
         }
     }
@@ -156,8 +156,8 @@ impl Envs {
         if let Some(built) = self.built(spec) {
             return Ok(built);
         }
-        if let Availability::Unavailable { reason, hint } = self.availability(spec) {
-            return Err(hinted(format!("cannot build the environment `{name}`: {reason}"), hint));
+        if let Some(obstacle) = self.obstacle(spec) {
+            return Err(obstacle.stops(&format!("cannot build the environment `{name}`")));
         }
         self.build_anew(spec, report)
             .with_context(|| format!("cannot build the environment `{name}`"))
@@ -317,7 +317,7 @@ impl Envs {
 
     fn make_venv(&self, spec: &EnvSpec, root: &Path, build: &Build) -> Result<Built> {
         let python = self.interpreter(spec).map_err(|why| anyhow!(why))?;
-        let lock = lockfile::read(spec).map_err(Lack::into_error)?;
+        let lock = lockfile::read(spec).map_err(Obstacle::into_error)?;
         build.say(format!("making a virtual environment of CPython {}", python.version_text()));
         if venv::is_for_uv(&python.version) {
             let uv = self.uv(Some(&python), build.report)?;
@@ -380,7 +380,7 @@ impl Envs {
             return Ok(uv);
         }
         let python = self.fetcher(preferred);
-        let python = python.ok_or_else(|| Lack::of_uv().into_error())?;
+        let python = python.ok_or_else(|| missing::no_uv().into_error())?;
         uv::fetch_once(&self.host, &self.home, &python, report)
     }
 
