@@ -72,6 +72,7 @@ pub mod publish;
 pub mod record;
 pub mod run;
 pub mod score;
+pub mod seal;
 pub mod spec;
 pub mod stats;
 pub mod store;

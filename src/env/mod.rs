@@ -38,6 +38,7 @@ use crate::home::{Home, size_bytes};
 use crate::lock::Lock;
 use crate::obstacle::Obstacle;
 use crate::progress::Report;
+pub use crate::seal::Freed;
 use crate::spec::check_name;
 
 /// The environments of a project, built under a home. Builds of different ones may overlap.
@@ -81,15 +82,6 @@ pub struct Held {
     pub built: Built,
     /// None for an interpreter of the user's.
     _lock: Option<Lock>,
-}
-
-/// What a clean-up removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Freed {
-    pub folders: usize,
-    pub bytes: u64,
-    /// Folders that it left because a run uses them.
-    pub in_use: usize,
 }
 
 impl Envs {
@@ -262,7 +254,7 @@ impl Envs {
     }
 
     fn sealed(&self, spec: &EnvSpec, digest: &str) -> Option<Built> {
-        let mut built = self.place(spec, digest).sealed(digest)?;
+        let mut built = self.place(spec, digest).read(digest)?;
         let names = self.names(spec, &built);
         built.environment = variables(&self.host, &self.project, spec, &names).ok()?;
         Some(built)
@@ -286,20 +278,16 @@ impl Envs {
             return Ok(built);
         }
         let place = self.place(spec, &digest);
-        place.wipe()?;
-        let build = Build::begin(&self.host, place.log.clone(), lock.file(), report)?;
-        let made = self.make(spec, &digest, &place, &build);
-        if made.is_err() {
-            // What is half-built would be wiped by the next build; its log stays.
-            let _ = place.wipe();
-        }
-        made?;
+        place.sealed.make_in_place(|_| {
+            let build = Build::begin(&self.host, place.log.clone(), lock.file(), report)?;
+            self.make(spec, &digest, &place, &build)
+        })?;
         self.sealed(spec, &digest).ok_or_else(|| anyhow!("its seal cannot be read back"))
     }
 
     fn make(&self, spec: &EnvSpec, digest: &str, place: &Place, build: &Build) -> Result<()> {
         let begun = Instant::now();
-        let root = &place.folder;
+        let root = place.sealed.folder();
         let mut built = match spec.file.provider {
             Provider::Venv => self.make_venv(spec, root, build)?,
             Provider::Cargo => self.make_cargo(spec, root, build)?,
