@@ -8,6 +8,7 @@ use anyhow::Result;
 
 use crate::catalog::{Catalog, Device, Framework, Lane, Target};
 use crate::hint::{hinted, unknown};
+use crate::obstacle::Obstacle;
 use crate::spec::Experiment;
 
 /// What a person asked for.
@@ -65,8 +66,7 @@ pub struct Skip<'a> {
     pub framework: &'a Framework,
     pub target: &'a Target,
     pub device: Device,
-    pub reason: String,
-    pub hint: Option<String>,
+    pub obstacle: Obstacle,
 }
 
 /// What will be run, and what not.
@@ -101,13 +101,18 @@ pub fn plan<'a>(
                 for &(framework, target) in &targets {
                     let profile = wanted.profile.clone().unwrap_or_else(|| "check".to_owned());
                     let job = Job { experiment, framework, target, device, profile, repeat };
-                    match obstacle(&job, wanted, has_gpu) {
-                        None => round.push(job),
-                        Some(Obstacle::NotOffered) => {}
-                        Some(Obstacle::Because(reason, hint)) if repeat == 1 => plan
-                            .skips
-                            .push(Skip { experiment, framework, target, device, reason, hint }),
-                        Some(Obstacle::Because(..)) => {}
+                    match fate(&job, wanted, has_gpu) {
+                        Fate::Runs => round.push(job),
+                        Fate::Skipped(obstacle) if repeat == 1 => {
+                            plan.skips.push(Skip {
+                                experiment,
+                                framework,
+                                target,
+                                device,
+                                obstacle,
+                            });
+                        }
+                        Fate::Skipped(_) | Fate::NotOffered => {}
                     }
                 }
             }
@@ -169,36 +174,40 @@ pub fn choose_targets<'a>(
     Ok(all.into_iter().filter(is_chosen).collect())
 }
 
-enum Obstacle {
-    /// The framework has no such harness and nobody named it: nothing to tell.
+/// What becomes of a combination.
+enum Fate {
+    Runs,
+    /// It was asked for and cannot run.
+    Skipped(Obstacle),
+    /// There is no such thing and nobody named it: nothing to tell.
     NotOffered,
-    Because(String, Option<String>),
 }
 
-fn obstacle(job: &Job, wanted: &Wanted, has_gpu: bool) -> Option<Obstacle> {
+fn fate(job: &Job, wanted: &Wanted, has_gpu: bool) -> Fate {
     let (experiment, framework) = (job.experiment.name(), job.framework);
-    let is_named = !wanted.frameworks.is_empty() && !wanted.experiments.is_empty();
     if !framework.harnesses.contains_key(experiment) {
+        let is_named = !wanted.frameworks.is_empty() && !wanted.experiments.is_empty();
         let reason = format!("{} has no harness for {experiment}", framework.spec.name);
-        return Some(match is_named {
-            true => Obstacle::Because(reason, None),
-            false => Obstacle::NotOffered,
-        });
+        return absent(reason, is_named);
     }
     let is_system = wanted.is_system && framework.runs_in_an_interpreter();
     if !is_system && !job.target.env.contains_key(&job.device) {
         let is_asked = wanted.devices.contains(&job.device);
         let reason = format!("{} has no environment for {}", job.target.name, job.device);
-        return Some(match is_asked {
-            true => Obstacle::Because(reason, None),
-            false => Obstacle::NotOffered,
-        });
+        return absent(reason, is_asked);
     }
     if job.device == Device::Cuda && !has_gpu {
-        let hint = "`rosetta doctor` tells what rosetta sees of the GPU".to_owned();
-        return Some(Obstacle::Because("no CUDA GPU here".to_owned(), Some(hint)));
+        let hint = "`rosetta doctor` tells what rosetta sees of the GPU";
+        return Fate::Skipped(Obstacle::new("no CUDA GPU here", hint));
     }
-    None
+    Fate::Runs
+}
+
+fn absent(reason: String, is_asked_for: bool) -> Fate {
+    match is_asked_for {
+        true => Fate::Skipped(Obstacle::without_hint(reason)),
+        false => Fate::NotOffered,
+    }
 }
 
 /// Shuffles the jobs of a round, so that drift of the machine hits all targets alike.

@@ -1,26 +1,28 @@
 //! Puts a file in place so that a reader sees all of it or what was there before, even after a
-//! power cut. May not know what is in it.
+//! power cut. Must not depend on what is in it.
 
-use std::fs::{self, File};
+use std::fs::{File, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+/// Read and write for all that the umask admits, as of any other new file.
+const MODE: u32 = 0o666;
+
 /// Writes a file beside `path`, durably, and renames it; leaves nothing behind if that fails.
+///
+/// Several threads and processes may publish one file at once: the last one counts, whole.
 pub fn publish(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let part = folder.join(format!(".{name}.{}", std::process::id()));
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&part)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&part, path)?;
-        File::open(folder)?.sync_all()
-    };
-    write().inspect_err(|_| {
-        // The error of the write is what the caller must see.
-        let _ = fs::remove_file(&part);
-    })
+    let mut part = tempfile::Builder::new()
+        .prefix(&format!(".{name}."))
+        .permissions(Permissions::from_mode(MODE))
+        .tempfile_in(folder)?;
+    part.write_all(bytes)?;
+    part.as_file().sync_all()?;
+    part.persist(path)?;
+    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]
@@ -38,6 +40,38 @@ mod tests {
             assert_eq!(fs::read_to_string(&path).unwrap(), content);
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn threads_that_publish_one_file_at_once_leave_one_whole_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("seal.json");
+        let contents = ["1", "2", "3", "4"].map(|letter| letter.repeat(100_000));
+        std::thread::scope(|scope| {
+            for content in &contents {
+                let path = &path;
+                scope.spawn(move || {
+                    for _ in 0..20 {
+                        publish(path, content.as_bytes()).unwrap();
+                        let found = fs::read_to_string(path).unwrap();
+                        assert_eq!(found.len(), content.len(), "a part was published");
+                    }
+                });
+            }
+        });
+        assert!(contents.contains(&fs::read_to_string(&path).unwrap()), "two contents are mixed");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_published_file_is_as_readable_as_any_other() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let [ours, any] = ["ours", "any"].map(|name| folder.path().join(name));
+        publish(&ours, b"one").unwrap();
+        fs::write(&any, "one").unwrap();
+        let mode = |path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(ours), mode(any));
     }
 
     #[test]

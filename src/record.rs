@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::{Device, Era, Lane};
 use crate::check::Equivalence;
 use crate::machine::Machine;
+use crate::obstacle::Obstacle;
 use crate::spec::{Source, Task};
 
 /// Version of this format.
@@ -73,7 +74,12 @@ impl Outcome {
     }
 
     pub fn because(status: Status, reason: impl Into<String>) -> Outcome {
-        Outcome { status, reason: Some(reason.into()), hint: None }
+        Outcome::of(status, Obstacle::without_hint(reason))
+    }
+
+    /// Returns the outcome of a job that an obstacle stopped.
+    pub fn of(status: Status, obstacle: Obstacle) -> Outcome {
+        Outcome { status, reason: Some(obstacle.reason), hint: obstacle.hint }
     }
 }
 

@@ -84,12 +84,9 @@ fn print(plan: &Plan, verdicts: &[Verdict], args: &CheckArgs) -> Result<()> {
     ui::print(&ui::verdicts(verdicts))?;
     for skip in &plan.skips {
         let (experiment, target) = (skip.experiment.name(), &skip.target.title);
-        let hint = skip.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
-        let reason = &skip.reason;
-        ui::print(&format!(
-            "{experiment} · {target} · {}: skipped: {reason}{hint}\n",
-            skip.device
-        ))?;
+        let line =
+            format!("{experiment} · {target} · {}: skipped: {}\n", skip.device, skip.obstacle);
+        ui::print(&line)?;
     }
     Ok(())
 }

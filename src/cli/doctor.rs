@@ -88,8 +88,7 @@ pub fn doctor(project: &Project, as_json: bool) -> Result<ExitCode> {
     let programs = PROGRAMS.iter().map(|program| (program, version(program))).collect::<Vec<_>>();
     let catalog = project.catalog()?;
     let envs = Envs::new(home.clone(), project.root.clone()).list(&catalog);
-    let can_run =
-        envs.iter().any(|env| !matches!(env.availability, Availability::Unavailable { .. }));
+    let can_run = envs.iter().any(|env| !matches!(env.availability, Availability::Unavailable(_)));
     let code = if can_run { OK } else { NOT_OK.into() };
     if as_json {
         let program = |(program, version): &(&Program, Option<String>)| json!({"name": program.name, "version": version, "how_to_get": program.how_to_get});
@@ -166,7 +165,10 @@ fn state(availability: &Availability) -> (&'static str, String, String) {
     match availability {
         Availability::Ready => ("built", String::new(), String::new()),
         Availability::Buildable => ("can be built", String::new(), String::new()),
-        Availability::Unavailable { reason, hint } => ("unavailable", reason.clone(), hint.clone()),
+        Availability::Unavailable(obstacle) => {
+            let hint = obstacle.hint.clone().unwrap_or_default();
+            ("unavailable", obstacle.reason.clone(), hint)
+        }
     }
 }
 

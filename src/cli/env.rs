@@ -83,7 +83,7 @@ fn starter(catalog: &Catalog) -> Result<Vec<&EnvSpec>> {
 
 fn buildable<'a>(catalog: &'a Catalog, envs: &Envs) -> Vec<&'a EnvSpec> {
     let can = |spec: &&EnvSpec| {
-        !matches!(envs.availability(spec), Availability::Unavailable { .. })
+        !matches!(envs.availability(spec), Availability::Unavailable(_))
             && !spec.file.name.ends_with("-cuda")
     };
     catalog.envs.values().filter(can).collect()
@@ -111,10 +111,10 @@ fn list(all: &[EnvStatus], as_json: bool) -> Result<()> {
     let state = |status: &EnvStatus| match &status.availability {
         Availability::Ready => "built".to_owned(),
         Availability::Buildable => "can be built".to_owned(),
-        Availability::Unavailable { reason, .. } => reason.clone(),
+        Availability::Unavailable(obstacle) => obstacle.reason.clone(),
     };
     let hint = |status: &EnvStatus| match &status.availability {
-        Availability::Unavailable { hint, .. } => hint.clone(),
+        Availability::Unavailable(obstacle) => obstacle.hint.clone().unwrap_or_default(),
         _ => String::new(),
     };
     let provider = |status: &EnvStatus| format!("{:?}", status.provider).to_lowercase();

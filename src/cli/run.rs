@@ -140,10 +140,10 @@ pub(super) fn refuse_nothing(plan: &Plan) -> Result<()> {
     let Some(skip) = plan.skips.first().filter(|_| plan.jobs.is_empty()) else { return Ok(()) };
     let reasons = plan.skips.iter().map(|skip| {
         let (experiment, target) = (skip.experiment.name(), &skip.target.name);
-        format!("\n  {experiment} · {target} · {}: {}", skip.device, skip.reason)
+        format!("\n  {experiment} · {target} · {}: {}", skip.device, skip.obstacle.reason)
     });
     let message = format!("nothing can run here:{}", reasons.collect::<String>());
-    let hint = skip.hint.clone().unwrap_or_else(|| "`rosetta doctor` tells what is missing".into());
+    let hint = skip.obstacle.hint.as_deref().unwrap_or("`rosetta doctor` tells what is missing");
     Err(hinted(message, hint))
 }
 
@@ -151,8 +151,7 @@ fn shown(plan: &Plan) -> String {
     let job = |job: &plan::Job| format!("{}\n", job.name());
     let skip = |skip: &plan::Skip| {
         let (experiment, target) = (skip.experiment.name(), &skip.target.name);
-        let hint = skip.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
-        format!("skipped: {experiment}.{target}.{}: {}{hint}\n", skip.device, skip.reason)
+        format!("skipped: {experiment}.{target}.{}: {}\n", skip.device, skip.obstacle)
     };
     plan.jobs.iter().map(job).chain(plan.skips.iter().map(skip)).collect()
 }

@@ -1,9 +1,8 @@
-//! Folders of arrays that are complete or absent: made aside, synced, sealed by a manifest of digests
-//! and renamed into place under a lock.
+//! Folders of arrays that are whole or absent: sealed by a manifest of digests (see [`crate::seal`]),
+//! and trusted only while their files are as the manifest says.
 //!
 //! Layout of the store: `NAME/SOURCE/` for data sets, `weights/KEY/`, `orders/KEY/`, `locks/KEY.lock`,
-//! `downloads/`. A folder being made is called `.making-NAME`, one being replaced `.old-NAME`; both are
-//! cleared under the lock, so a killed process leaves nothing that counts. May not know what the arrays mean.
+//! `downloads/`. Must not depend on what the arrays mean.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
@@ -18,7 +17,7 @@ use crate::data::npy::{Dtype, Header, Writer};
 use crate::digest::hex;
 use crate::lock::Lock;
 use crate::progress::{Progress, Report};
-use crate::publish::publish;
+use crate::seal::{self, Place};
 use crate::spec::Source;
 
 const FORMAT: u32 = 1;
@@ -79,15 +78,9 @@ pub struct Plan<'a> {
 /// Returns the manifest of a sealed folder, or nothing where there is no such folder.
 pub fn open(folder: &Path) -> Result<Option<Manifest>> {
     let path = folder.join(MANIFEST);
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            return Ok(None);
-        }
-        Err(error) => {
-            return Err(error).with_context(|| format!("cannot read `{}`", path.display()));
-        }
-    };
+    let text = place(folder).read();
+    let text = text.with_context(|| format!("cannot read `{}`", path.display()))?;
+    let Some(text) = text else { return Ok(None) };
     let parsed = serde_json::from_str::<Manifest>(&text).map_err(anyhow::Error::from);
     let sound = parsed.and_then(|manifest| {
         ensure!(manifest.version == FORMAT, "version {} is not {FORMAT}", manifest.version);
@@ -205,18 +198,17 @@ pub fn ready(
     report: Report,
     build: impl FnOnce(&mut Making) -> Result<()>,
 ) -> Result<Manifest> {
-    let usable = |folder: &Path| {
-        let found = trusted(folder).ok().flatten();
-        found.filter(|manifest| manifest.recipe == plan.recipe)
-    };
-    if let Some(manifest) = usable(plan.folder) {
-        return Ok(manifest);
-    }
-    let _lock = lock(root, &key(root, plan.folder), report)?;
-    match usable(plan.folder) {
-        Some(manifest) => Ok(manifest),
-        None => make_locked(&plan, build),
-    }
+    seal::find_or_make(
+        || usable(plan.folder, plan.recipe),
+        || lock(root, &key(root, plan.folder), report),
+        |_| make(&plan, build),
+    )
+}
+
+/// Returns the manifest of a folder whose arrays are as that recipe made them.
+fn usable(folder: &Path, recipe: &str) -> Option<Manifest> {
+    let found = trusted(folder).ok().flatten();
+    found.filter(|manifest| manifest.recipe == recipe)
 }
 
 /// Makes a folder, replacing one that is there.
@@ -227,7 +219,7 @@ pub fn replace(
     build: impl FnOnce(&mut Making) -> Result<()>,
 ) -> Result<Manifest> {
     let _lock = lock(root, &key(root, plan.folder), report)?;
-    make_locked(&plan, build)
+    make(&plan, build)
 }
 
 /// Waits until no other process makes the same thing of the store.
@@ -243,35 +235,15 @@ fn key(root: &Path, folder: &Path) -> String {
     inside.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("-")
 }
 
-fn make_locked(plan: &Plan, build: impl FnOnce(&mut Making) -> Result<()>) -> Result<Manifest> {
-    let parent = plan.folder.parent().ok_or_else(|| anyhow!("a folder needs a parent"))?;
-    let name = plan.folder.file_name().unwrap_or_default().to_string_lossy();
-    let aside = parent.join(format!(".making-{name}"));
-    let old = parent.join(format!(".old-{name}"));
-    create_folder(parent)?;
-    if old.exists() && !plan.folder.exists() {
-        // Killed between the two renames below.
-        fs::rename(&old, plan.folder).with_context(|| cannot_replace(plan.folder))?;
-    }
-    remove_folder(&old)?;
-    remove_folder(&aside)?;
-    let made = build_aside(plan, &aside, build);
-    let made = made.and_then(|manifest| {
-        take_place(&aside, plan.folder, &old, parent)?;
-        Ok(manifest)
-    });
-    if made.is_err() {
-        let _ = remove_folder(&aside);
-    }
-    made.map_err(explain_disk)
+fn make(plan: &Plan, build: impl FnOnce(&mut Making) -> Result<()>) -> Result<Manifest> {
+    place(plan.folder).make_aside(|aside| fill(plan, aside, build)).map_err(explain_disk)
 }
 
-fn build_aside(
+fn fill(
     plan: &Plan,
     aside: &Path,
     build: impl FnOnce(&mut Making) -> Result<()>,
 ) -> Result<Manifest> {
-    create_folder(aside)?;
     let mut making = Making { folder: aside.to_owned(), arrays: Vec::new() };
     build(&mut making)?;
     let manifest = Manifest {
@@ -288,14 +260,8 @@ fn build_aside(
     Ok(manifest)
 }
 
-fn take_place(aside: &Path, folder: &Path, old: &Path, parent: &Path) -> Result<()> {
-    sync_folder(aside)?;
-    if folder.exists() {
-        fs::rename(folder, old).with_context(|| cannot_replace(folder))?;
-    }
-    fs::rename(aside, folder).with_context(|| cannot_replace(folder))?;
-    sync_folder(parent)?;
-    remove_folder(old)
+fn place(folder: &Path) -> Place {
+    Place::new(folder, MANIFEST)
 }
 
 /// A folder being made.
@@ -330,32 +296,13 @@ impl Making {
 
 fn write_manifest(folder: &Path, manifest: &Manifest) -> Result<()> {
     let text = serde_json::to_string_pretty(manifest).context("cannot write a manifest")? + "\n";
-    let path = folder.join(MANIFEST);
-    publish(&path, text.as_bytes()).with_context(|| format!("cannot write `{}`", path.display()))
+    place(folder).seal(text.as_bytes())
 }
 
 pub fn create_folder(path: &Path) -> Result<()> {
     fs::create_dir_all(path)
         .with_context(|| format!("cannot create `{}`", path.display()))
         .map_err(explain_disk)
-}
-
-fn remove_folder(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove `{}`", path.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn sync_folder(path: &Path) -> Result<()> {
-    let synced = File::open(path).and_then(|folder| folder.sync_all());
-    synced.with_context(|| format!("cannot sync `{}`", path.display()))
-}
-
-fn cannot_replace(folder: &Path) -> String {
-    format!("cannot put `{}` in place", folder.display())
 }
 
 /// Adds what to do to errors of a disk that is full or not writable.

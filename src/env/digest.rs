@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-use super::lack::Lack;
 use super::lockfile;
 use super::tool::Host;
 use crate::catalog::EnvSpec;
 use crate::digest::hex;
+use crate::obstacle::Obstacle;
 
 /// Collects labelled parts; lengths keep neighbours from running into one another.
 struct Parts(Sha256);
@@ -61,7 +61,7 @@ pub(super) fn of_venv(spec: &EnvSpec) -> Result<String> {
     let file = &spec.file;
     let mut parts = Parts::new("venv");
     parts.add("python", file.python.as_deref().unwrap_or_default());
-    parts.add("lock", lockfile::read(spec).map_err(Lack::into_error)?);
+    parts.add("lock", lockfile::read(spec).map_err(Obstacle::into_error)?);
     parts.add_all("source", &file.source);
     add_cures(&mut parts, spec)?;
     Ok(parts.finish())

@@ -10,9 +10,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::lack::Lack;
 use super::tool::{Build, Line};
 use crate::catalog::EnvSpec;
+use crate::obstacle::Obstacle;
 use crate::publish::publish;
 
 /// The oldest glibc that locks are made for unless env.yaml names another.
@@ -23,16 +23,16 @@ pub(super) fn path(spec: &EnvSpec) -> PathBuf {
 }
 
 /// Returns the lock of an environment, if it is there and holds what env.yaml pins.
-pub(super) fn read(spec: &EnvSpec) -> Result<String, Lack> {
+pub(super) fn read(spec: &EnvSpec) -> Result<String, Obstacle> {
     let hint = lock_hint(spec);
     let path = path(spec);
     let lock = fs::read_to_string(&path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => Lack::new("it has no requirements.lock", &hint),
-        _ => Lack::new(format!("cannot read `{}`: {error}", path.display()), &hint),
+        ErrorKind::NotFound => Obstacle::new("it has no requirements.lock", &hint),
+        _ => Obstacle::new(format!("cannot read `{}`: {error}", path.display()), &hint),
     })?;
     match missing(spec, &lock) {
         Some(missing) => {
-            Err(Lack::new(format!("its requirements.lock does not hold `{missing}`"), &hint))
+            Err(Obstacle::new(format!("its requirements.lock does not hold `{missing}`"), &hint))
         }
         None => Ok(lock),
     }

@@ -9,8 +9,8 @@
 mod built;
 mod cargo;
 mod digest;
-mod lack;
 mod lockfile;
+mod missing;
 mod python;
 mod store;
 mod system;
@@ -27,7 +27,6 @@ use anyhow::{Context, Result, anyhow};
 pub use self::built::{Built, Command};
 use self::built::{Names, system_variables, variables};
 use self::cargo::Compilers;
-use self::lack::Lack;
 use self::python::{Interpreter, Interpreters, parse_version};
 use self::store::Place;
 use self::tool::{Build, Host};
@@ -37,7 +36,9 @@ use crate::digest::sha256;
 use crate::hint::hinted;
 use crate::home::{Home, size_bytes};
 use crate::lock::Lock;
+use crate::obstacle::Obstacle;
 use crate::progress::Report;
+pub use crate::seal::Freed;
 use crate::spec::check_name;
 
 /// The environments of a project, built under a home. Builds of different ones may overlap.
@@ -59,7 +60,7 @@ pub enum Availability {
     /// Nothing that its build needs is known to be missing.
     Buildable,
     /// What is missing, and the command that would help.
-    Unavailable { reason: String, hint: String },
+    Unavailable(Obstacle),
 }
 
 /// A row of `rosetta env list`.
@@ -81,15 +82,6 @@ pub struct Held {
     pub built: Built,
     /// None for an interpreter of the user's.
     _lock: Option<Lock>,
-}
-
-/// What a clean-up removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Freed {
-    pub folders: usize,
-    pub bytes: u64,
-    /// Folders that it left because a run uses them.
-    pub in_use: usize,
 }
 
 impl Envs {
@@ -141,8 +133,8 @@ impl Envs {
         if self.built(spec).is_some() {
             return Availability::Ready;
         }
-        match self.lacks(spec) {
-            Some(Lack { reason, hint }) => Availability::Unavailable { reason, hint },
+        match self.obstacle(spec) {
+            Some(obstacle) => Availability::Unavailable(obstacle),
             None => Availability::Buildable,
         }
     }
@@ -156,8 +148,8 @@ impl Envs {
         if let Some(built) = self.built(spec) {
             return Ok(built);
         }
-        if let Availability::Unavailable { reason, hint } = self.availability(spec) {
-            return Err(hinted(format!("cannot build the environment `{name}`: {reason}"), hint));
+        if let Some(obstacle) = self.obstacle(spec) {
+            return Err(obstacle.stops(&format!("cannot build the environment `{name}`")));
         }
         self.build_anew(spec, report)
             .with_context(|| format!("cannot build the environment `{name}`"))
@@ -262,7 +254,7 @@ impl Envs {
     }
 
     fn sealed(&self, spec: &EnvSpec, digest: &str) -> Option<Built> {
-        let mut built = self.place(spec, digest).sealed(digest)?;
+        let mut built = self.place(spec, digest).read(digest)?;
         let names = self.names(spec, &built);
         built.environment = variables(&self.host, &self.project, spec, &names).ok()?;
         Some(built)
@@ -286,20 +278,16 @@ impl Envs {
             return Ok(built);
         }
         let place = self.place(spec, &digest);
-        place.wipe()?;
-        let build = Build::begin(&self.host, place.log.clone(), lock.file(), report)?;
-        let made = self.make(spec, &digest, &place, &build);
-        if made.is_err() {
-            // What is half-built would be wiped by the next build; its log stays.
-            let _ = place.wipe();
-        }
-        made?;
+        place.sealed.make_in_place(|_| {
+            let build = Build::begin(&self.host, place.log.clone(), lock.file(), report)?;
+            self.make(spec, &digest, &place, &build)
+        })?;
         self.sealed(spec, &digest).ok_or_else(|| anyhow!("its seal cannot be read back"))
     }
 
     fn make(&self, spec: &EnvSpec, digest: &str, place: &Place, build: &Build) -> Result<()> {
         let begun = Instant::now();
-        let root = &place.folder;
+        let root = place.sealed.folder();
         let mut built = match spec.file.provider {
             Provider::Venv => self.make_venv(spec, root, build)?,
             Provider::Cargo => self.make_cargo(spec, root, build)?,
@@ -317,7 +305,7 @@ impl Envs {
 
     fn make_venv(&self, spec: &EnvSpec, root: &Path, build: &Build) -> Result<Built> {
         let python = self.interpreter(spec).map_err(|why| anyhow!(why))?;
-        let lock = lockfile::read(spec).map_err(Lack::into_error)?;
+        let lock = lockfile::read(spec).map_err(Obstacle::into_error)?;
         build.say(format!("making a virtual environment of CPython {}", python.version_text()));
         if venv::is_for_uv(&python.version) {
             let uv = self.uv(Some(&python), build.report)?;
@@ -380,7 +368,7 @@ impl Envs {
             return Ok(uv);
         }
         let python = self.fetcher(preferred);
-        let python = python.ok_or_else(|| Lack::of_uv().into_error())?;
+        let python = python.ok_or_else(|| missing::no_uv().into_error())?;
         uv::fetch_once(&self.host, &self.home, &python, report)
     }
 

@@ -93,7 +93,7 @@ fn silence(_: Progress) {}
 
 fn reason(envs: &Envs, spec: &EnvSpec) -> (String, String) {
     match envs.availability(spec) {
-        Availability::Unavailable { reason, hint } => (reason, hint),
+        Availability::Unavailable(missing) => (missing.reason, missing.hint.unwrap()),
         other => panic!("{other:?}"),
     }
 }

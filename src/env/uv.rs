@@ -14,6 +14,7 @@ use crate::hint::hinted;
 use crate::home::Home;
 use crate::lock::Lock;
 use crate::progress::{Progress, Report};
+use crate::seal::{Place, find_or_make};
 
 pub(super) const VERSION: &str = "0.13.9";
 
@@ -23,6 +24,9 @@ uv==0.13.9 \\
     --hash=sha256:d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19 \\
     --hash=sha256:5435c5ce14a56431208ca0996416d310f1598e8c2c8ba707688985a16bb82dbe
 ";
+
+/// The program, below its folder.
+const PROGRAM: &str = "bin/uv";
 
 /// The oldest uv that knows every option that is used.
 const OLDEST: [u16; 2] = [0, 5];
@@ -40,7 +44,7 @@ impl Uvs {
             let named = host.get("ROSETTA_UV").and_then(|name| host.which(name));
             named.or_else(|| host.which("uv")).filter(|uv| is_usable(host, uv))
         });
-        users.clone().or_else(|| Some(own(home)).filter(|uv| uv.is_file()))
+        users.clone().or_else(|| own(home))
     }
 }
 
@@ -67,50 +71,46 @@ pub(super) fn fetch_once(
 ) -> Result<PathBuf> {
     let tools = home.tools();
     fs::create_dir_all(&tools).with_context(|| format!("cannot make `{}`", tools.display()))?;
-    let lock = Lock::wait(&tools.join(".uv.lock"), "another build of `uv`", report)?;
-    let uv = own(home);
-    if uv.is_file() {
-        return Ok(uv);
-    }
-    report(Progress::Doing(format!("fetching uv {VERSION}")));
-    let build = Build::begin(host, tools.join("uv.log"), lock.file(), report)?;
-    fetch(&build, &tools, python).map_err(|error| {
-        let hint = "install uv by hand (https://docs.astral.sh/uv) so that it is on PATH";
-        error.context(hinted(format!("cannot fetch uv {VERSION} with pip"), hint))
-    })?;
-    Ok(uv)
+    let place = place(home);
+    find_or_make(
+        || own(home),
+        || Lock::wait(&tools.join(".uv.lock"), "another build of `uv`", report),
+        |lock| {
+            report(Progress::Doing(format!("fetching uv {VERSION}")));
+            let build = Build::begin(host, tools.join("uv.log"), lock.file(), report)?;
+            place.make_aside(|aside| fetch(&build, aside, python)).map_err(explain)?;
+            Ok(place.folder().join(PROGRAM))
+        },
+    )
 }
 
-fn own(home: &Home) -> PathBuf {
-    home.tools().join(format!("uv-{VERSION}/bin/uv"))
+fn explain(error: anyhow::Error) -> anyhow::Error {
+    let hint = "install uv by hand (https://docs.astral.sh/uv) so that it is on PATH";
+    error.context(hinted(format!("cannot fetch uv {VERSION} with pip"), hint))
 }
 
-/// Installs the pinned wheel into a venv and moves that to its place as a whole: uv itself is one
-/// static program and does not mind, the rest of that venv is not used.
-fn fetch(build: &Build, tools: &Path, python: &Interpreter) -> Result<()> {
-    let temporary = tools.join(".fetching-uv");
-    remove_if_there(&temporary)?;
+/// The folder of rosetta's own uv, which is whole once the program is there.
+fn place(home: &Home) -> Place {
+    Place::new(home.tools().join(format!("uv-{VERSION}")), PROGRAM)
+}
+
+fn own(home: &Home) -> Option<PathBuf> {
+    let place = place(home);
+    place.is_whole().then(|| place.folder().join(PROGRAM))
+}
+
+/// Installs the pinned wheel into a venv. That may be moved: uv itself is one static program, and
+/// the rest of the venv is not used.
+fn fetch(build: &Build, aside: &Path, python: &Interpreter) -> Result<()> {
     let mut venv = build.host.command(&python.executable);
-    venv.args(["-m", "venv"]).arg(&temporary);
+    venv.args(["-m", "venv"]).arg(aside);
     build.run(venv)?;
-    let requirements = temporary.join("uv.txt");
+    let requirements = aside.join("uv.txt");
     fs::write(&requirements, WHEELS).context("cannot write uv's requirements")?;
-    let mut pip = build.host.command(temporary.join("bin/python"));
+    let mut pip = build.host.command(aside.join("bin/python"));
     pip.args(["-m", "pip", "install", "--progress-bar", "off", "--no-deps", "--require-hashes"]);
     pip.args(["--only-binary", ":all:", "-r"]).arg(&requirements);
-    build.run(pip)?;
-    let place = tools.join(format!("uv-{VERSION}"));
-    remove_if_there(&place)?;
-    fs::rename(&temporary, &place).with_context(|| format!("cannot make `{}`", place.display()))
-}
-
-fn remove_if_there(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove `{}`", folder.display()))
-        }
-        _ => Ok(()),
-    }
+    build.run(pip)
 }
 
 /// Returns a uv command. Its cache moves into our home when the usual one is on another file

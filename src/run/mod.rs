@@ -24,6 +24,7 @@ use crate::gpu;
 use crate::home::Home;
 use crate::jobfile::{self, Material, Place, Size};
 use crate::machine::{Counters, Machine};
+use crate::obstacle::Obstacle;
 use crate::plan::{Job, Plan, Skip};
 use crate::process::{self, Cancel, Exit, Finished, Launch};
 use crate::progress::Progress;
@@ -122,7 +123,7 @@ const SYSTEM: &str = "system";
 /// Moves jobs whose environment is not available here to the skipped ones. Builds nothing. With
 /// `is_system`, scripts run in an interpreter of the user's and need no environment.
 pub fn skip_unavailable<'a>(plan: &mut Plan<'a>, is_system: bool, catalog: &Catalog, envs: &Envs) {
-    let mut known = BTreeMap::<String, Option<(String, String)>>::new();
+    let mut known = BTreeMap::<String, Option<Obstacle>>::new();
     let mut skips = Vec::<Skip<'a>>::new();
     plan.jobs.retain(|job| {
         if is_system && job.framework.runs_in_an_interpreter() {
@@ -132,19 +133,18 @@ pub fn skip_unavailable<'a>(plan: &mut Plan<'a>, is_system: bool, catalog: &Cata
         let missing = known.entry(name.value.clone()).or_insert_with(|| {
             let availability = catalog.env(&name.value).map(|spec| envs.availability(spec));
             match availability {
-                Ok(Availability::Unavailable { reason, hint }) => Some((reason, hint)),
+                Ok(Availability::Unavailable(obstacle)) => Some(obstacle),
                 _ => None,
             }
         });
-        let Some((reason, hint)) = missing else { return true };
+        let Some(obstacle) = missing else { return true };
         if job.repeat == 1 {
             skips.push(Skip {
                 experiment: job.experiment,
                 framework: job.framework,
                 target: job.target,
                 device: job.device,
-                reason: reason.clone(),
-                hint: Some(hint.clone()),
+                obstacle: obstacle.clone(),
             });
         }
         false
@@ -345,9 +345,8 @@ fn built_for<'a>(job: &Job, ready: &'a Ready, settings: &Settings) -> Result<&'a
         Some(Ok(held)) => Ok(&held.built),
         Some(Err(why)) => {
             let reason = format!("environment `{env}`: {why}");
-            let mut outcome = Outcome::because(Status::Failed, reason);
-            outcome.hint = Some(format!("`rosetta env build {env}` shows more"));
-            Err(outcome)
+            let hint = format!("`rosetta env build {env}` shows more");
+            Err(Outcome::of(Status::Failed, Obstacle::new(reason, hint)))
         }
         None => Err(Outcome::because(Status::Failed, "it has no environment")),
     }
@@ -524,8 +523,7 @@ impl Loop<'_> {
             repeat: 1,
         };
         let mut record = self.blank(&job, machine.clone());
-        record.outcome = Outcome::because(Status::Skipped, skip.reason.clone());
-        record.outcome.hint.clone_from(&skip.hint);
+        record.outcome = Outcome::of(Status::Skipped, skip.obstacle.clone());
         record
     }
 

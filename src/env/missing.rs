@@ -5,87 +5,73 @@
 use super::python::parse_version;
 use super::{Envs, cargo, lockfile, venv};
 use crate::catalog::{EnvSpec, Provider};
-use crate::hint::hinted;
+use crate::obstacle::Obstacle;
 
-/// One thing that is missing.
-#[derive(Debug)]
-pub(super) struct Lack {
-    pub(super) reason: String,
-    pub(super) hint: String,
-}
-
-impl Lack {
-    pub(super) fn new(reason: impl Into<String>, hint: impl Into<String>) -> Lack {
-        Lack { reason: reason.into(), hint: hint.into() }
-    }
-
-    pub(super) fn into_error(self) -> anyhow::Error {
-        hinted(self.reason, self.hint)
-    }
-
-    pub(super) fn of_uv() -> Lack {
-        Lack::new(
-            "there is no uv here, and no CPython from 3.8 with `venv` to fetch it",
-            "install uv (https://docs.astral.sh/uv), or your system's `python3-venv`",
-        )
-    }
+pub(super) fn no_uv() -> Obstacle {
+    Obstacle::new(
+        "there is no uv here, and no CPython from 3.8 with `venv` to fetch it",
+        "install uv (https://docs.astral.sh/uv), or your system's `python3-venv`",
+    )
 }
 
 impl Envs {
     /// Returns the first thing that a build would fail for.
-    pub(super) fn lacks(&self, spec: &EnvSpec) -> Option<Lack> {
-        let lack = match spec.file.provider {
-            Provider::Venv => self.venv_lacks(spec),
-            Provider::Cargo => self.cargo_lacks(spec),
+    pub(super) fn obstacle(&self, spec: &EnvSpec) -> Option<Obstacle> {
+        let missing = match spec.file.provider {
+            Provider::Venv => self.venv_obstacle(spec),
+            Provider::Cargo => self.cargo_obstacle(spec),
         };
-        lack.or_else(|| self.programs_lack(spec))
+        missing.or_else(|| self.missing_program(spec))
     }
 
-    fn venv_lacks(&self, spec: &EnvSpec) -> Option<Lack> {
+    fn venv_obstacle(&self, spec: &EnvSpec) -> Option<Obstacle> {
         let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
         if (arch, os) != ("x86_64", "linux") {
             let reason = format!("its lock is for Linux on x86_64; this is {os} on {arch}");
             let hint =
                 "use an interpreter that has the framework: `--provider system --python PATH`";
-            return Some(Lack::new(reason, hint));
+            return Some(Obstacle::new(reason, hint));
         }
-        if let Err(lack) = lockfile::read(spec) {
-            return Some(lack);
+        if let Err(missing) = lockfile::read(spec) {
+            return Some(missing);
         }
         let python = match self.interpreter(spec) {
             Ok(python) => python,
-            Err(why) => return Some(Lack::new(why, self.python_hint(spec))),
+            Err(why) => return Some(Obstacle::new(why, self.python_hint(spec))),
         };
         if !venv::is_for_uv(&python.version) {
             let reason = format!("`{}` has no `venv`", python.executable.display());
-            return (!python.has_venv).then(|| Lack::new(reason, self.python_hint(spec)));
+            return (!python.has_venv).then(|| Obstacle::new(reason, self.python_hint(spec)));
         }
         let has_uv = self.uvs.find(&self.host, &self.home).is_some();
-        (!has_uv && self.fetcher(Some(&python)).is_none()).then(Lack::of_uv)
+        (!has_uv && self.fetcher(Some(&python)).is_none()).then(no_uv)
     }
 
-    fn cargo_lacks(&self, spec: &EnvSpec) -> Option<Lack> {
+    fn cargo_obstacle(&self, spec: &EnvSpec) -> Option<Obstacle> {
         for program in ["cargo", "rustc"] {
             if self.host.which(program).is_none() {
                 let reason = format!("there is no `{program}` on PATH");
-                return Some(Lack::new(reason, "install Rust (https://rustup.rs)"));
+                return Some(Obstacle::new(reason, "install Rust (https://rustup.rs)"));
             }
         }
         let manifest = cargo::manifest(spec).unwrap_or_default();
         if !manifest.is_file() {
             let reason = format!("there is no `{}`", manifest.display());
             let file = spec.folder.join("env.yaml");
-            return Some(Lack::new(reason, format!("mend `manifest` of `{}`", file.display())));
+            return Some(Obstacle::new(reason, format!("mend `manifest` of `{}`", file.display())));
         }
-        let lack = || Lack::new("it has no Cargo.lock", lockfile::lock_hint(spec));
-        cargo::read_lock(spec).is_err().then(lack)
+        let missing = || Obstacle::new("it has no Cargo.lock", lockfile::lock_hint(spec));
+        cargo::read_lock(spec).is_err().then(missing)
     }
 
-    fn programs_lack(&self, spec: &EnvSpec) -> Option<Lack> {
+    fn missing_program(&self, spec: &EnvSpec) -> Option<Obstacle> {
         let programs = &spec.file.programs;
         let missing = programs.iter().find(|program| self.host.which(program).is_none())?;
         let reason = format!("there is no `{missing}` on PATH");
-        Some(Lack::new(reason, format!("install it, as `apt-get install {}`", package(missing))))
+        Some(Obstacle::new(
+            reason,
+            format!("install it, as `apt-get install {}`", package(missing)),
+        ))
     }
 
     /// Returns the command that would bring the CPython that an environment needs.
