@@ -6,7 +6,6 @@
 //! differ in nothing. Every six rounds see each order once, so that neither a drift of the machine nor a place in the round
 //! favours one. What is compared is what a table would show: the time of the harness' epochs by its own clock.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -14,8 +13,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use rosetta::catalog::Device;
 use rosetta::event::{Event, Line, parse};
-use rosetta::process::{Cancel, Exit, Launch, run};
+use rosetta::launch::{Launcher, Local};
+use rosetta::process::{Cancel, Exit, Launch};
 use rosetta::stats::{median, summarise};
 use serde_json::json;
 use tokio::sync::watch;
@@ -113,8 +114,9 @@ async fn under_rosetta(launch: &Launch) -> f64 {
     let launch = Launch { job_folder: folder.path().into(), ..launch.clone() };
     let (_sender, mut cancel) = watch::channel(Cancel::No);
     let mut events = 0;
-    let finished = run(&launch, &mut cancel, |line| events += u64::from(is_event(&line)));
-    let finished = finished.await.unwrap();
+    let place = Local::with(env!("CARGO_BIN_EXE_rosetta"));
+    let mut on_line = |line| events += u64::from(is_event(&line));
+    let finished = place.run(&launch, &mut cancel, &mut on_line).await.unwrap();
     assert_eq!(
         (finished.exit, finished.lines.lost),
         (Exit::Code(0), 0),
@@ -134,12 +136,16 @@ fn by_hand(launch: &Launch) -> f64 {
     let folder = tempfile::tempdir().unwrap();
     let events = folder.path().join("events.jsonl");
     let mut command = Command::new(&launch.program);
-    command.args(&launch.args).current_dir(&launch.folder).env_clear().envs(&launch.environment);
+    command
+        .args(&launch.args)
+        .current_dir(&launch.folder)
+        .env_clear()
+        .envs(launch.environment.here());
     // The shim adds this variable; where a stack begins depends on the length of them all.
     command.env("ROSETTA_TREE", "12345-12345.678901234");
     command.stdin(Stdio::null()).stdout(File::create(&events).unwrap());
     command.stderr(File::create(folder.path().join("stderr.log")).unwrap());
-    let cpus = cpu_set(launch.cpus.as_deref().unwrap_or_default());
+    let cpus = first_cpu();
     // SAFETY: the closure makes one system call; it allocates nothing.
     unsafe {
         command.pre_exec(move || {
@@ -153,11 +159,15 @@ fn by_hand(launch: &Launch) -> f64 {
     epoch_seconds(&events)
 }
 
-fn cpu_set(cpus: &[usize]) -> libc::cpu_set_t {
-    // SAFETY: an empty set is all zero; the numbers are of CPUs that this process may use.
+/// Returns the first CPU that this process may use, to which the shim keeps a job of one thread.
+fn first_cpu() -> libc::cpu_set_t {
+    // SAFETY: an empty set is all zero, the kernel writes at most its size, and the index is below that.
     unsafe {
-        let mut set = std::mem::zeroed();
-        cpus.iter().for_each(|cpu| libc::CPU_SET(*cpu, &mut set));
+        let (mut allowed, mut set): (libc::cpu_set_t, libc::cpu_set_t) = std::mem::zeroed();
+        libc::sched_getaffinity(0, size_of_val(&allowed), &mut allowed);
+        let cpus = 0..libc::CPU_SETSIZE as usize;
+        let first = cpus.into_iter().find(|cpu| libc::CPU_ISSET(*cpu, &allowed));
+        libc::CPU_SET(first.unwrap_or(0), &mut set);
         set
     }
 }
@@ -186,24 +196,25 @@ fn launch(python: &Path, folder: &Path) -> Launch {
     fs::write(&job, job_file(folder).to_string()).unwrap();
     let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("harnesses/sdk/python");
     let text = |path: &Path| path.to_str().unwrap().to_owned();
-    let environment = BTreeMap::from([
+    let environment = [
         ("PATH".to_owned(), std::env::var("PATH").unwrap()),
         ("PYTHONPATH".to_owned(), text(&sdk)),
         ("PYTHONHASHSEED".to_owned(), "0".to_owned()),
         ("ROSETTA_JOB".to_owned(), text(&job)),
-    ]);
+    ];
     Launch {
-        rosetta: env!("CARGO_BIN_EXE_rosetta").into(),
         program: python.into(),
         args: vec!["-m".into(), "rosetta".into(), text(&harness)],
-        environment,
+        environment: environment.into_iter().collect(),
         folder: folder.into(),
         job_folder: folder.into(),
         timeout: Duration::from_secs(600),
         stall_timeout: None,
         grace: Duration::from_secs(1),
-        cpus: rosetta::jobfile::cpus(1),
+        device: Device::Cpu,
+        cpus: Some(1),
         memory_limit_bytes: None,
+        is_measured: true,
     }
 }
 

@@ -7,8 +7,10 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rosetta::catalog::Device;
 use rosetta::event::{Line, parse};
-use rosetta::process::{Cancel, Exit, Launch, run};
+use rosetta::launch::{Launcher, Local};
+use rosetta::process::{Cancel, Environment, Exit, Launch};
 use tokio::sync::watch;
 
 const EVENT_BYTES: usize = 206;
@@ -46,8 +48,9 @@ fn take_in(what: &str, block: usize, events: u64) {
     let mut seen = 0;
     let begin = Instant::now();
     let before = cpu_seconds();
-    let job = run(&launch, &mut cancel, |line| seen += u64::from(matches!(line, Line::Event(_))));
-    let finished = runtime.block_on(job).unwrap();
+    let place = Local::with(env!("CARGO_BIN_EXE_rosetta"));
+    let mut on_line = |line| seen += u64::from(matches!(line, Line::Event(_)));
+    let finished = runtime.block_on(place.run(&launch, &mut cancel, &mut on_line)).unwrap();
     assert_eq!((finished.exit, seen, finished.lines.lost), (Exit::Code(0), events, 0));
     report(what, events, begin.elapsed(), cpu_seconds() - before);
 }
@@ -60,17 +63,18 @@ fn report(what: &str, events: u64, time: Duration, cpu_seconds: f64) {
 
 fn launch(folder: &Path, block: usize, events: u64) -> Launch {
     Launch {
-        rosetta: env!("CARGO_BIN_EXE_rosetta").into(),
         program: std::env::current_exe().unwrap(),
         args: vec!["write".into(), block.to_string(), events.to_string()],
-        environment: [].into(),
+        environment: Environment::default(),
         folder: folder.into(),
         job_folder: folder.into(),
         timeout: Duration::from_secs(600),
         stall_timeout: None,
         grace: Duration::from_secs(1),
+        device: Device::Cpu,
         cpus: None,
         memory_limit_bytes: None,
+        is_measured: true,
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use rosetta::process::{Cancel, Exit, Launch, run};
+use rosetta::catalog::Device;
+use rosetta::launch::{Launcher, Local};
+use rosetta::process::{Cancel, Environment, Exit, Launch};
 use tokio::sync::watch;
 
 const JOBS: u32 = 200;
@@ -30,20 +32,22 @@ fn main() {
 async fn job() -> f64 {
     let folder = tempfile::tempdir().unwrap();
     let launch = Launch {
-        rosetta: env!("CARGO_BIN_EXE_rosetta").into(),
         program: "/bin/sh".into(),
         args: vec!["-c".into(), SCRIPT.into()],
-        environment: [].into(),
+        environment: Environment::default(),
         folder: folder.path().into(),
         job_folder: folder.path().into(),
         timeout: Duration::from_secs(60),
         stall_timeout: None,
         grace: Duration::from_secs(1),
+        device: Device::Cpu,
         cpus: None,
         memory_limit_bytes: None,
+        is_measured: true,
     };
     let (_sender, mut cancel) = watch::channel(Cancel::No);
-    let finished = run(&launch, &mut cancel, |_| {}).await.unwrap();
+    let place = Local::with(env!("CARGO_BIN_EXE_rosetta"));
+    let finished = place.run(&launch, &mut cancel, &mut |_| {}).await.unwrap();
     assert_eq!((finished.exit, finished.lines.events), (Exit::Code(0), 2));
     finished.cpu_seconds
 }

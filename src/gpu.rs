@@ -63,7 +63,7 @@ pub fn is_here() -> bool {
 }
 
 /// What a job and others used of the GPUs while it ran.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
     /// The most that the job's processes held at one time; absent where the driver does not tell
     /// whose memory it is, as inside a container.

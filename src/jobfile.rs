@@ -1,4 +1,4 @@
-//! What a harness is told: the job file of docs/protocol.md, and the environment variables.
+//! What a harness is told: the job file of docs/protocol.md.
 //!
 //! May not know how a process is run.
 
@@ -210,80 +210,6 @@ pub fn defaults_file(place: &Place) -> Value {
         "order": null,
         "outputs": place.outputs,
     })
-}
-
-/// Variables by which the frameworks read how many threads they may use.
-const THREAD_VARIABLES: [&str; 11] = [
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
-    "TF_NUM_INTEROP_THREADS",
-    "RAYON_NUM_THREADS",
-    "JULIA_NUM_THREADS",
-    "MXNET_CPU_WORKER_NTHREADS",
-    "BLIS_NUM_THREADS",
-];
-
-/// Variables of the user that every job sees; all others are left behind, for a record must not
-/// depend on a shell's history.
-const INHERITED: [&str; 17] = [
-    "PATH",
-    "HOME",
-    "USER",
-    "LOGNAME",
-    "LANG",
-    "LC_ALL",
-    "TMPDIR",
-    "TZ",
-    "LD_LIBRARY_PATH",
-    "CUDA_HOME",
-    "CUDA_PATH",
-    "CUDA_VISIBLE_DEVICES",
-    "NVIDIA_VISIBLE_DEVICES",
-    "NVIDIA_DRIVER_CAPABILITIES",
-    "XDG_CACHE_HOME",
-    "XDG_RUNTIME_DIR",
-    "SSL_CERT_FILE",
-];
-
-/// Returns the environment of a job, apart from what its env and its target add.
-///
-/// `passed` are variables that the user names: `NAME` or `NAME=VALUE`.
-pub fn environment(device: Device, threads: u32, passed: &[String]) -> BTreeMap<String, String> {
-    let mut variables = BTreeMap::new();
-    let inherit = |name: &str| std::env::var(name).ok().map(|value| (name.to_owned(), value));
-    variables.extend(INHERITED.iter().filter_map(|name| inherit(name)));
-    variables.extend(THREAD_VARIABLES.map(|name| (name.to_owned(), threads.to_string())));
-    if device == Device::Cpu {
-        // A framework that sees a GPU takes it, whatever the harness asks for.
-        variables.insert("CUDA_VISIBLE_DEVICES".to_owned(), String::new());
-        variables.insert("JAX_PLATFORMS".to_owned(), "cpu".to_owned());
-    }
-    for word in passed {
-        match word.split_once('=') {
-            Some((name, value)) => drop(variables.insert(name.to_owned(), value.to_owned())),
-            None => variables.extend(inherit(word)),
-        }
-    }
-    variables
-}
-
-/// Returns the CPUs that a job with so many threads is kept to: the first of those allowed here.
-pub fn cpus(threads: u32) -> Option<Vec<usize>> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
-    let mut allowed = Vec::new();
-    for range in list.trim().split(',') {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        allowed.extend(first.parse::<usize>().ok()?..=last.parse::<usize>().ok()?);
-    }
-    let threads = usize::try_from(threads).ok()?;
-    // More threads than CPUs: all of them, and the record shows it.
-    allowed.truncate(threads);
-    (!allowed.is_empty()).then_some(allowed)
 }
 
 /// Writes a job file and returns its path.

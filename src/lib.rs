@@ -59,6 +59,7 @@ pub mod gpu;
 pub mod hint;
 pub mod home;
 pub mod jobfile;
+pub mod launch;
 pub mod lint;
 pub mod lock;
 pub mod machine;

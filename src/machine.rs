@@ -1,4 +1,4 @@
-//! The machine that a job ran on, and what disturbed it. Reads /proc and /sys. May not know jobs.
+//! The machine that a job ran on, and what disturbed it. Reads /proc and /sys. Must not depend on jobs.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::gpu::{self, Gpu};
 pub struct Machine {
     pub host: String,
     pub cpu: String,
-    /// CPUs that rosetta may use.
+    /// CPUs that a job may use.
     pub cores: u32,
     pub memory_bytes: u64,
     /// Memory limit of the cgroup, if it is below the machine's.
@@ -93,12 +93,14 @@ fn memory_limit() -> Option<u64> {
 }
 
 /// Counters of the whole machine, to see what else it did while a job ran.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Counters {
     busy_ticks: u64,
     steal_ticks: u64,
     total_ticks: u64,
     swapped_pages: u64,
+    /// How often the kernel has killed for want of memory, in a cgroup or as a whole.
+    oom_kills: u64,
 }
 
 /// Share of the machine's CPU time that others may take before a run counts as disturbed.
@@ -116,20 +118,24 @@ impl Counters {
         let ticks = ticks.collect::<Result<Vec<_>, _>>().ok()?;
         let [user, nice, system, idle, iowait, irq, softirq, steal] = *ticks.first_chunk()?;
         let vmstat = fs::read_to_string("/proc/vmstat").unwrap_or_default();
-        let swapped = vmstat.lines().find_map(|line| line.strip_prefix("pswpin "));
         let busy_ticks = user + nice + system + irq + softirq;
         Some(Counters {
             busy_ticks,
             steal_ticks: steal,
             total_ticks: busy_ticks + idle + iowait + steal,
-            swapped_pages: swapped.and_then(|n| n.parse().ok()).unwrap_or_default(),
+            swapped_pages: counter(&vmstat, "pswpin "),
+            oom_kills: counter(&vmstat, "oom_kill "),
         })
+    }
+
+    /// Returns how often the kernel has killed for want of memory since `before`.
+    pub fn oom_kills_since(&self, before: &Counters) -> u64 {
+        self.oom_kills.saturating_sub(before.oom_kills)
     }
 
     /// Returns what disturbed a job that used `cpu_seconds` since `before`.
     pub fn disturbance(&self, before: &Counters, cpu_seconds: f64) -> Option<String> {
-        // SAFETY: sysconf reads a constant and touches no memory of ours.
-        let ticks_per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) }.max(1) as f64;
+        let ticks_per_second = rustix::param::clock_ticks_per_second().max(1) as f64;
         let since = |now: u64, then: u64| now.saturating_sub(then) as f64;
         let total = since(self.total_ticks, before.total_ticks);
         if total < ticks_per_second {
@@ -152,18 +158,31 @@ impl Counters {
     }
 }
 
+/// Returns a counter of /proc/vmstat by its name and a blank, or 0 of a kernel that does not have it.
+fn counter(vmstat: &str, name: &str) -> u64 {
+    let count = vmstat.lines().find_map(|line| line.strip_prefix(name));
+    count.and_then(|count| count.trim().parse().ok()).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Counters;
+    use super::{Counters, counter};
+
+    #[test]
+    fn a_counter_is_found_by_its_whole_name() {
+        let vmstat = "pswpin 7\noom_kill_x 1\noom_kill 3\n";
+        assert_eq!(["pswpin ", "oom_kill ", "none "].map(|name| counter(vmstat, name)), [7, 3, 0]);
+    }
 
     #[test]
     fn other_processes_steal_and_swap_disturb() {
-        let before = Counters { busy_ticks: 0, steal_ticks: 0, total_ticks: 0, swapped_pages: 0 };
+        let before = Counters::default();
         let after = |busy, steal, swapped| Counters {
             busy_ticks: busy,
             steal_ticks: steal,
             total_ticks: 2_000,
             swapped_pages: swapped,
+            oom_kills: 0,
         };
         let words = |counters: Counters, cpu| counters.disturbance(&before, cpu);
         assert_eq!(words(after(1_000, 0, 0), 9.5), None);

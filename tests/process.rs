@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rosetta::catalog::Device;
 use rosetta::event::{Event, Line, parse};
-use rosetta::process::{Cancel, Exit, Finished, Launch, run};
+use rosetta::launch::{Finished, Launcher, Local, environment};
+use rosetta::process::{Cancel, Done, Exit, Launch};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
@@ -26,19 +28,21 @@ fn script(text: &str) -> Fixture {
     let mark = folder.path().to_str().unwrap().to_owned();
     let path = std::env::var("PATH").unwrap();
     let launch = Launch {
-        rosetta: env!("CARGO_BIN_EXE_rosetta").into(),
         program: "sh".into(),
         args: vec!["-c".into(), text.into()],
         environment: [("PATH", path.as_str()), (MARK, &mark), ("hello", HELLO), ("end", END)]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into(),
+            .into_iter()
+            .collect(),
         folder: folder.path().into(),
         job_folder: folder.path().into(),
         timeout: Duration::from_secs(120),
         stall_timeout: None,
         grace: Duration::from_secs(60),
+        device: Device::Cpu,
         cpus: None,
         memory_limit_bytes: None,
+        is_measured: true,
     };
     Fixture { folder, launch }
 }
@@ -51,8 +55,8 @@ impl Fixture {
     /// Runs the job; `on_line` may cancel it. Whatever happens, nothing may be left.
     fn run_watched(&self, mut on_line: impl FnMut(&watch::Sender<Cancel>, Line)) -> Finished {
         let (sender, mut cancel) = watch::channel(Cancel::No);
-        let job = run(&self.launch, &mut cancel, |line| on_line(&sender, line));
-        let finished = runtime().block_on(job).unwrap();
+        let mut on_line = |line| on_line(&sender, line);
+        let finished = run(&self.launch, &mut cancel, &mut on_line);
         assert_eq!(self.survivors(), Vec::<PathBuf>::new());
         finished
     }
@@ -65,6 +69,19 @@ impl Fixture {
     fn survivors(&self) -> Vec<PathBuf> {
         marked(self.folder.path())
     }
+}
+
+/// This machine, with the rosetta of this build as its shims.
+fn here() -> Local {
+    Local::with(env!("CARGO_BIN_EXE_rosetta"))
+}
+
+fn run(
+    launch: &Launch,
+    cancel: &mut watch::Receiver<Cancel>,
+    on_line: &mut dyn FnMut(Line),
+) -> Finished {
+    runtime().block_on(here().run(launch, cancel, on_line)).unwrap()
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -152,11 +169,9 @@ fn exit_codes_and_signals_are_told() {
 #[test]
 fn what_cannot_start_says_why() {
     type Change = fn(&mut Launch);
-    let cases: [(Change, &str); 4] = [
+    let cases: [(Change, &str); 2] = [
         (|launch| launch.program = "/no/such".into(), "cannot start `/no/such`"),
         (|launch| launch.folder = "/no/such".into(), "in `/no/such`"),
-        (|launch| launch.cpus = Some(vec![1000]), "CPU 1000 is not available"),
-        (|launch| launch.cpus = Some(vec![]), "no CPU is left"),
     ];
     for (change, expected) in cases {
         let mut job = script("exit 0");
@@ -221,7 +236,7 @@ fn cancel_before_the_start_is_heard() {
         let job = script("sleep 1000");
         let (sender, mut cancel) = watch::channel(Cancel::No);
         sender.send_replace(how);
-        let finished = runtime().block_on(run(&job.launch, &mut cancel, |_| {})).unwrap();
+        let finished = run(&job.launch, &mut cancel, &mut |_| {});
         assert_eq!(finished.exit, Exit::Cancelled);
         assert!(job.survivors().is_empty());
     }
@@ -275,10 +290,47 @@ fn memory_and_time_are_of_the_whole_tree() {
 #[test]
 fn the_cpus_are_enforced() {
     let mut job = script("grep Cpus_allowed_list /proc/self/status >&2");
-    job.launch.cpus = Some(vec![0]);
+    job.launch.cpus = Some(1);
     let finished = job.run();
-    assert_eq!(job.read("stderr.log"), "Cpus_allowed_list:\t0\n");
-    assert_eq!(finished.cpus_allowed, [0].into());
+    let first = *finished.cpus_allowed.first().unwrap();
+    assert_eq!(job.read("stderr.log"), format!("Cpus_allowed_list:\t{first}\n"));
+    assert_eq!(finished.cpus_allowed, [first].into());
+}
+
+#[test]
+fn more_cpus_than_there_are_means_all() {
+    let mut job = script("exit 0");
+    let all = job.run().cpus_allowed;
+    job.launch.cpus = Some(1_000_000);
+    assert_eq!(job.run().cpus_allowed, all);
+}
+
+#[test]
+fn the_place_where_it_ran_is_told() {
+    let job = script("exit 0");
+    let finished = job.run();
+    let machine = finished.machine.unwrap();
+    assert!(machine.cores > 0 && !machine.host.is_empty() && !machine.kernel.is_empty());
+    let done = Done::read(job.folder.path()).unwrap().unwrap();
+    assert_eq!(done.machine.as_ref(), Some(&machine));
+    assert!(done.environment.contains_key("PATH") && done.environment.contains_key(MARK));
+}
+
+#[test]
+fn what_is_not_measured_is_not_looked_at() {
+    let mut job = script("exit 0");
+    job.launch.is_measured = false;
+    let finished = job.run();
+    assert_eq!((finished.machine, finished.disturbance, finished.gpu), (None, None, None));
+}
+
+#[test]
+fn a_job_of_the_cpu_is_not_given_the_gpu() {
+    let mut job = script(r#"echo "$CUDA_VISIBLE_DEVICES $JAX_PLATFORMS." >&2"#);
+    job.launch.environment = environment(Device::Cpu, 1, &[]);
+    let finished = job.run();
+    assert_eq!(job.read("stderr.log"), " cpu.\n");
+    assert_eq!(finished.gpu, None);
 }
 
 #[test]
@@ -328,9 +380,11 @@ fn a_job_that_nobody_waits_for_is_ended() {
     let job = script(TREE);
     let (_sender, mut cancel) = watch::channel(Cancel::No);
     let ready = tokio::sync::Notify::new();
+    let place = here();
+    let mut on_line = |_| ready.notify_one();
     runtime().block_on(async {
         tokio::select! {
-            finished = run(&job.launch, &mut cancel, |_| ready.notify_one()) => panic!("{finished:?}"),
+            finished = place.run(&job.launch, &mut cancel, &mut on_line) => panic!("{finished:?}"),
             () = ready.notified() => {}
         }
     });
@@ -351,6 +405,8 @@ fn a_killed_shim_leaves_nothing_and_is_told() {
         kill(shim.file_name().unwrap().to_str().unwrap().parse().unwrap());
     });
     assert!(matches!(&finished.exit, Exit::Lost(why) if why.contains("signal: 9")), "{finished:?}");
+    assert_eq!((finished.machine, finished.gpu, finished.disturbance), (None, None, None));
+    assert!(finished.wall > Duration::ZERO && finished.lines.events == 1);
 }
 
 #[test]
@@ -378,7 +434,7 @@ fn plays_rosetta_for_another_test() {
     let Some(path) = std::env::var_os("ROSETTA_TEST_PLAY") else { return };
     let launch: Launch = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     let (_sender, mut cancel) = watch::channel(Cancel::No);
-    runtime().block_on(run(&launch, &mut cancel, |_| {})).unwrap();
+    run(&launch, &mut cancel, &mut |_| {});
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Takes a job's standard output: events go to `events.jsonl`, everything else to `chatter.log`.
 //!
-//! May not know how the process runs or what an event means for the record.
+//! Must not depend on how the process runs or what an event means for the record.
 //!
 //! Decision: an event is stored as the harness wrote it, with the host's clock in front, `{"at":12.345678,` and the rest of
 //! the line. A second file of stamps would have to be joined by every reader, and an envelope would nest what pandas,
@@ -23,7 +23,7 @@ const REJECTED_LINES_KEPT: u64 = 100;
 
 /// How many lines of each sort came.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counters {
+pub struct LineCounts {
     pub events: u64,
     pub chatter: u64,
     pub rejected: u64,
@@ -34,8 +34,8 @@ pub struct Counters {
 
 /// What is known of the stream when it has ended.
 #[derive(Debug, Default)]
-pub(super) struct Taken {
-    pub counters: Counters,
+pub(crate) struct Taken {
+    pub counters: LineCounts,
     /// The stream ended within a line.
     pub truncated_tail: bool,
     pub first_event: Option<Duration>,
@@ -43,7 +43,7 @@ pub(super) struct Taken {
     pub first_rejection: Option<String>,
 }
 
-pub(super) struct Intake {
+pub(crate) struct Intake {
     splitter: Splitter,
     store: Store,
 }
@@ -72,7 +72,7 @@ impl Intake {
         &mut self,
         at: Duration,
         bytes: &[u8],
-        on_line: &mut impl FnMut(Line),
+        on_line: &mut dyn FnMut(Line),
     ) -> Result<()> {
         self.store.set_clock(at);
         let store = &mut self.store;
@@ -114,7 +114,7 @@ impl Store {
         self.stamp = format!("{{\"at\":{}.{:06},", at.as_secs(), at.subsec_micros()).into_bytes();
     }
 
-    fn take(&mut self, piece: Piece<'_>, at: Duration, on_line: &mut impl FnMut(Line)) {
+    fn take(&mut self, piece: Piece<'_>, at: Duration, on_line: &mut dyn FnMut(Line)) {
         let bytes = match piece {
             Piece::Line(bytes) => bytes.trim_ascii(),
             Piece::Oversized { head, bytes } => return self.oversized(head, bytes),
@@ -183,7 +183,7 @@ fn without_stamp(line: &[u8]) -> Vec<u8> {
     Value::Object(fields).to_string().into_bytes()
 }
 
-/// What is no event, for a person to read; the first MiB of it.
+/// What is not an event, for a person to read; the first MiB of it.
 struct Chatter {
     path: PathBuf,
     file: Option<File>,
@@ -253,7 +253,7 @@ mod tests {
         );
         let again: Vec<Line> = stored.lines().map(|line| event::parse(line.as_bytes())).collect();
         assert_eq!(again, lines);
-        assert_eq!(taken.counters, Counters { events: 2, ..Counters::default() });
+        assert_eq!(taken.counters, LineCounts { events: 2, ..LineCounts::default() });
         assert!(!folder.path().join("chatter.log").exists());
     }
 
@@ -263,7 +263,7 @@ mod tests {
             b"hello\n\n{\"v\":2,\"ev\":\"end\"}\n{\"v\":1,\"seq\":4,\"ev\":\"end\",\"t\":0}\nha";
         let (folder, taken, lines) = take(stream);
         assert_eq!(lines.len(), 3);
-        let counters = Counters { events: 1, chatter: 1, rejected: 1, oversized: 0, lost: 4 };
+        let counters = LineCounts { events: 1, chatter: 1, rejected: 1, oversized: 0, lost: 4 };
         assert_eq!(taken.counters, counters);
         assert!(taken.truncated_tail);
         let chatter = read(&folder, "chatter.log");

@@ -1,11 +1,11 @@
 //! Keeps a job's standard error: its first and its last MiBs in a file, its last lines at hand.
 //!
-//! May not know what the words mean.
+//! Must not depend on what the words mean.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
@@ -16,7 +16,7 @@ const TAIL: usize = 8 << 20;
 const AT_HAND: usize = 16 << 10;
 const LINES_AT_HAND: usize = 20;
 
-pub(super) struct Log {
+pub(crate) struct Log {
     path: PathBuf,
     file: File,
     head_left: usize,
@@ -48,14 +48,12 @@ impl Log {
 
     /// Writes what is still in memory and returns the last lines.
     pub fn finish(mut self) -> Result<Vec<String>> {
-        let write = |file: &mut File, path: &Path, bytes: &[u8]| {
-            file.write_all(bytes).with_context(|| cannot_write(path))
-        };
+        let mut rest = Vec::new();
         if self.left_out > 0 {
-            let note = format!("\n# {} bytes are left out here\n", self.left_out);
-            write(&mut self.file, &self.path, note.as_bytes())?;
+            write!(rest, "\n# {} bytes are left out here\n", self.left_out)?;
         }
-        write(&mut self.file, &self.path, self.tail.make_contiguous())?;
+        rest.extend(self.tail);
+        self.file.write_all(&rest).with_context(|| cannot_write(&self.path))?;
         Ok(last_lines(&self.last))
     }
 }

@@ -1,6 +1,6 @@
 //! Cuts a stream of bytes into lines within bounded memory.
 //!
-//! May not know what a line means; bytes need not be UTF-8.
+//! Must not depend on what a line means; bytes need not be UTF-8.
 
 use memchr::memchr;
 

@@ -1,10 +1,15 @@
 //! Finds the descendants of a process in /proc and measures them.
 //!
-//! May not know why they run or who will end them.
+//! Must not depend on why they run or who will end them.
+//!
+//! Decision: own readers instead of the crate procfs, which opens a descriptor for each process beside the file and parses
+//! 52 fields where four are wanted: half as much again for each process of each sample (10.2 against 6.5 µs).
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io::Read;
+
+use super::kernel::{cpus_allowed, own_pid, page_bytes};
 
 /// What `/proc/PID/stat` says about a process.
 #[derive(Debug, Clone, Copy)]
@@ -109,19 +114,6 @@ pub fn tagged(name: &str, value: &str) -> Vec<i32> {
     pids().into_iter().filter(has_entry).collect()
 }
 
-/// Returns the CPUs that a process may use; empty if it is gone.
-pub fn cpus_allowed(pid: i32) -> Vec<usize> {
-    // SAFETY: an all-zero cpu_set_t is an empty set, and the kernel writes at most its size.
-    let (result, set) = unsafe {
-        let mut set = std::mem::zeroed::<libc::cpu_set_t>();
-        (libc::sched_getaffinity(pid, size_of_val(&set), &mut set), set)
-    };
-    // SAFETY: the index is below the size of the set.
-    let is_set = |cpu: &usize| unsafe { libc::CPU_ISSET(*cpu, &set) };
-    let count = if result == 0 { libc::CPU_SETSIZE as usize } else { 0 };
-    (0..count).filter(is_set).collect()
-}
-
 /// Returns everybody below `root`, parents before their children.
 fn below(root: i32, stats: &HashMap<i32, Stat>) -> Vec<i32> {
     let mut family = Vec::new();
@@ -173,20 +165,11 @@ fn proportional_bytes(pid: i32) -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-pub fn own_pid() -> i32 {
-    // SAFETY: getpid cannot fail and touches no memory of ours.
-    unsafe { libc::getpid() }
-}
-
-fn page_bytes() -> u64 {
-    // SAFETY: sysconf touches no memory of ours.
-    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
-}
-
 #[cfg(test)]
 mod tests {
     use std::process::{Child, Command, Stdio};
 
+    use super::super::kernel;
     use super::*;
 
     /// A child was once killed before its parent, which then went on with what comes after it.
@@ -236,8 +219,7 @@ mod tests {
         for mut process in [stranger, std::mem::replace(&mut child, sleeper()), child] {
             let pid = i32::try_from(process.id()).unwrap();
             for pid in descendants(pid) {
-                // SAFETY: kill touches no memory of ours.
-                unsafe { libc::kill(pid, libc::SIGKILL) };
+                kernel::send(pid, kernel::Signal::KILL);
             }
             process.kill().unwrap();
             process.wait().unwrap();

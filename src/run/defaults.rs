@@ -15,7 +15,8 @@ use crate::env::{Built, Held};
 use crate::event::{Event, Line};
 use crate::fold::Fold;
 use crate::jobfile;
-use crate::process::{self, Cancel};
+use crate::launch::{Launcher, Local};
+use crate::process::Cancel;
 use crate::record::Status;
 
 /// What was measured.
@@ -102,15 +103,15 @@ async fn run_one(
     let start = Start { framework, target, device, program, name: DEFAULTS };
     let launch = launch(&start, built, &file, settings)?;
     let (mut fold, mut facts) = (Fold::new(0), Facts::new());
-    let finished = process::run(&launch, cancel, |line| {
+    let mut on_line = |line| {
         if let Line::Event(stamped) = line {
             fold.take(stamped.at.unwrap_or_default(), &stamped);
             if let Event::Fact { name, value } = stamped.event {
                 facts.push((name, value));
             }
         }
-    })
-    .await?;
+    };
+    let finished = Local::new().run(&launch, cancel, &mut on_line).await?;
     let outcome = outcome(&finished, &fold, &launch.timeout);
     let log = folder.join("stderr.log");
     let why = outcome.reason.unwrap_or_else(|| outcome.status.as_str().to_owned());

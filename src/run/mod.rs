@@ -23,10 +23,11 @@ use crate::fold::Fold;
 use crate::gpu;
 use crate::home::Home;
 use crate::jobfile::{self, Material, Place, Size};
-use crate::machine::{Counters, Machine};
+use crate::launch::{Finished, Launcher, Local, environment};
+use crate::machine::Machine;
 use crate::obstacle::Obstacle;
 use crate::plan::{Job, Plan, Skip};
-use crate::process::{self, Cancel, Exit, Finished, Launch};
+use crate::process::{Cancel, Exit, Launch};
 use crate::progress::Progress;
 use crate::record::{Cost, EnvIdentity, Inputs, Outcome, Record, Score, Status, Version};
 use crate::score;
@@ -177,10 +178,10 @@ pub async fn run(
     let (envs, experiments) = (envs_of(&plan.jobs, settings), experiments_of(&plan.jobs));
     let size = Size::Profile(&settings.profile);
     let (ready, materials) = prepare(envs, &experiments, size, settings, places, notify)?;
-    let mut this = Loop { id, verdicts, settings, places, ready, materials, folder };
+    let mut this = Loop { id, verdicts, settings, places, ready, materials, folder, machine };
     let mut records = Vec::new();
     for skip in &plan.skips {
-        let record = this.skipped(skip, &machine);
+        let record = this.skipped(skip);
         this.folder.seal(&record)?;
         notify(Notice::JobFinished(&record));
         records.push(record);
@@ -373,13 +374,14 @@ impl<'a> Start<'a> {
 fn launch(start: &Start, built: &Built, job_file: &Path, settings: &Settings) -> Result<Launch> {
     let command = built.command(start.program, start.name)?;
     let threads = settings.threads;
-    let mut environment = jobfile::environment(start.device, threads, &settings.environment);
+    let mut environment = environment(start.device, threads, &settings.environment);
     environment.extend(command.environment);
-    environment.retain(|name, _| !command.unset.contains(name));
+    for name in &command.unset {
+        environment.remove(name);
+    }
     environment.extend(start.target.environment.clone());
-    environment.insert("ROSETTA_JOB".to_owned(), job_file.to_string_lossy().into_owned());
+    environment.set("ROSETTA_JOB", job_file.to_string_lossy());
     Ok(Launch {
-        rosetta: process::this_program(),
         program: command.program,
         args: command.args,
         environment,
@@ -388,8 +390,10 @@ fn launch(start: &Start, built: &Built, job_file: &Path, settings: &Settings) ->
         timeout: settings.timeout.unwrap_or(TIMEOUT),
         stall_timeout: settings.stall_timeout,
         grace: GRACE,
-        cpus: jobfile::cpus(threads),
+        device: start.device,
+        cpus: Some(threads),
         memory_limit_bytes: settings.memory_limit_bytes,
+        is_measured: true,
     })
 }
 
@@ -402,6 +406,8 @@ struct Loop<'a> {
     ready: Ready,
     materials: BTreeMap<String, Material>,
     folder: RunFolder,
+    /// Where rosetta is.
+    machine: Machine,
 }
 
 impl Loop<'_> {
@@ -413,7 +419,7 @@ impl Loop<'_> {
         notify: Notify<'_>,
     ) -> Result<Record> {
         let name = job.name();
-        let mut record = self.blank(job, Machine::look());
+        let mut record = self.blank(job);
         let built = match built_for(job, &self.ready, self.settings) {
             Ok(built) => built.clone(),
             Err(outcome) => {
@@ -426,28 +432,23 @@ impl Loop<'_> {
         let launch = self.launch(job, &built, &folder)?;
         let material = &self.materials[job.experiment.name()];
         let mut fold = Fold::new(material.steps());
-        let before = Counters::read();
-        let meter = (job.device == Device::Cuda).then(gpu::Peak::start).flatten();
-        let finished = process::run(&launch, cancel, |line| {
+        let mut on_line = |line| {
             if let Line::Event(stamped) = line {
                 notify(Notice::JobEvent(&stamped.event));
                 fold.take(stamped.at.unwrap_or_default(), &stamped);
             }
-        })
-        .await?;
-        let usage = meter.map(gpu::Peak::stop);
+        };
+        let finished = Local::new().run(&launch, cancel, &mut on_line).await?;
         fill(&mut record, &fold, &finished);
-        if let Some(usage) = &usage {
+        if let Some(usage) = &finished.gpu {
             fill_gpu(&mut record, usage);
         }
-        if let (Some(before), Some(after)) = (before, Counters::read())
-            && let Some(why) = after.disturbance(&before, finished.cpu_seconds)
-        {
+        if let Some(why) = &finished.disturbance {
             record.marks.push(format!("tainted: {why}"));
         }
         record.outcome = outcome(&finished, &fold, &launch.timeout);
         if record.outcome.status == Status::Ok
-            && let Some(why) = computed_elsewhere(job.device, &fold, usage.as_ref())
+            && let Some(why) = computed_elsewhere(job.device, &fold, finished.gpu.as_ref())
         {
             record.outcome = Outcome::because(Status::Failed, why);
         }
@@ -513,7 +514,7 @@ impl Loop<'_> {
         Outcome::because(Status::CheckFailed, reason)
     }
 
-    fn skipped(&self, skip: &Skip, machine: &Machine) -> Record {
+    fn skipped(&self, skip: &Skip) -> Record {
         let job = Job {
             experiment: skip.experiment,
             framework: skip.framework,
@@ -522,7 +523,7 @@ impl Loop<'_> {
             profile: self.settings.profile.clone(),
             repeat: 1,
         };
-        let mut record = self.blank(&job, machine.clone());
+        let mut record = self.blank(&job);
         record.outcome = Outcome::of(Status::Skipped, skip.obstacle.clone());
         record
     }
@@ -537,7 +538,7 @@ impl Loop<'_> {
     }
 
     /// Returns the record of a job of which nothing is known yet but who it is.
-    fn blank(&self, job: &Job, machine: Machine) -> Record {
+    fn blank(&self, job: &Job) -> Record {
         let framework = &job.framework.spec;
         let material = self.materials.get(job.experiment.name());
         Record {
@@ -569,7 +570,7 @@ impl Loop<'_> {
             marks: Vec::new(),
             inputs: inputs(job.experiment, job, material),
             env: None,
-            machine,
+            machine: self.machine.clone(),
             rosetta: self.places.version.clone(),
         }
     }
@@ -614,6 +615,9 @@ fn fill(record: &mut Record, fold: &Fold, finished: &Finished) {
     record.cost.peak_rss_bytes = Some(finished.peak_rss_bytes).filter(|bytes| *bytes > 0);
     record.cost.threads_seen = Some(finished.threads_seen);
     record.cost.left_behind = finished.left_behind;
+    if let Some(machine) = &finished.machine {
+        record.machine.clone_from(machine);
+    }
     if fold.do_clocks_disagree() {
         record.marks.push("clock_disagrees".to_owned());
     }

@@ -19,8 +19,9 @@ use crate::env::Built;
 use crate::event::{Event, Line, Stamped};
 use crate::home::Home;
 use crate::jobfile::{self, Material, Place};
+use crate::launch::{Finished, Launcher, Local};
 use crate::plan::Job;
-use crate::process::{self, Cancel, Finished};
+use crate::process::Cancel;
 use crate::progress::Progress;
 use crate::run::{Notice, Start, ended_early, launch};
 use crate::spec::{Task, Tolerance};
@@ -203,6 +204,7 @@ impl Case<'_> {
             launch(&Start::of(program.job, harness), program.built, file, self.bench.settings.run)?;
         // Nothing is timed: several checks share the CPUs.
         launch.cpus = None;
+        launch.is_measured = false;
         let cache = self.bench.places.home.checks().join("cache").join(&program.job.target.name);
         let cache = cache.to_string_lossy();
         let variables = program.job.target.check_environment.iter();
@@ -211,14 +213,16 @@ impl Case<'_> {
         );
         let mut cancel = self.bench.cancel.clone();
         let mut done = 0;
-        let on_line = |line| {
+        let mut on_line = |line| {
             if let Line::Event(Stamped { event: Event::Part { .. }, .. }) = line {
                 done += 1;
                 let progress = Progress::Doing(format!("{done} of {jobs} jobs done"));
                 (self.bench.notify)(Notice::StepProgress { name: self.step, progress });
             }
         };
-        let finished = self.runtime.block_on(process::run(&launch, &mut cancel, on_line))?;
+        let place = Local::new();
+        let job = place.run(&launch, &mut cancel, &mut on_line);
+        let finished = self.runtime.block_on(job)?;
         Ok(how_it_ended(&finished, &launch.timeout))
     }
 

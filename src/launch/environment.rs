@@ -1,0 +1,104 @@
+//! The environment that every job is given, apart from what its env and its target add.
+//!
+//! Must not depend on any kind of place: what is inherited is taken over where the job runs.
+
+use crate::catalog::Device;
+use crate::process::Environment;
+
+/// Variables by which the frameworks read how many threads they may use.
+const THREAD_VARIABLES: [&str; 11] = [
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+    "RAYON_NUM_THREADS",
+    "JULIA_NUM_THREADS",
+    "MXNET_CPU_WORKER_NTHREADS",
+    "BLIS_NUM_THREADS",
+];
+
+/// Variables of the user that every job sees; all others are left behind, for a record must not
+/// depend on a shell's history.
+const INHERITED: [&str; 17] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "TZ",
+    "LD_LIBRARY_PATH",
+    "CUDA_HOME",
+    "CUDA_PATH",
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_VISIBLE_DEVICES",
+    "NVIDIA_DRIVER_CAPABILITIES",
+    "XDG_CACHE_HOME",
+    "XDG_RUNTIME_DIR",
+    "SSL_CERT_FILE",
+];
+
+/// What hides the GPUs from a job of the CPU: a framework that sees one takes it, whatever the harness asks for.
+const HIDDEN_GPU: [(&str, &str); 2] = [("CUDA_VISIBLE_DEVICES", ""), ("JAX_PLATFORMS", "cpu")];
+
+/// Returns the environment of a job, apart from what its env and its target add.
+///
+/// `passed` are variables that the user names: `NAME` or `NAME=VALUE`.
+pub fn environment(device: Device, threads: u32, passed: &[String]) -> Environment {
+    let mut environment = Environment::default();
+    for name in INHERITED {
+        environment.inherit(name);
+    }
+    for name in THREAD_VARIABLES {
+        environment.set(name, threads.to_string());
+    }
+    if device == Device::Cpu {
+        for (name, value) in HIDDEN_GPU {
+            environment.set(name, value);
+        }
+    }
+    for word in passed {
+        match word.split_once('=') {
+            Some((name, value)) => environment.set(name, value),
+            None => environment.inherit(word),
+        }
+    }
+    environment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_told_its_threads_and_sees_a_gpu_only_if_it_may_use_it() {
+        let cases: [(Device, &[&str], &str, Option<&str>); 6] = [
+            (Device::Cpu, &[], "OMP_NUM_THREADS", Some("3")),
+            (Device::Cpu, &[], "CUDA_VISIBLE_DEVICES", Some("")),
+            (Device::Cpu, &[], "JAX_PLATFORMS", Some("cpu")),
+            (Device::Cpu, &["CUDA_VISIBLE_DEVICES=1"], "CUDA_VISIBLE_DEVICES", Some("1")),
+            (Device::Cuda, &[], "JAX_PLATFORMS", None),
+            (Device::Cpu, &["ROSETTA_NO_SUCH=a=b"], "ROSETTA_NO_SUCH", Some("a=b")),
+        ];
+        for (device, passed, name, expected) in cases {
+            let passed = passed.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+            let variables = environment(device, 3, &passed).here();
+            assert_eq!(variables.get(name).map(String::as_str), expected, "{device} {name}");
+        }
+    }
+
+    #[test]
+    fn what_the_user_names_is_taken_over_and_nothing_else_of_the_shell() {
+        let of_cargo = "CARGO_MANIFEST_DIR";
+        let seen = |passed: &[String]| environment(Device::Cpu, 1, passed).here();
+        assert!(!seen(&[]).contains_key(of_cargo) && seen(&[]).contains_key("PATH"));
+        assert!(seen(&[of_cargo.to_owned()]).contains_key(of_cargo));
+        // Named, but not there: the job keeps what it would have had.
+        let kept = seen(&["OMP_NUM_THREADS".to_owned()]);
+        assert!(kept.contains_key("OMP_NUM_THREADS"));
+    }
+}

@@ -1,0 +1,232 @@
+//! What is asked of the kernel beyond the standard library; every `unsafe` of this room is here.
+//!
+//! Must not depend on any other module.
+//!
+//! Decision: rustix, which the terminal crates bring along anyway, for all that it has. It makes system calls without
+//! libc's state, so that they are safe between fork and exec, and it keeps the raw status of a process: nix refuses one
+//! that a real-time signal has ended. Neither has sigtimedwait; that, signal masks and getrusage go through libc.
+
+use std::io;
+use std::mem::zeroed;
+use std::os::fd::AsFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt, parent_id};
+use std::process::{Command, ExitStatus};
+use std::ptr::null_mut;
+use std::time::Instant;
+
+pub use rustix::process::Signal;
+use rustix::process::{Pid, WaitOptions};
+use rustix::thread::CpuSet;
+use rustix::time::ClockId;
+
+/// Makes orphans among the descendants children of this process.
+pub fn become_subreaper() -> io::Result<()> {
+    Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
+}
+
+/// Makes the kernel send `signal` to this process when its parent's thread ends.
+pub fn follow_parent(signal: Signal) -> io::Result<()> {
+    Ok(rustix::process::set_parent_process_death_signal(Some(signal))?)
+}
+
+/// Returns the id of this process.
+pub fn own_pid() -> i32 {
+    rustix::process::getpid().as_raw_pid()
+}
+
+/// Returns the id of the process that this one is below.
+pub fn parent_pid() -> i32 {
+    i32::try_from(parent_id()).expect("a process id fits a pid_t")
+}
+
+/// Sends a signal to a process. That it is gone already is not an error.
+pub fn send(pid: i32, signal: Signal) {
+    let _ = Pid::from_raw(pid).map(|pid| rustix::process::kill_process(pid, signal));
+}
+
+/// Sends a signal to all processes of a group. That they are gone already is not an error.
+pub fn send_to_group(group: i32, signal: Signal) {
+    let _ = Pid::from_raw(group).map(|group| rustix::process::kill_process_group(group, signal));
+}
+
+/// Starts a command in a process group of its own and returns its id. It dies with this process, hears every signal, and
+/// is kept to `cpus`, each of which must be allowed here.
+pub fn spawn(command: &mut Command, cpus: Option<&[usize]>) -> io::Result<i32> {
+    let (shim, cpus) = (own_pid(), cpus.map(cpu_set));
+    command.process_group(0);
+    // SAFETY: between fork and exec the closure makes system calls only; it allocates nothing.
+    unsafe { command.pre_exec(move || prepare(shim, cpus.as_ref())) };
+    let child = command.spawn()?;
+    Ok(i32::try_from(child.id()).expect("a process id fits a pid_t"))
+}
+
+/// Runs in the child before exec.
+fn prepare(shim: i32, cpus: Option<&CpuSet>) -> io::Result<()> {
+    follow_parent(Signal::KILL)?;
+    hear_every_signal()?;
+    if let Some(cpus) = cpus {
+        rustix::thread::sched_setaffinity(None, cpus)?;
+    }
+    match rustix::process::getppid() == Pid::from_raw(shim) {
+        true => Ok(()),
+        false => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+    }
+}
+
+fn cpu_set(cpus: &[usize]) -> CpuSet {
+    let mut set = CpuSet::new();
+    for cpu in cpus {
+        set.set(*cpu);
+    }
+    set
+}
+
+/// Returns the CPUs that a process may use, 0 for this one; empty if it is gone.
+pub fn cpus_allowed(pid: i32) -> Vec<usize> {
+    let Ok(set) = rustix::thread::sched_getaffinity(Pid::from_raw(pid)) else { return Vec::new() };
+    (0..CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect()
+}
+
+/// What comes of waiting for a child without waiting.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reaped {
+    Process(i32, ExitStatus),
+    /// All children are alive.
+    NobodyYet,
+    /// There are no children, adopted or own.
+    NobodyLeft,
+}
+
+/// Takes the status of one child that has ended, an adopted orphan too; its CPU time then counts as this process'
+/// children's. No library may wait for children of its own in a process that calls this.
+pub fn reap_any() -> Reaped {
+    match rustix::process::wait(WaitOptions::NOHANG) {
+        Ok(Some((pid, status))) => {
+            Reaped::Process(pid.as_raw_pid(), ExitStatus::from_raw(status.as_raw()))
+        }
+        Ok(None) => Reaped::NobodyYet,
+        Err(_) => Reaped::NobodyLeft,
+    }
+}
+
+/// Takes the status of one child, if it has ended.
+pub fn reap(pid: i32) {
+    // That it is not our child, or not any more, is not an error.
+    let _ = rustix::process::waitpid(Pid::from_raw(pid), WaitOptions::NOHANG);
+}
+
+/// What the children that were waited for have used, with all of theirs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Usage {
+    pub user_seconds: f64,
+    pub system_seconds: f64,
+    /// The largest resident set of one of them.
+    pub max_rss_bytes: u64,
+}
+
+/// Returns what the children have used.
+pub fn usage_of_children() -> Usage {
+    // SAFETY: the kernel fills the structure, which is valid when all zero too.
+    let usage = unsafe {
+        let mut usage = zeroed::<libc::rusage>();
+        libc::getrusage(libc::RUSAGE_CHILDREN, &mut usage);
+        usage
+    };
+    Usage {
+        user_seconds: seconds(usage.ru_utime),
+        system_seconds: seconds(usage.ru_stime),
+        max_rss_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
+    }
+}
+
+fn seconds(time: libc::timeval) -> f64 {
+    time.tv_sec as f64 + time.tv_usec as f64 / 1e6
+}
+
+/// Returns the clock that all processes of this machine share and that `Instant` reads.
+pub fn monotonic_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(ClockId::Monotonic);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// Returns the size of a page of memory.
+pub fn page_bytes() -> u64 {
+    rustix::param::page_size() as u64
+}
+
+/// Makes a pipe hold so many bytes. A refusal, by a limit of the user's, costs only speed.
+pub fn widen(pipe: impl AsFd, bytes: usize) {
+    let _ = rustix::pipe::fcntl_setpipe_size(pipe, bytes);
+}
+
+/// Signals that are taken when it suits, not when they come.
+pub struct Signals(libc::sigset_t);
+
+impl Signals {
+    const TAKEN: [Signal; 5] =
+        [Signal::CHILD, Signal::TERM, Signal::INT, Signal::HUP, Signal::USR1];
+
+    /// Makes those signals wait, in this thread and in those that it will start.
+    pub fn block() -> Signals {
+        // SAFETY: the set is initialised by sigemptyset before it is used.
+        unsafe {
+            let mut set = zeroed();
+            libc::sigemptyset(&mut set);
+            for signal in Self::TAKEN {
+                libc::sigaddset(&mut set, signal.as_raw());
+            }
+            libc::pthread_sigmask(libc::SIG_BLOCK, &set, null_mut());
+            Signals(set)
+        }
+    }
+
+    /// Returns the next signal, or none once it is `time`.
+    pub fn wait_until(&self, time: Instant) -> Option<Signal> {
+        let left = time.saturating_duration_since(Instant::now());
+        let timeout = libc::timespec {
+            tv_sec: libc::time_t::try_from(left.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_nsec: libc::c_long::from(left.subsec_nanos() as i32),
+        };
+        // SAFETY: both arguments live as long as the call.
+        let signal = unsafe { libc::sigtimedwait(&self.0, null_mut(), &raw const timeout) };
+        Signal::from_named_raw(signal)
+    }
+}
+
+/// Sets the empty mask that programs expect: Rust's own spawn hands the parent's on.
+fn hear_every_signal() -> io::Result<()> {
+    // SAFETY: the set is initialised by sigemptyset before it is used.
+    let error = unsafe {
+        let mut set = zeroed();
+        libc::sigemptyset(&mut set);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &set, null_mut())
+    };
+    match error {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn waiting_for_a_signal_ends_in_time() {
+        let signals = Signals::block();
+        assert_eq!(signals.wait_until(Instant::now() + Duration::from_millis(5)), None);
+    }
+
+    #[test]
+    fn what_is_gone_is_not_an_error() {
+        let mut child = Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        send(pid, Signal::KILL);
+        send_to_group(pid, Signal::KILL);
+        reap(pid);
+        assert_eq!(cpus_allowed(pid), Vec::<usize>::new());
+    }
+}

@@ -1,0 +1,75 @@
+//! What a shim is told: the job to run and who wants it. Written by a launcher, read by the shim.
+//!
+//! Must not depend on how a job is run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use super::environment::Environment;
+use super::intake::cannot_write;
+use crate::catalog::Device;
+
+/// One process to be run as a job: what is wanted, wherever it runs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Launch {
+    /// An absolute path, or a name to be found by `PATH` of `environment`.
+    pub program: PathBuf,
+    pub args: Vec<String>,
+    pub environment: Environment,
+    /// The working folder.
+    pub folder: PathBuf,
+    /// An existing, empty folder for `launch.json`, `events.jsonl`, `chatter.log`, `stderr.log` and `done.json`.
+    pub job_folder: PathBuf,
+    pub timeout: Duration,
+    /// How long the process may say nothing at all, on standard output or error.
+    pub stall_timeout: Option<Duration>,
+    /// How long it may take to stop when asked, before it is killed.
+    pub grace: Duration,
+    /// Where it computes; the GPUs are watched while a job uses them.
+    pub device: Device,
+    /// How many CPUs it is kept to: the first of those that are allowed where it runs.
+    pub cpus: Option<u32>,
+    /// The resident memory of the whole tree above which it is killed.
+    pub memory_limit_bytes: Option<u64>,
+    /// Whether somebody wants to know on what machine it ran and what disturbed it.
+    pub is_measured: bool,
+}
+
+/// Whether a job shall go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Cancel {
+    #[default]
+    No,
+    Gracefully,
+    Now,
+}
+
+/// What the shim is to do.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Order {
+    pub launch: Launch,
+    /// Who must be alive for the job to go on; nobody in particular in a Slurm task.
+    pub parent: Option<i32>,
+    /// What the job's processes are known by when its shim is gone.
+    pub tag: String,
+}
+
+impl Order {
+    /// Writes the order into the job's folder and returns its path.
+    pub fn write(&self) -> Result<PathBuf> {
+        let path = self.launch.job_folder.join("launch.json");
+        let text = serde_json::to_vec_pretty(self).context("cannot describe the launch in JSON")?;
+        fs::write(&path, text).with_context(|| cannot_write(&path))?;
+        Ok(path)
+    }
+
+    pub(super) fn read(path: &Path) -> Result<Order> {
+        let text = fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        serde_json::from_slice(&text)
+            .with_context(|| format!("`{}` is not an order", path.display()))
+    }
+}

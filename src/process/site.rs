@@ -1,0 +1,70 @@
+//! What is taken at the place where a job runs: the machine, what else it did meanwhile, what its GPUs did.
+//!
+//! Must not depend on how the job is run or what becomes of it.
+//!
+//! This is not looked at where rosetta is: a job of a cluster runs elsewhere. Own cost: some 0.2 ms of reads of /proc and
+//! /sys where there is no driver of GPUs; a driver's library takes what it takes.
+
+use super::done::{Done, Exit};
+use super::order::Launch;
+use crate::catalog::Device;
+use crate::gpu;
+use crate::machine::{Counters, Machine};
+
+/// The place before the job.
+pub struct Site {
+    machine: Option<Machine>,
+    meter: Option<gpu::Peak>,
+    counters: Option<Counters>,
+}
+
+impl Site {
+    /// Looks at the place and begins to watch its GPUs for a job that may use them.
+    pub fn look(launch: &Launch) -> Site {
+        let uses_gpu = launch.is_measured && launch.device == Device::Cuda;
+        Site {
+            machine: launch.is_measured.then(Machine::look),
+            meter: uses_gpu.then(gpu::Peak::start).flatten(),
+            counters: Counters::read(),
+        }
+    }
+
+    /// Adds to the end of a job what the place tells of it.
+    pub fn tell(self, launch: &Launch, done: &mut Done) {
+        if let (Some(before), Some(after)) = (self.counters, Counters::read()) {
+            let cpu_seconds = done.user_seconds + done.system_seconds;
+            let disturbance = after.disturbance(&before, cpu_seconds);
+            done.disturbance = disturbance.filter(|_| launch.is_measured);
+            done.oom_kills = after.oom_kills_since(&before);
+        }
+        done.exit = exit(&done.exit, done.oom_kills);
+        done.machine = self.machine;
+        done.gpu = self.meter.map(gpu::Peak::stop);
+    }
+}
+
+/// Tells a process that the kernel killed for want of memory from one that somebody else killed.
+fn exit(exit: &Exit, oom_kills: u64) -> Exit {
+    match exit {
+        Exit::Signal(libc::SIGKILL) if oom_kills > 0 => Exit::OutOfMemory,
+        exit => exit.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kill_is_of_the_kernel_where_it_has_killed_for_want_of_memory() {
+        let cases = [
+            (Exit::Signal(libc::SIGKILL), 1, Exit::OutOfMemory),
+            (Exit::Signal(libc::SIGKILL), 0, Exit::Signal(libc::SIGKILL)),
+            (Exit::Signal(libc::SIGTERM), 1, Exit::Signal(libc::SIGTERM)),
+            (Exit::TimedOut, 1, Exit::TimedOut),
+        ];
+        for (told, oom_kills, expected) in cases {
+            assert_eq!(exit(&told, oom_kills), expected);
+        }
+    }
+}
