@@ -1,4 +1,4 @@
-//! NVIDIA GPUs through the driver's own library, opened at run time. May not know jobs.
+//! NVIDIA GPUs through the driver's own library, opened at run time. Must not depend on jobs.
 
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -198,7 +198,7 @@ fn is_a_process(pid: u32) -> bool {
     std::path::Path::new(&format!("/proc/{pid}")).exists()
 }
 
-/// Returns whether a process descends from this one. Rosetta adopts the orphans of its jobs.
+/// Returns whether a process descends from this one, the shim, which adopts the orphans of its job.
 fn is_below_us(pid: u32) -> bool {
     let mut pid = pid;
     for _ in 0..64 {

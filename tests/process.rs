@@ -334,6 +334,17 @@ fn a_job_of_the_cpu_is_not_given_the_gpu() {
 }
 
 #[test]
+fn the_gpus_are_watched_where_there_are_some() {
+    let mut job = script("sleep 0.5");
+    job.launch.device = Device::Cuda;
+    let finished = job.run();
+    assert_eq!(finished.exit, Exit::Code(0));
+    let gpus = finished.machine.unwrap().gpus;
+    assert_eq!(finished.gpu.is_some(), !gpus.is_empty());
+    assert!(finished.gpu.is_none_or(|usage| usage.own_bytes.is_none()));
+}
+
+#[test]
 fn a_bad_stream_does_no_harm() {
     let job = script(
         r#"echo "$hello"

@@ -81,9 +81,6 @@ pub enum Command {
     },
     /// Print the manual page
     Man,
-    /// Start, watch and stop one job (used by rosetta itself)
-    #[command(name = "__job", hide = true)]
-    Shim { launch: PathBuf },
 }
 
 /// What to compute, and where.

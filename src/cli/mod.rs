@@ -19,7 +19,7 @@ use crate::catalog::{EnvFile, FrameworkSpec};
 use crate::project::Project;
 use crate::spec::Spec;
 use crate::variant::Variants;
-use crate::{lint, process, ui, yaml};
+use crate::{lint, ui, yaml};
 
 /// The page that `rosetta protocol` prints.
 const PROTOCOL: &str = include_str!("../../docs/protocol.md");
@@ -65,7 +65,6 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
         Command::Schema { kind } => ui::print(&schema(*kind)).map(|()| OK),
         Command::Completions { shell } => completions(*shell).map(|()| OK),
         Command::Man => man().map(|()| OK),
-        Command::Shim { launch } => Ok(process::shim_main(launch)),
     }
 }
 

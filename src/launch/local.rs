@@ -23,7 +23,9 @@ use super::launcher::{Launcher, Running};
 use super::pipe::Pipe;
 use crate::event::Line;
 use crate::process::kernel::{self, Signal};
-use crate::process::{Cancel, DONE, Done, Exit, Intake, LONGEST, Launch, Log, Order, TAG, tagged};
+use crate::process::{
+    Cancel, DONE, Done, Exit, Intake, LONGEST, Launch, Log, Order, SHIM, TAG, tagged,
+};
 
 /// How long to wait for more output after the end. Nothing is left then that could write, unless it hid from the sweep.
 const DRAIN: Duration = Duration::from_millis(250);
@@ -106,7 +108,7 @@ impl Shim {
         remove(&launch.job_folder.join(DONE))?;
         let child = Command::new(rosetta)
             .arg0("rosetta")
-            .arg("__job")
+            .arg(SHIM)
             .arg(order)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

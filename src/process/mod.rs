@@ -26,7 +26,7 @@ pub use intake::LineCounts;
 pub(crate) use intake::{Intake, Taken};
 pub(crate) use log::Log;
 pub use order::{Cancel, Launch, Order};
-pub use shim::{TAG, shim_main};
+pub use shim::{SHIM, TAG, shim_main};
 pub use splitter::{LONGEST_LINE, Piece, Splitter};
 pub(crate) use tree::tagged;
 

@@ -23,6 +23,8 @@ use super::site::Site;
 use super::tree::Tree;
 use super::watch::Watch;
 
+/// The word that makes a rosetta a shim; not a subcommand, for nobody types it.
+pub const SHIM: &str = "__job";
 /// The variable by which a job's processes are known when its shim is gone.
 pub const TAG: &str = "ROSETTA_TREE";
 
