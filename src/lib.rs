@@ -70,6 +70,7 @@ pub mod process;
 pub mod progress;
 pub mod project;
 pub mod publish;
+pub mod quantity;
 pub mod record;
 pub mod run;
 pub mod score;

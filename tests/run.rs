@@ -249,7 +249,11 @@ fn bad_yaml_names_file_line_column_and_what_is_allowed() {
             TINY.replace("name: tiny", "name: teeny"),
             &["`name` is `teeny` but the file is named `tiny`"],
         ),
-        ("time", TINY.replace("timeout: 30s", "timeout: soon"), &["`soon` is no length of time"]),
+        (
+            "time",
+            TINY.replace("timeout: 30s", "timeout: soon"),
+            &["invalid duration `soon`: write `90`, `90s`, `1h30m` or `1.5h`"],
+        ),
     ];
     for (name, text, expected) in cases {
         let project = Project::new().harness("mine", &good());

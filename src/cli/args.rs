@@ -7,7 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::catalog::{Device, Era, Lane};
 use crate::plan::Wanted;
-use crate::spec::{Source, parse_duration};
+use crate::quantity::{parse_bytes, parse_duration};
+use crate::spec::Source;
 use crate::table::Column;
 
 /// Run the same deep-learning experiments in many frameworks and compare them
@@ -164,7 +165,7 @@ pub struct RunArgs {
     /// CPU threads of each job [default: the cores of this machine]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub threads: Option<u32>,
-    /// Time limit of each job, as 90s, 10m or 2h [default: the profile's]
+    /// Time limit of each job, as 90s, 1h30m or 1.5h [default: the profile's]
     #[arg(long, value_parser = parse_duration)]
     pub timeout: Option<Duration>,
     /// End a job that has said nothing for this long
@@ -210,7 +211,7 @@ pub struct CheckArgs {
     /// How many targets are checked at once [default: one for each two cores, at least 2]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub at_once: Option<u16>,
-    /// Time limit of each target, as 90s, 10m or 2h
+    /// Time limit of each target, as 90s, 1h30m or 1.5h
     #[arg(long, value_parser = parse_duration)]
     pub timeout: Option<Duration>,
     /// Print Markdown
@@ -464,18 +465,4 @@ impl SourceArg {
             SourceArg::Synthetic => Source::Synthetic,
         }
     }
-}
-
-/// Returns the number of bytes that `8G`, `500M` or `64k` means.
-fn parse_bytes(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let factor = match text[digits.len()..].to_ascii_uppercase().as_str() {
-        "" | "B" => 1,
-        "K" | "KB" | "KIB" => 1 << 10,
-        "M" | "MB" | "MIB" => 1 << 20,
-        "G" | "GB" | "GIB" => 1u64 << 30,
-        _ => return Err(format!("`{text}` is no size; write `8G` or `500M`")),
-    };
-    let number = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
-    number.ok_or_else(|| format!("`{text}` is no size; write `8G` or `500M`"))
 }

@@ -1,0 +1,160 @@
+//! What must hold in a spec beyond the types of its fields; an error names file, line and the values allowed.
+//!
+//! Must not depend on which frameworks exist.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use crate::hint::{nearest, unknown};
+use crate::spec::{DataSpec, Experiment, Setting, Spec, Task, WeightsSpec, check_name};
+use crate::yaml::{self, Spanned};
+
+const ARRAYS: [&str; 4] = ["x_train", "y_train", "x_test", "y_test"];
+
+/// Checks what was read from a spec.
+pub(super) fn validate(experiment: &Experiment) -> Result<()> {
+    let (spec, path) = (&experiment.spec, experiment.path.as_path());
+    check_identity(spec, path)?;
+    for profile in spec.profiles.values() {
+        check_overrides(spec, &profile.settings, path)?;
+    }
+    check_overrides(spec, &spec.check, path)?;
+    for (name, lowest) in needed_settings(spec.task) {
+        check_whole_number(spec, name, lowest, path)?;
+    }
+    check_data(spec.task, &spec.data, path)?;
+    check_weights(&spec.initial_weights, path)?;
+    check_bands(spec, path)
+}
+
+fn check_identity(spec: &Spec, path: &Path) -> Result<()> {
+    let shown = path.display();
+    if spec.version != 1 {
+        bail!("{shown}: `version` is {}; this rosetta reads 1", spec.version);
+    }
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    if spec.name != stem {
+        bail!("{shown}: `name` is `{}` but the file is named `{stem}`", spec.name);
+    }
+    if let Err(why) = check_name(&spec.name) {
+        bail!("{shown}: `name`: {why}");
+    }
+    if spec.profiles.is_empty() {
+        bail!("{shown}: `profiles` is empty; an experiment needs at least one");
+    }
+    Ok(())
+}
+
+/// Checks that settings of a profile or a check replace some of the experiment's, of the same type.
+fn check_overrides(
+    spec: &Spec,
+    layer: &BTreeMap<String, Spanned<Setting>>,
+    path: &Path,
+) -> Result<()> {
+    for (name, value) in layer {
+        let Some(base) = spec.settings.get(name) else {
+            return Err(yaml::wrong(path, &value.referenced, no_such_setting(spec, name)));
+        };
+        let (found, wanted) = (value.value.kind(), base.value.kind());
+        if found != wanted {
+            let message = format!("`{name}` is {found} here but {wanted} in `settings`");
+            return Err(yaml::wrong(path, &value.referenced, message));
+        }
+    }
+    Ok(())
+}
+
+fn no_such_setting(spec: &Spec, name: &str) -> String {
+    let known = names(&spec.settings).collect::<Vec<_>>();
+    let list = known.join("`, `");
+    let mut message = format!("`{name}` is not in `settings` (`{list}`)");
+    if let Some(near) = nearest(name, known.iter().copied()) {
+        message += &format!("; did you mean `{near}`?");
+    }
+    message
+}
+
+/// Returns the settings that a task needs, each with its lowest value.
+fn needed_settings(task: Task) -> [(&'static str, i64); 2] {
+    match task {
+        Task::Classification => [("batch_size", 1), ("epochs", 1)],
+        Task::Features => [("batch_size", 1), ("warmup_batches", 0)],
+    }
+}
+
+fn check_whole_number(spec: &Spec, name: &str, lowest: i64, path: &Path) -> Result<()> {
+    let Some(base) = spec.settings.get(name) else {
+        bail!("{}: `settings` lacks `{name}`, which its task needs", path.display());
+    };
+    let replaced = spec.profiles.values().filter_map(|profile| profile.settings.get(name));
+    for value in replaced.chain([base]) {
+        if !matches!(value.value, Setting::Int(number) if number >= lowest) {
+            let message = format!("`{name}` must be a whole number from {lowest} up");
+            return Err(yaml::wrong(path, &value.referenced, message));
+        }
+    }
+    Ok(())
+}
+
+fn check_data(task: Task, data: &DataSpec, path: &Path) -> Result<()> {
+    if data.dataset.is_some() != data.files.is_empty() {
+        bail!("{}: `data` needs either `dataset` or `files`", path.display());
+    }
+    for (name, file) in &data.files {
+        if !ARRAYS.contains(&name.as_str()) {
+            let message = unknown("array", name, ARRAYS);
+            return Err(yaml::wrong(path, &file.referenced, message));
+        }
+    }
+    let needed: &[&str] = match task {
+        _ if data.files.is_empty() => &[],
+        Task::Classification => &ARRAYS,
+        Task::Features => &["x_test"],
+    };
+    match needed.iter().find(|name| !data.files.contains_key(**name)) {
+        Some(name) => bail!("{}: `data.files` lacks `{name}`", path.display()),
+        None => Ok(()),
+    }
+}
+
+fn check_weights(weights: &WeightsSpec, path: &Path) -> Result<()> {
+    if weights.recipe.is_some() && !weights.tensors.is_empty() {
+        bail!("{}: `initial_weights` has both `recipe` and `tensors`", path.display());
+    }
+    let mut seen = BTreeSet::new();
+    for tensor in &weights.tensors {
+        let name = &tensor.name;
+        let problem = check_name(&name.value).err().or_else(|| tensor.problem());
+        if let Some(problem) = problem {
+            let message = format!("tensor `{}`: {problem}", name.value);
+            return Err(yaml::wrong(path, &name.referenced, message));
+        }
+        if !seen.insert(&name.value) {
+            let message = format!("tensor `{}` is listed twice", name.value);
+            return Err(yaml::wrong(path, &name.referenced, message));
+        }
+    }
+    Ok(())
+}
+
+fn check_bands(spec: &Spec, path: &Path) -> Result<()> {
+    for expectation in &spec.expect {
+        let profile = &expectation.profile;
+        if !spec.profiles.contains_key(&profile.value) {
+            let error = unknown("profile", &profile.value, names(&spec.profiles));
+            return Err(yaml::wrong(path, &profile.referenced, error));
+        }
+        let [low, high] = expectation.accuracy;
+        if !(0.0 <= low && low <= high && high <= 1.0) {
+            let message = format!("`accuracy: [{low}, {high}]` is not a band within 0 and 1");
+            return Err(yaml::wrong(path, &profile.referenced, message));
+        }
+    }
+    Ok(())
+}
+
+fn names<T>(map: &BTreeMap<String, T>) -> impl Iterator<Item = &str> + Clone {
+    map.keys().map(String::as_str)
+}
