@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::hint::unknown;
+use crate::spec::Precision;
 use crate::spec::check_name;
 use crate::variant::Variants;
 use crate::yaml::{self, Spanned};
@@ -96,25 +97,6 @@ pub enum Lane {
     Idiomatic,
     /// With what the framework offers for speed.
     Tuned,
-}
-
-/// What a target rounds to where it computes in less than float32, on purpose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Precision {
-    /// 10 bits of mantissa in products.
-    Tf32,
-    /// bfloat16: 7 bits of mantissa and one implied.
-    Bf16,
-}
-
-impl Precision {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Precision::Tf32 => "tf32",
-            Precision::Bf16 => "bf16",
-        }
-    }
 }
 
 /// A row of a table: a framework in one environment.

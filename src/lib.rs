@@ -63,6 +63,7 @@ pub mod launch;
 pub mod lint;
 pub mod lock;
 pub mod machine;
+pub mod markdown;
 pub mod obstacle;
 pub mod plan;
 pub mod probe;

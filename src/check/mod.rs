@@ -14,7 +14,8 @@ pub use self::compare::{
     Difference, Given, Quantity, Traces, compare, float64_tolerance, relative_max,
 };
 pub use self::trace::{Trace, given};
-use crate::catalog::{Device, Precision};
+use crate::catalog::Device;
+use crate::spec::Precision;
 
 /// Version of the stored verdict.
 pub const VERSION: u32 = 1;

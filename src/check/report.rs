@@ -1,7 +1,7 @@
 //! Verdicts → a table of targets and quantities, and what to say of those that differ.
 
 use crate::check::{Compared, Difference, Grade, Quantity, Semantic, Verdict, sentence};
-use crate::table::markdown_rows;
+use crate::markdown;
 
 /// Headings of the table; `true` marks numbers.
 pub const HEADINGS: [(&str, bool); 9] = [
@@ -142,7 +142,7 @@ pub fn markdown(verdicts: &[Verdict]) -> String {
         let of = verdicts.iter().filter(|verdict| verdict.experiment == experiment);
         let of = of.collect::<Vec<_>>();
         out += &format!("**{experiment}** ({})\n\n", parameters(&of));
-        out += &markdown_rows(&HEADINGS, &rows(&of));
+        out += &markdown::rows(&HEADINGS, &rows(&of));
         out += "\n";
     }
     out += &format!("{NOTE}\n");

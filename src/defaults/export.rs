@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::Sheet;
-use crate::table::markdown_rows;
+use crate::markdown;
 
 impl Sheet {
     /// Returns the groups as Markdown tables.
@@ -12,7 +12,7 @@ impl Sheet {
         for group in self.groups() {
             let headings = group.headings.iter().map(|heading| (*heading, false));
             out.push_str(&format!("### {}\n\n", group.title));
-            out.push_str(&markdown_rows(&headings.collect::<Vec<_>>(), &group.rows));
+            out.push_str(&markdown::rows(&headings.collect::<Vec<_>>(), &group.rows));
             out.push('\n');
             for line in &group.lines_below {
                 out.push_str(&format!("{}  \n", in_code(line)));

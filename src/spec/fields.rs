@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::Precision;
 use crate::spec::{Profile, Setting, Source, WeightsSpec};
 use crate::yaml::Spanned;
 
@@ -108,6 +107,25 @@ pub struct Tolerance {
 impl Default for Tolerance {
     fn default() -> Tolerance {
         Tolerance { outputs: 1e-5, loss: 1e-4, gradient: 2e-2, update: 3e-2, trained: 1e-2 }
+    }
+}
+
+/// What a target rounds to where it computes in less than float32, on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 10 bits of mantissa in products.
+    Tf32,
+    /// bfloat16: 7 bits of mantissa and one implied.
+    Bf16,
+}
+
+impl Precision {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Precision::Tf32 => "tf32",
+            Precision::Bf16 => "bf16",
+        }
     }
 }
 

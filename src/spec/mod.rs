@@ -13,7 +13,7 @@ mod validate;
 mod weights;
 
 pub use experiment::{Experiment, load_all};
-pub use fields::{DataSpec, Expectation, Spec, Task, Tolerance};
+pub use fields::{DataSpec, Expectation, Precision, Spec, Task, Tolerance};
 pub use name::check_name;
 pub use profile::{Profile, Rows, Timeout};
 pub use setting::Setting;

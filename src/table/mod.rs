@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 pub use self::column::Column;
-pub use self::export::{Format, markdown_rows, three_digits};
+pub use self::export::{Format, three_digits};
 pub use self::published::{Published, PublishedTable};
 use crate::catalog::{Device, Era, Lane};
 use crate::hint::hinted;

@@ -2,9 +2,10 @@ use std::path::Path;
 
 use super::export::three_digits;
 use super::{Choice, Column, Format, Heading, Published, Value, build};
-use crate::catalog::{Device, Era, Lane, Precision};
+use crate::catalog::{Device, Era, Lane};
 use crate::check::{Equivalence, Grade};
 use crate::record::{Cost, Inputs, Outcome, Record, Score, Status, Times, Version};
+use crate::spec::Precision;
 use crate::spec::{Source, Task};
 
 fn equivalence(grade: Grade) -> Equivalence {
