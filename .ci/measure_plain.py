@@ -30,6 +30,14 @@ def harness_seconds(rosetta, common, name, experiment, results):
     return json.loads(record)["times"]["training"]
 
 
+def line_of(target, experiment, pairs):
+    """Returns the row of a harness: the ratio, and the medians of both."""
+    ratios = sorted(ours / theirs for ours, theirs in pairs)
+    times = " / ".join(f"{statistics.median(one):.3g}" for one in zip(*pairs))
+    ratio = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+    return f"| {target} {experiment} | {ratio} | {times} |"
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("rosetta")
@@ -59,13 +67,10 @@ def main():
                 command = [args.python, HERE / "plain" / f"{name}.py", job]
                 said = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=dict(os.environ)).stdout
                 pairs.append((ours, float(said.split()[-1])))
-            ratios = sorted(ours / theirs for ours, theirs in pairs)
-            times = " / ".join(f"{statistics.median(one):.3g}" for one in zip(*pairs))
-            ratio = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-            lines.append(f"| {target} {experiment} | {ratio} | {times} |")
+                lines[2 + number :] = [line_of(target, experiment, pairs)]
+                if args.out:  # what is done is kept, should the time run out
+                    pathlib.Path(args.out).write_text("\n".join(lines) + "\n")
             print(lines[-1], flush=True)
-            if args.out:
-                pathlib.Path(args.out).write_text("\n".join(lines) + "\n")
 
 
 main()
