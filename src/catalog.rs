@@ -1,4 +1,6 @@
-//! What `harnesses/` and `envs/` offer. May not know what was asked for.
+//! What `harnesses/` and `envs/` offer. Must not depend on what was asked for.
+
+mod environment;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,6 +10,7 @@ use anyhow::{Context, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::environment::{Crate, EnvFile, EnvSpec, FixUp, Pins, Provider, ProviderName};
 use crate::hint::unknown;
 use crate::spec::Precision;
 use crate::spec::check_name;
@@ -205,76 +208,13 @@ impl std::fmt::Display for Device {
     }
 }
 
-/// `envs/NAME/env.yaml`, and where it stands.
-#[derive(Debug, Clone)]
-pub struct EnvSpec {
-    pub folder: PathBuf,
-    /// The project that paths in the file are relative to.
-    pub project: PathBuf,
-    pub file: EnvFile,
-}
-
-/// A pinned environment, as written in `envs/NAME/env.yaml`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(title = "rosetta environment")]
-pub struct EnvFile {
-    /// Version of this format.
-    #[schemars(extend("const" = 1))]
-    pub version: u32,
-    /// The folder's name.
-    pub name: String,
-    pub provider: Provider,
-    /// `venv`: the CPython that is needed, as `"3.12"`.
-    pub python: Option<String>,
-    /// `venv`: direct pins; `requirements.lock` beside this file has the rest, with hashes.
-    #[serde(default)]
-    pub requirements: Vec<String>,
-    /// `venv`: the oldest glibc that has wheels of them all, as `"2.35"` [default: 2.28].
-    pub glibc: Option<String>,
-    /// `venv`: packages that may be built from source; all others must be wheels.
-    #[serde(default)]
-    pub source: Vec<String>,
-    /// `cargo`: the crate's Cargo.toml, relative to the project.
-    pub manifest: Option<PathBuf>,
-    /// `cargo`: features to build with.
-    #[serde(default)]
-    pub features: Vec<String>,
-    /// Programs that must be on PATH to build it.
-    #[serde(default)]
-    pub programs: Vec<String>,
-    /// Steps that mend, inside the environment, what the packages lack.
-    #[serde(default)]
-    pub cures: Vec<Cure>,
-    /// Variables set for every job in it.
-    #[serde(default)]
-    pub environment: BTreeMap<String, String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Provider {
-    Venv,
-    Cargo,
-}
-
-/// A declared step of an environment's build.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Cure {
-    /// What is missing and why this helps.
-    pub why: String,
-    /// The command; `{env}`, `{folder}`, `{site}` and `{python}` are replaced.
-    pub run: Vec<String>,
-}
-
 impl Catalog {
     /// Reads every framework and environment of a project.
     pub fn load(project: &Path) -> Result<Catalog> {
         let mut catalog = Catalog::default();
         for folder in folders_with(&project.join("envs"), "env.yaml")? {
-            let env = EnvSpec::load(&folder, project)?;
-            catalog.envs.insert(env.file.name.clone(), env);
+            let env = load_env(&folder, project)?;
+            catalog.envs.insert(env.name.clone(), env);
         }
         for folder in folders_with(&project.join("harnesses"), "framework.yaml")? {
             catalog.frameworks.push(Framework::load(&folder, &catalog.envs)?);
@@ -368,35 +308,11 @@ impl Framework {
     }
 }
 
-impl EnvSpec {
-    fn load(folder: &Path, project: &Path) -> Result<EnvSpec> {
-        let path = folder.join("env.yaml");
-        let file: EnvFile = yaml::load(&path)?;
-        check_header(&path, folder, file.version, &file.name)?;
-        let shown = path.display();
-        match file.provider {
-            Provider::Venv if file.python.is_none() => {
-                anyhow::bail!("{shown}: provider `venv` needs `python`, as `\"3.12\"`")
-            }
-            Provider::Cargo if file.manifest.is_none() => {
-                anyhow::bail!("{shown}: provider `cargo` needs `manifest`")
-            }
-            _ => {}
-        }
-        for (field, version, example) in
-            [("python", &file.python, "3.12"), ("glibc", &file.glibc, "2.35")]
-        {
-            if let Some(version) = version
-                && !version.split('.').all(|part| part.parse::<u16>().is_ok())
-            {
-                anyhow::bail!("{shown}: `{field}: {version}` is no version; write `\"{example}\"`");
-            }
-        }
-        if file.cures.iter().any(|cure| cure.run.is_empty()) {
-            anyhow::bail!("{shown}: a cure has an empty `run`");
-        }
-        Ok(EnvSpec { folder: folder.to_owned(), project: project.to_owned(), file })
-    }
+fn load_env(folder: &Path, project: &Path) -> Result<EnvSpec> {
+    let path = folder.join("env.yaml");
+    let file: EnvFile = yaml::load(&path)?;
+    check_header(&path, folder, file.version, &file.name)?;
+    EnvSpec::of(file, &path, project)
 }
 
 fn check_header(path: &Path, folder: &Path, version: u32, name: &str) -> Result<()> {

@@ -8,7 +8,8 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
-use serde_yaml::Location;
+
+pub use serde_yaml::Location;
 
 use crate::hint::{Hinted, nearest};
 

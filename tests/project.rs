@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rosetta::catalog::Provider;
 use rosetta::cli::args::SchemaKind;
 use rosetta::cli::schema;
 use rosetta::project::Project;
@@ -83,11 +84,12 @@ fn every_harness_holds_to_the_contract() {
 fn every_target_has_an_environment_with_a_lock() {
     let catalog = Project { root: root() }.catalog().unwrap();
     for env in catalog.envs.values() {
-        let lock = match &env.file.manifest {
-            Some(manifest) => root().join(manifest).with_file_name("Cargo.lock"),
-            None => env.folder.join("requirements.lock"),
+        let lock = match &env.provider {
+            Provider::Cargo(of) => root().join(&of.manifest).with_file_name("Cargo.lock"),
+            Provider::Venv(_) => env.folder.join("requirements.lock"),
+            Provider::System(_) => panic!("no env.yaml has it"),
         };
-        assert!(lock.is_file(), "{} has no lock `{}`", env.file.name, lock.display());
+        assert!(lock.is_file(), "{} has no lock `{}`", env.name, lock.display());
     }
     assert!(catalog.targets().count() >= 12);
 }

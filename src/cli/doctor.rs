@@ -45,7 +45,7 @@ const PROGRAMS: [Program; 8] = [
     Program {
         name: "gcc",
         arguments: &["--version"],
-        what_for: "cures of historic environments",
+        what_for: "fix-ups of historic environments",
         how_to_get: "apt-get install gcc",
     },
     Program {

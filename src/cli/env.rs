@@ -31,13 +31,13 @@ pub fn env(project: &Project, command: &EnvCommand) -> Result<ExitCode> {
         }
         EnvCommand::Lock { names } => {
             for spec in find_all(&catalog, names)? {
-                let name = format!("lock {}", spec.file.name);
+                let name = format!("lock {}", spec.name);
                 live.step(&name, |report| envs.lock(spec, report))?;
             }
         }
         EnvCommand::Remove { names } => {
             for spec in find_all(&catalog, names)? {
-                let name = &spec.file.name;
+                let name = &spec.name;
                 let freed = envs.remove(name, &|_| {})?;
                 live.say(&format!("{name}: {} freed", ui::size(freed)));
             }
@@ -84,7 +84,7 @@ fn starter(catalog: &Catalog) -> Result<Vec<&EnvSpec>> {
 fn buildable<'a>(catalog: &'a Catalog, envs: &Envs) -> Vec<&'a EnvSpec> {
     let can = |spec: &&EnvSpec| {
         !matches!(envs.availability(spec), Availability::Unavailable(_))
-            && !spec.file.name.ends_with("-cuda")
+            && !spec.name.ends_with("-cuda")
     };
     catalog.envs.values().filter(can).collect()
 }
@@ -93,7 +93,7 @@ fn buildable<'a>(catalog: &'a Catalog, envs: &Envs) -> Vec<&'a EnvSpec> {
 fn build(specs: &[&EnvSpec], envs: &Envs, live: &Live) -> Result<ExitCode> {
     let mut failed = Vec::new();
     for spec in specs {
-        let name = &spec.file.name;
+        let name = &spec.name;
         let step = format!("environment {name}");
         if let Err(error) = live.step(&step, |report| envs.build(spec, report)) {
             crate::hint::report(&error);
@@ -117,7 +117,6 @@ fn list(all: &[EnvStatus], as_json: bool) -> Result<()> {
         Availability::Unavailable(obstacle) => obstacle.hint.clone().unwrap_or_default(),
         _ => String::new(),
     };
-    let provider = |status: &EnvStatus| format!("{:?}", status.provider).to_lowercase();
     let digest = |status: &EnvStatus| {
         status.digest.as_deref().map(|digest| digest[..12].to_owned()).unwrap_or_default()
     };
@@ -125,7 +124,7 @@ fn list(all: &[EnvStatus], as_json: bool) -> Result<()> {
         let object = |status: &EnvStatus| {
             json!({
                 "name": status.name,
-                "provider": provider(status),
+                "provider": status.provider.as_str(),
                 "python": status.python,
                 "state": state(status),
                 "hint": hint(status),
@@ -142,7 +141,7 @@ fn list(all: &[EnvStatus], as_json: bool) -> Result<()> {
         let built = status.built.as_ref();
         vec![
             status.name.clone(),
-            provider(status),
+            status.provider.to_string(),
             status.python.clone().unwrap_or_default(),
             state(status),
             built.map(|built| ui::size(built.size_bytes)).unwrap_or_default(),

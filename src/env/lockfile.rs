@@ -1,6 +1,6 @@
 //! `requirements.lock`: reads its pins, tells whether it is stale, and makes it anew with uv.
 //!
-//! May not know how a lock is installed.
+//! Must not depend on how a lock is installed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,35 +11,89 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::tool::{Build, Line};
-use crate::catalog::EnvSpec;
+use crate::catalog::Pins;
 use crate::obstacle::Obstacle;
 use crate::publish::publish;
 
 /// The oldest glibc that locks are made for unless env.yaml names another.
 const GLIBC: &str = "2.28";
 
-pub(super) fn path(spec: &EnvSpec) -> PathBuf {
-    spec.folder.join("requirements.lock")
+/// The requirements.lock of one environment.
+pub(super) struct Lockfile<'a> {
+    pub(super) name: &'a str,
+    /// Where env.yaml is.
+    pub(super) folder: &'a Path,
+    pub(super) pins: &'a Pins,
 }
 
-/// Returns the lock of an environment, if it is there and holds what env.yaml pins.
-pub(super) fn read(spec: &EnvSpec) -> Result<String, Obstacle> {
-    let hint = lock_hint(spec);
-    let path = path(spec);
-    let lock = fs::read_to_string(&path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => Obstacle::new("it has no requirements.lock", &hint),
-        _ => Obstacle::new(format!("cannot read `{}`: {error}", path.display()), &hint),
-    })?;
-    match missing(spec, &lock) {
-        Some(missing) => {
-            Err(Obstacle::new(format!("its requirements.lock does not hold `{missing}`"), &hint))
-        }
-        None => Ok(lock),
+/// Returns the command that would mend a lock.
+pub(super) fn lock_hint(name: &str) -> String {
+    format!("run `rosetta env lock {name}`")
+}
+
+impl Lockfile<'_> {
+    pub(super) fn path(&self) -> PathBuf {
+        self.folder.join("requirements.lock")
+    }
+
+    /// Returns the lock's text, if it is there and holds what env.yaml pins.
+    pub(super) fn read(&self) -> Result<String, Obstacle> {
+        let path = self.path();
+        let reason = match fs::read_to_string(&path) {
+            Ok(lock) => match missing(self.pins, &lock) {
+                None => return Ok(lock),
+                Some(missing) => format!("its requirements.lock does not hold `{missing}`"),
+            },
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                "it has no requirements.lock".to_owned()
+            }
+            Err(error) => format!("cannot read `{}`: {error}", path.display()),
+        };
+        Err(Obstacle::new(reason, lock_hint(self.name)))
+    }
+
+    /// Makes the lock anew. What the old one pins stays, as long as env.yaml allows it.
+    pub(super) fn make(
+        &self,
+        build: &Build,
+        mut uv: Command,
+        python: Option<&Path>,
+        scratch: &Path,
+    ) -> Result<()> {
+        let Lockfile { name, pins, .. } = self;
+        let path = self.path();
+        let input = scratch.join(format!(".{name}.requirements.in"));
+        let output = scratch.join(format!(".{name}.requirements.lock"));
+        let failed = || format!("cannot prepare the lock in `{}`", scratch.display());
+        fs::write(&input, pins.requirements.join("\n") + "\n").with_context(failed)?;
+        let old = fs::read_to_string(&path).unwrap_or_default();
+        fs::write(&output, old).with_context(failed)?;
+
+        let minor = pins.python.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
+        uv.args(["pip", "compile", "--generate-hashes", "--no-header", "--no-annotate"]);
+        let glibc = pins.glibc.as_deref().unwrap_or(GLIBC).replace('.', "_");
+        let platform = format!("x86_64-manylinux_{glibc}");
+        uv.args(["--python-version", &minor, "--python-platform", &platform]);
+        uv.args(only_wheels(pins));
+        uv.args(python.iter().flat_map(|python| [Path::new("--python"), python]));
+        uv.arg("--output-file").arg(&output).arg(&input).current_dir(scratch);
+        build.run_listening(uv, &mut swallow_content)?;
+        let content = fs::read_to_string(&output).with_context(failed)?;
+        let lock = format!("# made by `rosetta env lock {name}`; do not edit\n{content}");
+        publish(&path, lock.as_bytes())
+            .with_context(|| format!("cannot write `{}`", path.display()))?;
+        // Scratch files: the next lock overwrites what stays.
+        let _ = (fs::remove_file(&input), fs::remove_file(&output));
+        Ok(())
     }
 }
 
-pub(super) fn lock_hint(spec: &EnvSpec) -> String {
-    format!("run `rosetta env lock {}`", spec.file.name)
+/// uv prints the lock that it writes: nothing to show.
+fn swallow_content(line: &str) -> Line {
+    match line.contains("--hash=") || line.ends_with('\\') {
+        true => Line::Swallowed,
+        false => Line::Shown,
+    }
 }
 
 /// Returns the packages of a lock, by normalised name.
@@ -49,13 +103,13 @@ pub(super) fn packages(lock: &str) -> BTreeMap<String, String> {
 }
 
 /// Returns the first direct pin of env.yaml that its lock does not hold.
-fn missing<'a>(spec: &'a EnvSpec, lock: &str) -> Option<&'a str> {
+fn missing<'a>(pins: &'a Pins, lock: &str) -> Option<&'a str> {
     let locked = packages(lock);
     let is_locked = |requirement: &str| match pin(requirement) {
         Some((name, version)) => locked.get(&name) == Some(&version),
         None => locked.contains_key(&normalised(requirement)),
     };
-    let mut requirements = spec.file.requirements.iter().map(String::as_str);
+    let mut requirements = pins.requirements.iter().map(String::as_str);
     requirements.find(|requirement| !is_locked(requirement))
 }
 
@@ -76,57 +130,16 @@ fn normalised(requirement: &str) -> String {
 }
 
 /// Returns the options that forbid builds from source, except of the packages that may be.
-pub(super) fn only_wheels(spec: &EnvSpec) -> Vec<String> {
+pub(super) fn only_wheels(pins: &Pins) -> Vec<String> {
     let all = ["--only-binary", ":all:"].map(str::to_owned);
-    let except = spec.file.source.iter().flat_map(|name| ["--no-binary".to_owned(), name.clone()]);
+    let except = pins.source.iter().flat_map(|name| ["--no-binary".to_owned(), name.clone()]);
     all.into_iter().chain(except).collect()
-}
-
-/// Makes `requirements.lock` anew. What the old one pins stays, as long as env.yaml allows it.
-pub(super) fn make(
-    build: &Build,
-    mut uv: Command,
-    spec: &EnvSpec,
-    python: Option<&Path>,
-    scratch: &Path,
-) -> Result<()> {
-    let name = &spec.file.name;
-    let input = scratch.join(format!(".{name}.requirements.in"));
-    let output = scratch.join(format!(".{name}.requirements.lock"));
-    let failed = || format!("cannot prepare the lock in `{}`", scratch.display());
-    fs::write(&input, spec.file.requirements.join("\n") + "\n").with_context(failed)?;
-    fs::write(&output, fs::read_to_string(path(spec)).unwrap_or_default()).with_context(failed)?;
-
-    let version = spec.file.python.as_deref().unwrap_or_default();
-    let minor = version.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
-    uv.args(["pip", "compile", "--generate-hashes", "--no-header", "--no-annotate"]);
-    let glibc = spec.file.glibc.as_deref().unwrap_or(GLIBC).replace('.', "_");
-    let platform = format!("x86_64-manylinux_{glibc}");
-    uv.args(["--python-version", &minor, "--python-platform", &platform]);
-    uv.args(only_wheels(spec));
-    uv.args(python.iter().flat_map(|python| [Path::new("--python"), python]));
-    uv.arg("--output-file").arg(&output).arg(&input).current_dir(scratch);
-    build.run_listening(
-        uv,
-        &mut |line| match line.contains("--hash=") || line.ends_with('\\') {
-            true => Line::Swallowed,
-            false => Line::Shown,
-        },
-    )?;
-    let content = fs::read_to_string(&output).with_context(failed)?;
-    let lock = format!("# made by `rosetta env lock {name}`; do not edit\n{content}");
-    let path = path(spec);
-    publish(&path, lock.as_bytes())
-        .with_context(|| format!("cannot write `{}`", path.display()))?;
-    // Scratch files: the next lock overwrites what stays.
-    let _ = (fs::remove_file(&input), fs::remove_file(&output));
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::tests::spec;
+    use crate::env::tests::pins;
 
     const LOCK: &str = "\
 # made by `rosetta env lock x`; do not edit
@@ -155,9 +168,8 @@ typing-extensions==4.13.2 ; python_version < '3.13' \\
             ("torch", Some("torch")),
         ];
         for (requirement, expected) in cases {
-            let mut spec = spec(Path::new("/project"), "x");
-            spec.file.requirements = vec![requirement.to_owned()];
-            assert_eq!(missing(&spec, LOCK), expected, "{requirement}");
+            let pins = Pins { requirements: vec![requirement.to_owned()], ..pins() };
+            assert_eq!(missing(&pins, LOCK), expected, "{requirement}");
         }
     }
 }

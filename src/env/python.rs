@@ -1,4 +1,4 @@
-//! Finds CPython interpreters: on PATH, uv's, pyenv's, conda's. May not know what they are for.
+//! Finds CPython interpreters: on PATH, uv's, pyenv's, conda's. Must not depend on what they are for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -3,12 +3,15 @@
 //! Must not depend on how an environment is built. The lock of a name is held by whoever builds or
 //! removes; the folders are sealed ones (see [`crate::seal`]), made in place.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 
-use super::Built;
+use super::built::{Built, Runtime};
+use crate::catalog::ProviderName;
 use crate::home::{Home, size_bytes};
 use crate::lock::Lock;
 use crate::progress::Report;
@@ -22,15 +25,56 @@ const SEAL: &str = "rosetta.json";
 const TARGETS: &str = "cargo-target";
 
 /// Version of the seal's format.
-const SEAL_VERSION: u32 = 1;
+const SEAL_VERSION: u32 = 2;
 
 /// Digits of the digest that a folder's name has.
 const SHORT: usize = 12;
 
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Seal {
+#[derive(Serialize, Deserialize)]
+struct Seal<T> {
     version: u32,
-    built: Built,
+    built: T,
+}
+
+/// An environment in a seal of version 1, which told by an interpreter what harnesses run in.
+#[derive(Deserialize)]
+struct Built1 {
+    name: String,
+    provider: ProviderName,
+    digest: Option<String>,
+    lock_sha256: Option<String>,
+    root: PathBuf,
+    interpreter: Option<PathBuf>,
+    interpreter_version: Option<String>,
+    packages: BTreeMap<String, String>,
+    #[serde(default)]
+    compiler: Option<String>,
+    size_bytes: u64,
+    build_seconds: f64,
+}
+
+impl From<Built1> for Built {
+    fn from(old: Built1) -> Built {
+        let runtime = match (old.interpreter, old.interpreter_version) {
+            (Some(python), version) => {
+                Runtime::Interpreter { python, version: version.unwrap_or_default() }
+            }
+            (None, _) => Runtime::Programs { compiler: old.compiler },
+        };
+        Built {
+            name: old.name,
+            provider: old.provider,
+            digest: old.digest,
+            lock_sha256: old.lock_sha256,
+            root: old.root,
+            runtime,
+            packages: old.packages,
+            size_bytes: old.size_bytes,
+            build_seconds: old.build_seconds,
+            environment: BTreeMap::new(),
+            unset: Vec::new(),
+        }
+    }
 }
 
 /// Where one build of an environment lives.
@@ -50,19 +94,12 @@ impl Place {
 
     /// Returns what was sealed here for that digest, if it is whole.
     pub(super) fn read(&self, digest: &str) -> Option<Built> {
-        let mut built = read(&self.sealed)?;
-        if built.interpreter.is_none() {
-            // Compiled programs may be copied to another machine; a venv holds absolute paths.
-            built.root = self.sealed.folder().to_owned();
-        }
-        let is_same = built.digest.as_deref() == Some(digest) && built.root == self.sealed.folder();
-        // The interpreter is a link: it ends with the one that it leads to.
-        let works = built.interpreter.as_ref().is_none_or(|python| python.is_file());
-        (is_same && works).then_some(built)
+        let built = read(&self.sealed).filter(|built| built.digest.as_deref() == Some(digest))?;
+        built.at(self.sealed.folder())
     }
 
     pub(super) fn seal(&self, built: &Built) -> Result<()> {
-        let seal = Seal { version: SEAL_VERSION, built: built.clone() };
+        let seal = Seal { version: SEAL_VERSION, built };
         let text = serde_json::to_string_pretty(&seal).context("cannot write a seal")?;
         self.sealed.seal(text.as_bytes())
     }
@@ -73,15 +110,23 @@ fn sealed(folder: impl Into<PathBuf>) -> seal::Place {
 }
 
 fn read(place: &seal::Place) -> Option<Built> {
-    let seal: Seal = serde_json::from_str(&place.read().ok()??).ok()?;
-    (seal.version == SEAL_VERSION).then_some(seal.built)
+    parse(&place.read().ok()??)
 }
 
-/// Returns the compilers that builds under one name were made with, as they name themselves.
-pub(super) fn compilers(home: &Home, name: &str) -> Vec<String> {
+fn parse(text: &str) -> Option<Built> {
+    let Seal { version, built } = serde_json::from_str::<Seal<serde_json::Value>>(text).ok()?;
+    match version {
+        SEAL_VERSION => serde_json::from_value(built).ok(),
+        1 => serde_json::from_value::<Built1>(built).ok().map(Built::from),
+        _ => None,
+    }
+}
+
+/// Returns everything that was built under one name, whole but perhaps of another digest or place.
+pub(super) fn all_built(home: &Home, name: &str) -> Vec<Built> {
     let entries = entries(home).unwrap_or_default().into_iter();
     let of_name = entries.filter(|entry| entry.name == name && !entry.is_log);
-    of_name.filter_map(|entry| read(&sealed(entry.path))?.compiler).collect()
+    of_name.filter_map(|entry| read(&sealed(entry.path))).collect()
 }
 
 /// Takes the lock of one environment.
@@ -212,4 +257,64 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = paths.collect::<Result<Vec<_>>>()?;
     paths.sort();
     Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seals_of_version_1_are_read() {
+        let venv = r#"{
+  "version": 1,
+  "built": {
+    "name": "numpy",
+    "provider": "venv",
+    "digest": "da6fffee235d2ea6259ba42a2895d4c2746c4db9ee194ef5c54444bc6fbb98f7",
+    "lock_sha256": "f60add6ff2725051343ad3f4194ec5f83edd2f3ff215e0e24601329c3c203f17",
+    "root": "/root/.cache/rosetta/envs/numpy-da6fffee235d",
+    "interpreter": "/root/.cache/rosetta/envs/numpy-da6fffee235d/bin/python",
+    "interpreter_version": "3.12.1",
+    "packages": {
+      "numpy": "2.5.5"
+    },
+    "compiler": null,
+    "size_bytes": 64830623,
+    "build_seconds": 3.222324608
+  }
+}"#;
+        let built = parse(venv).unwrap();
+        let python = "/root/.cache/rosetta/envs/numpy-da6fffee235d/bin/python".into();
+        let version = "3.12.1".to_owned();
+        assert_eq!(built.runtime, Runtime::Interpreter { python, version });
+        assert_eq!((built.provider, built.size_bytes), (ProviderName::Venv, 64_830_623));
+        assert_eq!(built.packages["numpy"], "2.5.5");
+
+        let cargo = r#"{"version": 1, "built": {
+            "name": "burn", "provider": "cargo", "digest": "ab", "lock_sha256": "cd",
+            "root": "/envs/burn-ab", "interpreter": null, "interpreter_version": null,
+            "packages": {"burn": "0.22.1"}, "compiler": "rustc 1.95.0", "size_bytes": 7,
+            "build_seconds": 1.5}}"#;
+        let compiler = Some("rustc 1.95.0".to_owned());
+        assert_eq!(parse(cargo).unwrap().runtime, Runtime::Programs { compiler });
+        // Before there was a compiler in it.
+        let older = cargo.replace("\"compiler\": \"rustc 1.95.0\", ", "");
+        assert_eq!(parse(&older).unwrap().runtime, Runtime::Programs { compiler: None });
+        for unknown in [cargo.replace("\"version\": 1", "\"version\": 3"), "{".to_owned()] {
+            assert_eq!(parse(&unknown), None);
+        }
+    }
+
+    #[test]
+    fn a_seal_is_read_back_as_it_was_written() {
+        let built = parse(
+            r#"{"version": 1, "built": {"name": "x", "provider": "venv",
+            "digest": "ab", "lock_sha256": "cd", "root": "/x", "interpreter": "/x/bin/python",
+            "interpreter_version": "3.6.15", "packages": {}, "size_bytes": 7,
+            "build_seconds": 1.5}}"#,
+        );
+        let built = built.unwrap();
+        let seal = serde_json::to_string(&Seal { version: SEAL_VERSION, built: &built }).unwrap();
+        assert_eq!(parse(&seal), Some(built));
+    }
 }

@@ -5,9 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use super::python::parse_version;
 use super::python::tests::{fake, script};
+use super::tool::Host;
 use super::*;
-use crate::catalog::{Cure, EnvFile};
+use crate::catalog::{Catalog, Crate, EnvSpec, FixUp, Pins, Provider, ProviderName};
+use crate::home::Home;
 use crate::progress::Progress;
 
 /// Returns a `venv` environment of CPython 3.99 whose files are written under `project`, if that
@@ -18,21 +21,34 @@ pub(super) fn spec(project: &Path, name: &str) -> EnvSpec {
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("requirements.lock"), "one==1.0 \\\n    --hash=sha256:aa\n").unwrap();
     }
-    let file = EnvFile {
-        version: 1,
+    EnvSpec {
+        folder,
+        project: project.to_owned(),
         name: name.to_owned(),
-        provider: Provider::Venv,
-        python: Some("3.99".to_owned()),
-        glibc: None,
-        requirements: vec!["one==1.0".to_owned()],
-        source: Vec::new(),
-        manifest: None,
-        features: Vec::new(),
+        provider: Provider::Venv(pins()),
         programs: Vec::new(),
-        cures: Vec::new(),
+        fixups: Vec::new(),
         environment: Default::default(),
-    };
-    EnvSpec { folder, project: project.to_owned(), file }
+    }
+}
+
+/// Returns the settings of such an environment.
+pub(super) fn pins() -> Pins {
+    Pins {
+        python: "3.99".to_owned(),
+        requirements: vec!["one==1.0".to_owned()],
+        glibc: None,
+        source: Vec::new(),
+    }
+}
+
+/// Returns the same environment with other settings.
+fn with(spec: &EnvSpec, pins: Pins) -> EnvSpec {
+    EnvSpec { provider: Provider::Venv(pins), ..spec.clone() }
+}
+
+fn burn() -> Provider {
+    Provider::Cargo(Crate { manifest: "harnesses/burn/Cargo.toml".into(), features: Vec::new() })
 }
 
 /// A machine with a fake CPython 3.99 and a fake uv that counts its installs.
@@ -65,10 +81,14 @@ impl Machine {
     }
 
     fn envs(&self) -> Envs {
+        self.envs_at(&Home::at(self.at("home")))
+    }
+
+    fn envs_at(&self, home_of_rosetta: &Home) -> Envs {
         let text = |path: &str| self.at(path).display().to_string();
         let (path, home, count) = (text("path"), text("user"), text("count"));
         let host = Host::with(&[("PATH", &path), ("HOME", &home), ("COUNT", &count)]);
-        Envs::on(host, Home::at(self.at("home")), self.at("project"))
+        Envs::on(host, home_of_rosetta.clone(), self.at("project"))
     }
 
     fn spec(&self, name: &str) -> EnvSpec {
@@ -110,13 +130,12 @@ fn builds_once_and_says_what_is_inside() {
     assert_eq!(machine.installs(), 1);
     assert_eq!(envs.availability(&spec), Availability::Ready);
     assert_eq!(envs.built(&spec).unwrap(), built);
-    let mut edited = spec.clone();
-    edited.file.requirements.push("two==2.0".to_owned());
+    let edited = with(&spec, Pins { requirements: vec!["two==2.0".to_owned()], ..pins() });
     assert!(envs.built(&edited).is_none(), "the lock does not hold what env.yaml pins now");
 
     let digest = built.digest.clone().unwrap();
     assert!(built.root.ends_with(format!("x-{}", &digest[..12])), "{:?}", built.root);
-    assert_eq!(built.interpreter_version.as_deref(), Some("3.99.1"));
+    assert_eq!(built.interpreter_version(), Some("3.99.1"));
     assert_eq!(built.packages["one"], "1.0");
     assert_eq!(built.lock_sha256.as_ref().map(String::len), Some(64));
 
@@ -202,25 +221,25 @@ fn what_is_missing_comes_with_a_command() {
     let mut spec = machine.spec("x");
     let said = |reason: &str, hint: &str| (reason.to_owned(), hint.to_owned());
 
-    spec.file.python = Some("3.97".into());
+    spec = with(&spec, Pins { python: "3.97".into(), ..pins() });
     let expected = said("there is no CPython 3.97 here", "run `uv python install 3.97`");
     assert_eq!(reason(&envs(), &spec), expected);
-    spec.file.python = Some("3.5".into());
+    spec = with(&spec, Pins { python: "3.5".into(), ..pins() });
     let hint = "run `pyenv install 3.5` or `conda create --name python3.5 python=3.5`";
     assert_eq!(reason(&envs(), &spec).1, hint);
 
-    spec.file.python = Some("3.99".into());
-    spec.file.programs = vec!["no-such-program".into()];
+    spec = with(&spec, pins());
+    spec.programs = vec!["no-such-program".into()];
     let expected = said(
         "there is no `no-such-program` on PATH",
         "install it, as `apt-get install no-such-program`",
     );
     assert_eq!(reason(&envs(), &spec), expected);
-    spec.file.programs = vec!["nvcc".into()];
+    spec.programs = vec!["nvcc".into()];
     let hint = "install it, as `apt-get install nvidia-cuda-toolkit`";
     assert_eq!(reason(&envs(), &spec).1, hint);
 
-    spec.file.requirements = vec!["one==2.0".into()];
+    spec = with(&spec, Pins { requirements: vec!["one==2.0".into()], ..pins() });
     let expected =
         said("its requirements.lock does not hold `one==2.0`", "run `rosetta env lock x`");
     assert_eq!(reason(&envs(), &spec), expected);
@@ -233,21 +252,21 @@ fn what_is_missing_comes_with_a_command() {
 }
 
 #[test]
-fn cures_run_inside_the_build() {
+fn fixups_run_inside_the_build() {
     let machine = Machine::new();
     let mut spec = machine.spec("x");
-    fs::write(spec.folder.join("cure.txt"), "medicine").unwrap();
-    let cure = |run: &[&str]| Cure {
+    fs::write(spec.folder.join("fix.txt"), "medicine").unwrap();
+    let fixup = |run: &[&str]| FixUp {
         why: "it is ill".into(),
         run: run.iter().map(|&word| word.to_owned()).collect(),
     };
-    spec.file.cures = vec![cure(&["/bin/cp", "{folder}/cure.txt", "{env}/cured"])];
+    spec.fixups = vec![fixup(&["/bin/cp", "{folder}/fix.txt", "{env}/fixed"])];
     let built = machine.envs().build(&spec, &silence).unwrap();
-    assert_eq!(fs::read_to_string(built.root.join("cured")).unwrap(), "medicine");
+    assert_eq!(fs::read_to_string(built.root.join("fixed")).unwrap(), "medicine");
 
-    spec.file.cures = vec![cure(&["/bin/sh", "-c", "echo worse; exit 9"])];
+    spec.fixups = vec![fixup(&["/bin/sh", "-c", "echo worse; exit 9"])];
     let error = format!("{:#}", machine.envs().build(&spec, &silence).unwrap_err());
-    assert!(error.contains("a cure failed: it is ill: `sh` failed (exit status: 9)"), "{error}");
+    assert!(error.contains("a fix-up failed: it is ill: `sh` failed (exit status: 9)"), "{error}");
     assert!(error.ends_with("worse"), "{error}");
 }
 
@@ -318,7 +337,7 @@ fn an_environment_that_a_run_uses_is_not_built_over() {
 fn gc_removes_what_cargo_compiled_for_no_environment() {
     let machine = Machine::new();
     let mut spec = machine.spec("crate");
-    spec.file.provider = Provider::Cargo;
+    spec.provider = burn();
     let all = [("crate".to_owned(), spec), ("venv".to_owned(), machine.spec("venv"))];
     let catalog = Catalog { envs: all.into(), ..Default::default() };
     let target = |name: &str| machine.at(&format!("home/cargo-target/{name}"));
@@ -377,8 +396,7 @@ printf 'one==1.0 \\\n    --hash=sha256:bb\n' >"$out""#;
 fn cargo_programs_are_copied_out_of_the_shared_target() {
     let machine = Machine::new();
     let mut spec = machine.spec("x");
-    spec.file.provider = Provider::Cargo;
-    spec.file.manifest = Some("harnesses/burn/Cargo.toml".into());
+    spec.provider = burn();
     assert_eq!(reason(&machine.envs(), &spec).0, "there is no `cargo` on PATH");
 
     script(&machine.at("path/rustc"), "echo rustc 1.95");
@@ -421,12 +439,47 @@ echo "{\"reason\":\"compiler-artifact\",\"target\":{\"kind\":[\"bin\"]},\"execut
     let moved = Home::at(machine.at("elsewhere"));
     fs::create_dir_all(moved.root()).unwrap();
     fs::rename(machine.at("home/envs"), moved.envs()).unwrap();
-    let envs = Envs { home: moved.clone(), ..machine.envs() };
+    let envs = machine.envs_at(&moved);
     assert_eq!(envs.built(&spec).unwrap().root.parent(), Some(moved.envs().as_path()));
 
     fs::write(krate.join("Cargo.lock"), "changed").unwrap();
     assert_eq!(envs.built(&spec), None);
     assert_eq!(reason(&envs, &spec).0, "there is no `cargo` on PATH");
+}
+
+#[test]
+fn a_venv_is_found_where_neither_uv_nor_its_first_interpreter_is() {
+    let machine = Machine::new();
+    let spec = machine.spec("x");
+    let built = machine.envs().build(&spec, &silence).unwrap();
+    fs::remove_dir_all(machine.at("path")).unwrap();
+    assert_eq!(machine.envs().built(&spec), Some(built.clone()));
+    assert_eq!(machine.envs().availability(&spec), Availability::Ready);
+    let held = machine.envs().hold(built).unwrap();
+    assert!(held.built.command(Path::new("/h/cnn.py"), "cnn").is_ok());
+}
+
+#[test]
+fn an_environment_that_an_older_rosetta_sealed_is_found() {
+    let machine = Machine::new();
+    let spec = machine.spec("x");
+    let built = machine.envs().build(&spec, &silence).unwrap();
+    let old = serde_json::json!({"version": 1, "built": {
+        "name": "x",
+        "provider": "venv",
+        "digest": built.digest,
+        "lock_sha256": built.lock_sha256,
+        "root": built.root,
+        "interpreter": built.root.join("bin/python"),
+        "interpreter_version": "3.99.1",
+        "packages": {"one": "1.0"},
+        "compiler": null,
+        "size_bytes": built.size_bytes,
+        "build_seconds": built.build_seconds,
+    }});
+    fs::write(built.root.join("rosetta.json"), old.to_string()).unwrap();
+    assert_eq!(machine.envs().build(&spec, &silence).unwrap(), built);
+    assert_eq!(machine.installs(), 1);
 }
 
 #[test]
@@ -445,8 +498,8 @@ fn the_dockerfile_has_the_versions_that_are_wanted() {
 
     let installed = line("RUN uv python install --no-bin ").split(' ').map(parse_version);
     let wanted = Catalog::load(project).unwrap().envs.into_values();
-    let wanted = wanted.filter_map(|spec| Some(parse_version(&spec.file.python?)));
-    let wanted = wanted.filter(|version| venv::is_for_uv(version));
+    let wanted = wanted.filter_map(|spec| spec.provider.python().map(parse_version));
+    let wanted = wanted.filter(|version| provider::is_for_uv(version));
     assert_eq!(installed.collect::<BTreeSet<_>>(), wanted.collect());
 }
 
@@ -460,7 +513,7 @@ fn system_takes_what_is_there() {
     );
     script(&python, &format!("echo '{answer}'"));
     let built = machine.envs().system(Path::new("python")).unwrap();
-    assert_eq!((built.provider.as_str(), &built.digest), ("system", &None));
+    assert_eq!((built.provider, &built.digest), (ProviderName::System, &None));
     assert_eq!(built.packages["numpy"], "2.5.5");
     let command = built.command(Path::new("/h/cnn.py"), "cnn").unwrap();
     assert_eq!(command.program, python);

@@ -1,6 +1,6 @@
-//! Finds and runs programs that builds need: uv, pip, cargo, cures. Keeps what they say in a log.
+//! Finds and runs programs that builds need: uv, pip, cargo, fix-ups. Keeps what they say in a log.
 //!
-//! May not know what is built, nor which environment it is for.
+//! Must not depend on what is built, nor on which environment it is for.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::{OsStr, OsString};
@@ -63,6 +63,14 @@ impl Host {
         self.get("PATH").map(|path| std::env::split_paths(path).collect()).unwrap_or_default()
     }
 
+    /// Returns a list of folders with what the user's shell has there kept behind.
+    pub(super) fn in_front(&self, name: &str, value: String) -> String {
+        match self.get(name) {
+            Some(behind) => format!("{value}:{}", behind.to_string_lossy()),
+            None => value,
+        }
+    }
+
     /// Returns the program of that name on PATH, or at that path.
     pub(super) fn which(&self, program: impl AsRef<OsStr>) -> Option<PathBuf> {
         let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
@@ -86,6 +94,12 @@ impl Host {
         command.env("UV_PYTHON_DOWNLOADS", "never");
         command
     }
+}
+
+/// Returns a path as a variable or an argument holds it.
+pub(super) fn text(path: &Path) -> Result<String> {
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| anyhow!("`{}` is not UTF-8, so no variable can hold it", path.display()))
 }
 
 /// What a listener makes of a line.

@@ -1,4 +1,5 @@
-//! Finds uv, or puts a pinned one into rosetta's tools folder. May not know what uv is used for.
+//! Finds uv, or puts a pinned one into rosetta's tools folder. Must not depend on what uv
+//! is used for.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -595,10 +595,10 @@ fn identity(built: &Built) -> EnvIdentity {
     let package = |(name, version): (&String, &String)| format!("{name}=={version}");
     EnvIdentity {
         name: built.name.clone(),
-        provider: built.provider.clone(),
+        provider: built.provider.to_string(),
         digest: built.digest.clone(),
         lock_digest: built.lock_sha256.clone(),
-        interpreter: built.interpreter_version.clone(),
+        interpreter: built.interpreter_version().map(str::to_owned),
         packages: built.packages.iter().map(package).collect(),
     }
 }

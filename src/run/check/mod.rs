@@ -306,7 +306,7 @@ fn file_digest(path: &Path) -> Result<String> {
 /// Returns what an environment is known by; one of the user's own by its packages.
 fn env_digest(built: &Built) -> String {
     built.digest.clone().unwrap_or_else(|| {
-        let what = json!([built.interpreter, built.interpreter_version, built.packages]);
+        let what = json!([built.interpreter(), built.interpreter_version(), built.packages]);
         sha256(what.to_string())
     })
 }

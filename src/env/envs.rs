@@ -1,0 +1,305 @@
+//! The environments of a project under a home: which there are, and how one comes and goes.
+//!
+//! Must not depend on how a provider works, nor on events, records, tables or the command line.
+
+use std::convert::Infallible;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow};
+
+use super::built::{Built, Runtime};
+use super::names::{Names, add_variables};
+use super::provider::{self, Contents, Provide};
+use super::store::{self, Place};
+use super::tool::{Build, Host};
+use super::workshop::Workshop;
+use crate::catalog::{Catalog, EnvSpec, ProviderName};
+use crate::digest::sha256;
+use crate::hint::hinted;
+use crate::home::{Home, size_bytes};
+use crate::lock::Lock;
+use crate::obstacle::Obstacle;
+use crate::progress::Report;
+use crate::seal::{Freed, find_or_make};
+use crate::spec::check_name;
+
+/// The environments of a project, built under a home. Builds of different ones may overlap.
+#[derive(Debug)]
+pub struct Envs {
+    workshop: Workshop,
+}
+
+/// Whether an environment can be used on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Availability {
+    /// It is built.
+    Ready,
+    /// Nothing that its build needs is known to be missing.
+    Buildable,
+    /// What is missing, and the command that would help.
+    Unavailable(Obstacle),
+}
+
+/// A row of `rosetta env list`.
+#[derive(Debug, Clone)]
+pub struct EnvStatus {
+    pub name: String,
+    pub provider: ProviderName,
+    /// The CPython it wants.
+    pub python: Option<String>,
+    pub availability: Availability,
+    /// None if it cannot be told, for want of a lock or a compiler.
+    pub digest: Option<String>,
+    pub built: Option<Built>,
+}
+
+/// An environment that nobody can remove as long as this lives.
+#[derive(Debug)]
+pub struct Held {
+    pub built: Built,
+    /// None for an interpreter of the user's.
+    _lock: Option<Lock>,
+}
+
+impl Envs {
+    pub fn new(home: Home, project: PathBuf) -> Envs {
+        Envs::on(Host::of_this_process(), home, project)
+    }
+
+    pub(super) fn on(host: Host, home: Home, project: PathBuf) -> Envs {
+        Envs { workshop: Workshop::new(host, home, project) }
+    }
+
+    /// Returns the SHA-256 of everything that an environment is made from, in hexadecimal.
+    pub fn digest(&self, spec: &EnvSpec) -> Result<String> {
+        self.provider(spec).digest()
+    }
+
+    /// Returns an environment that has been built from what its files say now.
+    ///
+    /// Where its builder is missing, one that was built elsewhere from the same files is found.
+    pub fn built(&self, spec: &EnvSpec) -> Option<Built> {
+        let provider = self.provider(spec);
+        if let Ok(digest) = provider.digest() {
+            return self.sealed(spec, &digest);
+        }
+        let all = store::all_built(&self.workshop.home, &spec.name);
+        let mut digests = all.iter().filter_map(|built| provider.digest_elsewhere(built));
+        digests.find_map(|digest| self.sealed(spec, &digest))
+    }
+
+    /// Returns whether an environment can be used here. Builds nothing.
+    pub fn availability(&self, spec: &EnvSpec) -> Availability {
+        if self.built(spec).is_some() {
+            return Availability::Ready;
+        }
+        match self.obstacle(spec) {
+            Some(obstacle) => Availability::Unavailable(obstacle),
+            None => Availability::Buildable,
+        }
+    }
+
+    /// Returns the first thing that a build would fail for.
+    fn obstacle(&self, spec: &EnvSpec) -> Option<Obstacle> {
+        let missing = self.provider(spec).obstacle();
+        missing.or_else(|| self.workshop.missing_program(&spec.programs))
+    }
+
+    /// Builds an environment unless it is built, and returns it.
+    ///
+    /// A process that builds the same one is waited for. What programs say is in a log that an
+    /// error names.
+    pub fn build(&self, spec: &EnvSpec, report: Report) -> Result<Built> {
+        let name = &spec.name;
+        let what = format!("cannot build the environment `{name}`");
+        if let Some(built) = self.built(spec) {
+            return Ok(built);
+        }
+        if let Some(obstacle) = self.obstacle(spec) {
+            return Err(obstacle.stops(&what));
+        }
+        let built = find_or_make(
+            || self.built(spec),
+            || store::lock(&self.workshop.home, name, report),
+            |lock| self.build_anew(spec, lock, report),
+        );
+        built.context(what)
+    }
+
+    /// Keeps others from removing an environment that is about to be used.
+    pub fn hold(&self, built: Built) -> Result<Held> {
+        if built.digest.is_none() {
+            return Ok(Held { built, _lock: None });
+        }
+        match store::hold(&built.root)? {
+            Some(lock) => Ok(Held { built, _lock: Some(lock) }),
+            None => Err(anyhow!("the environment `{}` has just been removed", built.name)),
+        }
+    }
+
+    /// Returns an interpreter that the user names as an environment, with the packages it has.
+    pub fn system(&self, python: &Path) -> Result<Built> {
+        let spec = EnvSpec::system(python, &self.workshop.project);
+        let found = self.provider(&spec).found()?;
+        let contents = found.ok_or_else(|| anyhow!("an interpreter is used as it is"))?;
+        let root = match &contents.runtime {
+            Runtime::Interpreter { python, .. } => python.parent().unwrap_or(Path::new("/")),
+            Runtime::Programs { .. } => Path::new("/"),
+        };
+        let root = root.to_owned();
+        self.with_variables(&spec, assembled(&spec, &root, contents))
+    }
+
+    /// Returns the state of every environment of a catalog.
+    pub fn list(&self, catalog: &Catalog) -> Vec<EnvStatus> {
+        catalog.envs.values().map(|spec| self.status(spec)).collect()
+    }
+
+    fn status(&self, spec: &EnvSpec) -> EnvStatus {
+        EnvStatus {
+            name: spec.name.clone(),
+            provider: spec.provider.name(),
+            python: spec.provider.python().map(str::to_owned),
+            availability: self.availability(spec),
+            digest: self.digest(spec).ok(),
+            built: self.built(spec),
+        }
+    }
+
+    /// Makes the lock of an environment anew from its env.yaml, or brings Cargo.lock in line.
+    pub fn lock(&self, spec: &EnvSpec, report: Report) -> Result<()> {
+        let name = &spec.name;
+        self.lock_anew(spec, report)
+            .with_context(|| format!("cannot lock the environment `{name}`"))
+    }
+
+    /// Removes every build of an environment; returns the bytes freed. Fails if a run uses one.
+    pub fn remove(&self, name: &str, report: Report) -> Result<u64> {
+        check_name(name).map_err(|why| anyhow!(why))?;
+        store::remove(&self.workshop.home, name, report)
+            .with_context(|| format!("cannot remove the environment `{name}`"))
+    }
+
+    /// Removes builds that no env.yaml stands for any more, half-built ones, and what cargo
+    /// compiled for environments that are no more.
+    ///
+    /// Those of an environment whose digest cannot be told are kept, and those that a run uses.
+    pub fn gc(&self, catalog: &Catalog) -> Result<Freed> {
+        let is_current = |name: &str, short: &str| self.is_current(catalog.envs.get(name), short);
+        store::gc(&self.workshop.home, &is_current, &|name| {
+            let spec = catalog.envs.get(name);
+            spec.is_some_and(|spec| spec.provider.name() == ProviderName::Cargo)
+        })
+    }
+
+    fn is_current(&self, spec: Option<&EnvSpec>, short: &str) -> bool {
+        let Some(spec) = spec else { return false };
+        // An environment whose digest cannot be told is kept.
+        self.digest(spec).map_or(true, |digest| digest.starts_with(short))
+    }
+
+    /// Becomes the user's shell inside a built environment; returns only if that fails.
+    pub fn shell(&self, spec: &EnvSpec) -> Result<Infallible> {
+        let (name, host) = (&spec.name, &self.workshop.host);
+        let built = self.built(spec).ok_or_else(|| {
+            let message = format!("the environment `{name}` is not built");
+            hinted(message, format!("run `rosetta env build {name}`"))
+        })?;
+        let shell = host.get("SHELL").unwrap_or("/bin/sh".as_ref());
+        let mut command = host.command_as_is(shell);
+        command.envs(&built.environment).env("ROSETTA_ENV", name);
+        for name in &built.unset {
+            command.env_remove(name);
+        }
+        let error = command.exec();
+        Err(error).with_context(|| format!("cannot start `{}`", shell.display()))
+    }
+
+    fn provider<'a>(&'a self, spec: &'a EnvSpec) -> Box<dyn Provide + 'a> {
+        provider::of(spec, &self.workshop)
+    }
+
+    fn sealed(&self, spec: &EnvSpec, digest: &str) -> Option<Built> {
+        let built = Place::of(&self.workshop.home, &spec.name, digest).read(digest)?;
+        self.with_variables(spec, built).ok()
+    }
+
+    /// Adds what depends on env.yaml and the shell, which is not stored.
+    fn with_variables(&self, spec: &EnvSpec, mut built: Built) -> Result<Built> {
+        let provider = self.provider(spec);
+        let names = Names::of(spec, &built.root, &built.runtime);
+        built.environment = provider.variables(&built.root)?;
+        add_variables(&mut built.environment, &self.workshop.host, spec, &names)?;
+        built.unset = provider.unwanted().iter().map(|&name| name.to_owned()).collect();
+        Ok(built)
+    }
+
+    fn build_anew(&self, spec: &EnvSpec, lock: &Lock, report: Report) -> Result<Built> {
+        let digest = self.digest(spec)?;
+        let place = Place::of(&self.workshop.home, &spec.name, &digest);
+        place.sealed.make_in_place(|root| {
+            let host = &self.workshop.host;
+            let build = Build::begin(host, place.log.clone(), lock.file(), report)?;
+            place.seal(&self.make(spec, &digest, root, &build)?)
+        })?;
+        self.sealed(spec, &digest).ok_or_else(|| anyhow!("its seal cannot be read back"))
+    }
+
+    fn make(&self, spec: &EnvSpec, digest: &str, root: &Path, build: &Build) -> Result<Built> {
+        let begun = Instant::now();
+        let mut built = assembled(spec, root, self.provider(spec).build(root, build)?);
+        self.fix_up(spec, &built, build)?;
+        if self.digest(spec)? != digest {
+            let hint = format!("run `rosetta env build {}` again", spec.name);
+            return Err(hinted("its files were changed while it was built", hint));
+        }
+        built.digest = Some(digest.to_owned());
+        built.size_bytes = size_bytes(root);
+        built.build_seconds = begun.elapsed().as_secs_f64();
+        Ok(built)
+    }
+
+    /// Runs the declared steps that mend what the packages lack.
+    fn fix_up(&self, spec: &EnvSpec, built: &Built, build: &Build) -> Result<()> {
+        let names = Names::of(spec, &built.root, &built.runtime);
+        for fixup in &spec.fixups {
+            build.say(&fixup.why);
+            let words = fixup.run.iter().map(|word| names.replace(word));
+            let words = words.collect::<Result<Vec<_>>>()?;
+            let (program, args) =
+                words.split_first().ok_or_else(|| anyhow!("a fix-up is empty"))?;
+            let mut command = self.workshop.host.command(program);
+            command.args(args).current_dir(&built.root);
+            build.run(command).with_context(|| format!("a fix-up failed: {}", fixup.why))?;
+        }
+        Ok(())
+    }
+
+    fn lock_anew(&self, spec: &EnvSpec, report: Report) -> Result<()> {
+        let Workshop { host, home, .. } = &self.workshop;
+        let lock = store::lock(home, &spec.name, report)?;
+        let log = home.envs().join(format!(".{}.lock.log", spec.name));
+        let build = Build::begin(host, log, lock.file(), report)?;
+        self.provider(spec).lock(&build)
+    }
+}
+
+/// Returns an environment before it is known how large it is and how long it took.
+fn assembled(spec: &EnvSpec, root: &Path, contents: Contents) -> Built {
+    let Contents { runtime, lock, packages } = contents;
+    Built {
+        name: spec.name.clone(),
+        provider: spec.provider.name(),
+        digest: None,
+        lock_sha256: lock.map(sha256),
+        root: root.to_owned(),
+        runtime,
+        packages,
+        size_bytes: 0,
+        build_seconds: 0.0,
+        environment: Default::default(),
+        unset: Vec::new(),
+    }
+}

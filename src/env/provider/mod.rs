@@ -1,0 +1,26 @@
+//! The providers: one file for each way to make an environment real, and what all of them do.
+//!
+//! Must not depend on when an environment is built, sealed or removed.
+
+mod cargo;
+mod provide;
+mod system;
+mod venv;
+
+pub(super) use self::provide::{Contents, Provide};
+#[cfg(test)]
+pub(super) use self::venv::is_for_uv;
+use super::workshop::Workshop;
+use crate::catalog::{EnvSpec, Provider};
+
+/// Returns what the provider of an environment knows of it.
+pub(super) fn of<'a>(spec: &'a EnvSpec, workshop: &'a Workshop) -> Box<dyn Provide + 'a> {
+    match &spec.provider {
+        Provider::Venv(pins) => Box::new(venv::Venv { spec, pins, workshop }),
+        Provider::Cargo(of) => Box::new(cargo::Cargo { spec, of, workshop }),
+        Provider::System(python) => Box::new(system::System { python, workshop }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! Provider `system`: an interpreter that the user names, used as it is. Must not depend on
+//! frameworks: versions are read from what is installed, nothing is imported.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use serde::Deserialize;
+
+use super::provide::{Contents, Provide};
+use crate::env::built::Runtime;
+use crate::env::tool::{Build, Host, output_of, text};
+use crate::env::workshop::Workshop;
+use crate::obstacle::Obstacle;
+
+/// Lists the distributions that imports would find, first one first; runs on CPython 3.6 too.
+const LIST: &str = "
+import json, platform, sys
+try:
+    from importlib.metadata import distributions
+    found = ((d.metadata['Name'], d.version) for d in distributions())
+except ImportError:
+    import pkg_resources
+    found = ((d.project_name, d.version) for d in pkg_resources.working_set)
+packages = {}
+for name, version in found:
+    if name and version:
+        packages.setdefault(name.lower().replace('_', '-').replace('.', '-'), version)
+print(json.dumps({
+    'executable': sys.executable,
+    'version': platform.python_version(),
+    'packages': packages,
+}))
+";
+
+/// An interpreter of the user's.
+pub(super) struct System<'a> {
+    pub(super) python: &'a Path,
+    pub(super) workshop: &'a Workshop,
+}
+
+/// What an interpreter has.
+#[derive(Debug, Deserialize)]
+struct Found {
+    executable: PathBuf,
+    version: String,
+    packages: BTreeMap<String, String>,
+}
+
+impl Provide for System<'_> {
+    fn obstacle(&self) -> Option<Obstacle> {
+        self.workshop.named_python(self.python).err()
+    }
+
+    fn digest(&self) -> Result<String> {
+        Err(anyhow!("what an interpreter of yours has is not known by a digest"))
+    }
+
+    fn found(&self) -> Result<Option<Contents>> {
+        let program = self.workshop.named_python(self.python).map_err(Obstacle::into_error)?;
+        let Found { executable, version, packages } = ask(&self.workshop.host, &program)?;
+        let runtime = Runtime::Interpreter { python: executable, version };
+        Ok(Some(Contents { runtime, lock: None, packages }))
+    }
+
+    fn build(&self, _root: &Path, _build: &Build) -> Result<Contents> {
+        Err(anyhow!("an interpreter of yours is not built"))
+    }
+
+    fn lock(&self, _build: &Build) -> Result<()> {
+        Err(anyhow!("an interpreter of yours has no lock"))
+    }
+
+    /// The user's own variables stay, user site and all.
+    fn variables(&self, _root: &Path) -> Result<BTreeMap<String, String>> {
+        let sdk = text(&self.workshop.python_sdk())?;
+        let path = self.workshop.host.in_front("PYTHONPATH", sdk);
+        Ok(BTreeMap::from([("PYTHONPATH".to_owned(), path)]))
+    }
+}
+
+/// Asks an interpreter for its version and what is installed, in the user's own surroundings.
+fn ask(host: &Host, python: &Path) -> Result<Found> {
+    let shown = python.display();
+    let mut command = host.command_as_is(python);
+    command.args(["-c", LIST]).current_dir("/");
+    let text = output_of(command).with_context(|| format!("cannot ask `{shown}` what it has"))?;
+    let last = text.lines().last().unwrap_or_default();
+    serde_json::from_str(last).with_context(|| format!("`{shown}` is not a Python interpreter"))
+}

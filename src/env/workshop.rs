@@ -1,0 +1,98 @@
+//! What this machine has for builds: programs, interpreters, compilers, uv, and where they may put
+//! things. Must not depend on what is built with it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::compilers::Compilers;
+use super::python::{Interpreter, Interpreters};
+use super::tool::Host;
+use super::uv::{self, Uvs};
+use crate::home::Home;
+use crate::obstacle::Obstacle;
+use crate::progress::Report;
+
+/// Whatever is asked of it is asked of the machine at most once.
+#[derive(Debug)]
+pub(super) struct Workshop {
+    pub(super) host: Host,
+    pub(super) home: Home,
+    pub(super) project: PathBuf,
+    pub(super) interpreters: Interpreters,
+    pub(super) compilers: Compilers,
+    uvs: Uvs,
+}
+
+impl Workshop {
+    pub(super) fn new(host: Host, home: Home, project: PathBuf) -> Workshop {
+        let (interpreters, compilers, uvs) = Default::default();
+        Workshop { host, home, project, interpreters, compilers, uvs }
+    }
+
+    pub(super) fn has(&self, program: &str) -> bool {
+        self.host.which(program).is_some()
+    }
+
+    /// Returns the first of some programs that is not on PATH.
+    pub(super) fn missing_program(&self, programs: &[String]) -> Option<Obstacle> {
+        let missing = programs.iter().find(|program| !self.has(program))?;
+        let reason = format!("there is no `{missing}` on PATH");
+        let hint = format!("install it, as `apt-get install {}`", package(missing));
+        Some(Obstacle::new(reason, hint))
+    }
+
+    /// Returns why there will be no uv.
+    pub(super) fn missing_uv(&self, preferred: &Interpreter) -> Option<Obstacle> {
+        let has_uv = self.uvs.find(&self.host, &self.home).is_some();
+        (!has_uv && self.fetcher(Some(preferred)).is_none()).then(no_uv)
+    }
+
+    /// Returns uv, fetched if need be.
+    pub(super) fn uv(&self, preferred: Option<&Interpreter>, report: Report) -> Result<PathBuf> {
+        if let Some(uv) = self.uvs.find(&self.host, &self.home) {
+            return Ok(uv);
+        }
+        let python = self.fetcher(preferred).ok_or_else(|| no_uv().into_error())?;
+        uv::fetch_once(&self.host, &self.home, &python, report)
+    }
+
+    /// Returns an interpreter that can fetch uv.
+    fn fetcher(&self, preferred: Option<&Interpreter>) -> Option<Interpreter> {
+        if let Some(python) = preferred.filter(|python| uv::can_fetch(python)) {
+            return Some(python.clone());
+        }
+        let versions = (8..=14).rev().map(|minor| format!("3.{minor}"));
+        let mut found = versions.flat_map(|version| self.interpreters.find(&self.host, &version));
+        found.find(uv::can_fetch)
+    }
+
+    /// Returns the folder of the Python SDK.
+    pub(super) fn python_sdk(&self) -> PathBuf {
+        self.project.join("harnesses/sdk/python")
+    }
+
+    /// Returns the program of an interpreter that the user names.
+    pub(super) fn named_python(&self, python: &Path) -> Result<PathBuf, Obstacle> {
+        self.host.which(python).ok_or_else(|| {
+            let reason = format!("there is no program `{}`", python.display());
+            Obstacle::new(reason, "name a Python interpreter, as `--python /usr/bin/python3`")
+        })
+    }
+}
+
+fn no_uv() -> Obstacle {
+    Obstacle::new(
+        "there is no uv here, and no CPython from 3.8 with `venv` to fetch it",
+        "install uv (https://docs.astral.sh/uv), or your system's `python3-venv`",
+    )
+}
+
+/// Returns Debian's package of a program: of most, it has the program's name.
+fn package(program: &str) -> &str {
+    match program {
+        "ln" => "coreutils",
+        "nvcc" => "nvidia-cuda-toolkit",
+        program => program,
+    }
+}
