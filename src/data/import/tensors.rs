@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 
 use crate::data::archive::{Files, first_bytes, read_zip};
-use crate::data::npy::{Dtype, byte_count};
+use crate::data::npy::{self, Dtype, byte_count};
 use crate::data::pickle::{Dialect, Object, Pickled, Tensor, Value};
 
 /// Files of ResNet-50 have 100 MB.
@@ -126,20 +126,7 @@ fn gather(tensor: &Tensor, elements: &[u8]) -> Result<Vec<u8>> {
     });
     let is_inside = length == 0 || reach.is_some_and(|reach| reach < storage.count);
     ensure!(is_inside, "it reaches beyond its storage");
-    let mut bytes = Vec::with_capacity(usize::try_from(length)?);
-    let mut index = vec![0; shape.len()];
-    for _ in 0..length / 4 {
-        let at = index.iter().zip(strides).fold(*offset, |at, (i, stride)| at + i * stride) * 4;
-        bytes.extend_from_slice(&elements[at..at + 4]);
-        for axis in (0..shape.len()).rev() {
-            index[axis] += 1;
-            if index[axis] < shape[axis] {
-                break;
-            }
-            index[axis] = 0;
-        }
-    }
-    Ok(bytes)
+    Ok(npy::gather(elements, 4, *offset, shape, strides))
 }
 
 /// What a `.safetensors` header says of one tensor.
