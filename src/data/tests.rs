@@ -130,6 +130,9 @@ fn numbers_of_other_types_and_orders_are_taken_in() {
         let stored = place.import("imdb", "imdb.npz", bytes).unwrap();
         assert_eq!(stored.arrays[0].1[1], 150);
     }
+    let safetensors = include_bytes!("../../tests/fixtures/data/header-0x180.safetensors");
+    let error = place.import("resnet50", "a.safetensors", safetensors).unwrap_err();
+    assert!(error.contains("264 of 265 tensors are missing"), "{error}");
 }
 
 #[test]
