@@ -1,12 +1,14 @@
-//! Stored arrays as numbers. May not know what they mean.
+//! Stored arrays as numbers: any that NumPy writes, in either byte order and either order of axes.
+//!
+//! Must not depend on what the numbers mean.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
-use crate::data::{Dtype, Header};
+use crate::data::{Element, Header, in_c_order};
 
 /// The most that an array may take: 2^20 rows of 1,000 logits.
 const MAX_BYTES: u64 = 8 << 30;
@@ -22,33 +24,106 @@ impl Floats {
     /// Reads a `.npy` file of floats.
     pub fn read(path: &Path) -> Result<Floats> {
         let shown = path.display();
-        let (header, dtype, bytes) =
-            read(path, usize::MAX).with_context(|| format!("cannot read `{shown}`"))?;
-        let values = match dtype {
-            Dtype::Float32 => decode(&bytes, |b: [u8; 4]| f64::from(f32::from_le_bytes(b))),
-            Dtype::Float64 => decode(&bytes, f64::from_le_bytes),
-            other => bail!("`{shown}` holds {}, not floats", other.as_str()),
-        };
-        Ok(Floats { shape: header.shape, values })
+        let stored = Stored::read(path, usize::MAX);
+        let Stored { shape, element, bytes } =
+            stored.with_context(|| format!("cannot read `{shown}`"))?;
+        let values = element.floats(&bytes);
+        let values = values.ok_or_else(|| {
+            anyhow!("`{shown}` holds {element}, not floats (float16, float32 or float64)")
+        })?;
+        Ok(Floats { shape, values })
     }
 }
 
-/// Reads at most `rows` rows of an array, as bytes.
-pub fn read(path: &Path, rows: usize) -> Result<(Header, Dtype, Vec<u8>)> {
-    let mut file = BufReader::new(File::open(path)?);
-    let header = Header::read(&mut file)?;
-    let dtype = header.dtype()?;
-    let there = header.shape.first().copied().unwrap_or(1);
-    let row_bytes = header.bytes()?.checked_div(there as u64).unwrap_or_default();
-    let wanted = row_bytes.saturating_mul(there.min(rows) as u64);
-    ensure!(wanted <= MAX_BYTES, "it has {wanted} bytes; at most {MAX_BYTES} are read");
-    let mut bytes = Vec::new();
-    file.take(wanted).read_to_end(&mut bytes)?;
-    ensure!(bytes.len() as u64 == wanted, "it is cut off");
-    Ok((header, dtype, bytes))
+/// The first rows of an array, in C order.
+pub struct Stored {
+    /// That of the whole array.
+    pub shape: Vec<usize>,
+    pub element: Element,
+    pub bytes: Vec<u8>,
 }
 
-/// Returns the elements of little-endian bytes.
-pub fn decode<const N: usize, T>(bytes: &[u8], value: impl Fn([u8; N]) -> T) -> Vec<T> {
-    bytes.as_chunks().0.iter().map(|chunk| value(*chunk)).collect()
+impl Stored {
+    /// Reads at most `rows` rows.
+    pub fn read(path: &Path, rows: usize) -> Result<Stored> {
+        let mut file = BufReader::new(File::open(path)?);
+        let header = Header::read(&mut file)?;
+        let (all, element) = (header.bytes()?, header.element()?);
+        let there = header.shape.first().copied().unwrap_or(1);
+        let row_bytes = all.checked_div(there as u64).unwrap_or_default();
+        let wanted = row_bytes.saturating_mul(there.min(rows) as u64);
+        // The first rows of a file in Fortran order are spread over all of it.
+        let read = if header.is_fortran { all } else { wanted };
+        ensure!(read <= MAX_BYTES, "it has {read} bytes; at most {MAX_BYTES} are read");
+        let mut bytes = Vec::new();
+        file.take(read).read_to_end(&mut bytes)?;
+        ensure!(bytes.len() as u64 == read, "it is cut off");
+        if header.is_fortran {
+            bytes = in_c_order(&bytes, &header.shape, element.size());
+            bytes.truncate(usize::try_from(wanted)?);
+        }
+        Ok(Stored { shape: header.shape, element, bytes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use super::{Floats, Stored};
+
+    fn npy(descr: &str, order: &str, shape: &str, bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.npy");
+        let header =
+            format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}\n");
+        let length = (header.len() as u16).to_le_bytes();
+        let file = [b"\x93NUMPY\x01\0".as_slice(), &length, header.as_bytes(), bytes].concat();
+        fs::write(&path, file).unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn floats_of_every_width_and_order_are_the_same_numbers() {
+        let little = [1.0f32, 2.0, 3.0, 4.0].map(f32::to_le_bytes).concat();
+        let big = [1.0f64, 2.0, 3.0, 4.0].map(f64::to_be_bytes).concat();
+        let turned = [1.0f32, 3.0, 2.0, 4.0].map(f32::to_le_bytes).concat();
+        let half = [0x3c00u16, 0x4000, 0x4200, 0x4400].map(u16::to_le_bytes).concat();
+        let cases = [
+            ("<f4", "False", little),
+            (">f8", "False", big),
+            ("<f4", "True", turned),
+            ("<f2", "False", half),
+        ];
+        for (descr, order, bytes) in cases {
+            let (_folder, path) = npy(descr, order, "(2, 2)", &bytes);
+            let floats = Floats::read(&path).unwrap();
+            assert_eq!(floats.shape, [2, 2]);
+            assert_eq!(floats.values, [1.0, 2.0, 3.0, 4.0], "{descr} {order}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_with_its_file() {
+        let why = |descr: &str, shape: &str, bytes: &[u8]| {
+            let (_folder, path) = npy(descr, "False", shape, bytes);
+            let error = format!("{:#}", Floats::read(&path).unwrap_err());
+            assert!(error.contains(&path.display().to_string()), "{error}");
+            error
+        };
+        assert!(why("<i2", "(1,)", &[0; 2]).contains("holds int16, not floats (float16, float32"));
+        assert!(why("<f4", "(9,)", &[0; 4]).contains("it is cut off"));
+        assert!(why("|O", "(1,)", &[0; 4]).contains("elements of type `|O` are not supported"));
+        assert!(why("<f8", "(99999999999, 2)", &[]).contains("at most"));
+    }
+
+    #[test]
+    fn first_rows_are_first_in_either_order() {
+        for (order, bytes) in [("False", [1, 2, 3, 4, 5, 6]), ("True", [1, 3, 5, 2, 4, 6])] {
+            let (_folder, path) = npy("|u1", order, "(3, 2)", &bytes);
+            assert_eq!(Stored::read(&path, 2).unwrap().bytes, [1, 2, 3, 4]);
+            assert_eq!(Stored::read(&path, 9).unwrap().bytes, [1, 2, 3, 4, 5, 6]);
+        }
+    }
 }

@@ -1,11 +1,13 @@
-//! Outputs + truth → metrics: one implementation for every framework. May not know frameworks.
+//! Outputs + truth → metrics: one implementation for every framework.
+//!
+//! Must not depend on frameworks.
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
-use crate::arrays::{Floats, decode, read};
-use crate::data::Dtype;
+use crate::arrays::{Floats, Stored};
+use crate::data::Odd;
 
 /// Returns the share of rows whose largest logit is the label.
 pub fn accuracy(outputs: &Path, labels: &Path, rows: usize) -> Result<f64> {
@@ -49,15 +51,12 @@ fn ensure_finite(values: &[f64]) -> Result<()> {
 /// Returns the first `rows` labels.
 fn read_integers(path: &Path, rows: usize) -> Result<Vec<i64>> {
     let shown = path.display();
-    let (header, dtype, bytes) =
-        read(path, rows).with_context(|| format!("cannot read the labels `{shown}`"))?;
-    ensure!(header.shape.len() == 1, "the labels `{shown}` have more than one axis");
-    Ok(match dtype {
-        Dtype::Int32 => decode(&bytes, |b: [u8; 4]| i64::from(i32::from_le_bytes(b))),
-        Dtype::Uint32 => decode(&bytes, |b: [u8; 4]| i64::from(u32::from_le_bytes(b))),
-        Dtype::Int64 => decode(&bytes, i64::from_le_bytes),
-        Dtype::Uint8 => bytes.iter().map(|byte| i64::from(*byte)).collect(),
-        other => bail!("the labels `{shown}` are {}, not integers", other.as_str()),
+    let stored = Stored::read(path, rows);
+    let Stored { shape, element, bytes } =
+        stored.with_context(|| format!("cannot read the labels `{shown}`"))?;
+    ensure!(shape.len() == 1, "the labels `{shown}` have more than one axis");
+    element.integers(&bytes).map_err(|Odd { index, number }| {
+        anyhow!("label {number} in row {index} of `{shown}` ({element}) is not a whole number below 2^63")
     })
 }
 
@@ -96,6 +95,25 @@ mod tests {
         let (_a, outputs) = logits(&rows);
         let (_b, truth) = labels(&[1, 0, 2, 1, 2, 2]);
         assert_eq!(accuracy(&outputs, &truth, 4).unwrap(), 0.75);
+    }
+
+    #[test]
+    fn labels_of_every_type_count_and_halves_do_not() {
+        let (_a, outputs) = logits(&[[1.0, 5.0, 2.0], [0.0, 1.0, 2.0]]);
+        let cases: [(&str, &[u8]); 4] = [
+            ("|b1", &[1, 0]),
+            (">i2", &[0, 1, 0, 0]),
+            ("<u2", &[1, 0, 0, 0]),
+            ("<f2", &[0, 0x3c, 0, 0]),
+        ];
+        for (descr, bytes) in cases {
+            let (_b, truth) = npy("y_test.npy", descr, "(2,)", bytes);
+            assert_eq!(accuracy(&outputs, &truth, 2).unwrap(), 0.5, "{descr}");
+        }
+        let (_b, truth) = npy("y_test.npy", "<f2", "(2,)", &[0, 0x3c, 0, 0x38]);
+        let error = accuracy(&outputs, &truth, 2).unwrap_err().to_string();
+        assert!(error.starts_with("label 0.5 in row 1 of `"), "{error}");
+        assert!(error.ends_with("(float16) is not a whole number below 2^63"), "{error}");
     }
 
     #[test]

@@ -1,24 +1,29 @@
-//! Files of a user's own experiment: checked where they lie, never copied or changed.
+//! Files of a user's own experiment: checked and used where they lie; a file in another type or order than harnesses
+//! read is converted once, into the store, and itself never changed.
 //!
-//! Digests are kept in the store with size and time of the file, so that large files are hashed once. May
-//! not know what a harness does with them.
+//! Digests are kept in the store with size and time of the file, so that large files are hashed once. Must not depend
+//! on what a harness does with them.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::data::npy::{Dtype, Header, shown};
-use crate::data::pickle::decode_integers;
-use crate::data::sealed::{Entry, create_folder, file_sha256, stamp};
+use crate::data::npy::{Dtype, Element, Header, Odd, Writer, in_c_order, shown};
+use crate::data::sealed::{self, Entry, Plan, create_folder, file_sha256, stamp};
 use crate::digest::sha256;
 use crate::progress::{Progress, Report};
 use crate::publish::publish;
-use crate::spec::Experiment;
+use crate::spec::{Experiment, Source};
 use crate::yaml;
+
+/// Version of the conversion: raised when it gives other arrays.
+const RECIPE: &str = "own 1";
+/// How many elements are converted at a time.
+const PIECE: usize = 1 << 16;
 
 /// Returns the arrays of an experiment's own files, with their paths.
 pub fn arrays(
@@ -30,46 +35,128 @@ pub fn arrays(
     let mut found = Vec::new();
     for (name, file) in &experiment.spec.data.files {
         let path = std::path::absolute(folder.join(&file.value))?;
-        let header = inspect(name, &path);
-        let header = header.with_context(|| format!("cannot use `{}`", path.display()));
-        let (header, dtype) = header.map_err(|error| {
+        let array = array(root, name, &path, report);
+        let array = array.with_context(|| format!("cannot use `{}` as `{name}`", path.display()));
+        let (path, mut entry) = array.map_err(|error| {
             yaml::wrong(&experiment.path, &file.referenced, format!("{error:#}"))
         })?;
-        let (bytes, modified) = stamp(&path)?;
-        let sha256 = known_digest(root, &path, bytes, modified, report)?;
-        let divide_by = experiment.spec.data.divide_by.filter(|_| name.starts_with('x'));
-        let (name, shape) = (name.clone(), header.shape);
-        let file = path.to_string_lossy().into_owned();
-        found.push((path, Entry { name, file, dtype, shape, divide_by, bytes, modified, sha256 }));
+        entry.divide_by = experiment.spec.data.divide_by.filter(|_| name.starts_with('x'));
+        found.push((path, entry));
     }
     let shapes = found.iter().map(|(_, entry)| (entry.name.as_str(), entry.shape.as_slice()));
     check_shapes(&shapes.collect()).with_context(|| format!("data of `{}`", experiment.name()))?;
     Ok(found)
 }
 
-/// Returns the header of a file that can be used as it is.
-fn inspect(name: &str, path: &Path) -> Result<(Header, Dtype)> {
+/// Returns one file's array: the file itself where harnesses read it, else what it was converted to.
+fn array(root: &Path, name: &str, path: &Path, report: Report) -> Result<(PathBuf, Entry)> {
+    let found = inspect(name, path)?;
+    let (bytes, modified) = stamp(path)?;
+    let sha256 = known_digest(root, path, bytes, modified, report)?;
+    if !found.is_usable() {
+        return convert(root, name, path, &found, &sha256, report);
+    }
+    let (name, dtype, shape) = (name.to_owned(), found.dtype, found.header.shape);
+    let file = path.to_string_lossy().into_owned();
+    let entry = Entry { name, file, dtype, shape, divide_by: None, bytes, modified, sha256 };
+    Ok((path.to_owned(), entry))
+}
+
+/// What a file holds, and the type that it is handed out in.
+struct Found {
+    header: Header,
+    element: Element,
+    dtype: Dtype,
+}
+
+impl Found {
+    /// Whether harnesses can read the file as it is.
+    fn is_usable(&self) -> bool {
+        !self.header.is_fortran && self.element.same_bytes() == Some(self.dtype)
+    }
+}
+
+fn inspect(name: &str, path: &Path) -> Result<Found> {
     let mut file = File::open(path)?;
-    let size = file.metadata()?.len();
-    ensure!(file.metadata()?.is_file(), "it is no file");
+    let metadata = file.metadata()?;
+    ensure!(metadata.is_file(), "it is not a file");
     let header = Header::read(&mut file)?;
-    let dtype = header.dtype()?;
-    ensure!(dtype != Dtype::Uint32, "elements of type `<u4` are not supported");
-    let wanted = header.start as u64 + header.bytes()?;
+    let element = header.element()?;
+    let (size, wanted) = (metadata.len(), header.start as u64 + header.bytes()?);
     ensure!(size == wanted, "it has {size} bytes but its header means {wanted}: truncated?");
     ensure!(header.shape.first().is_some_and(|rows| *rows > 0), "it has no rows");
     ensure!(!header.shape.contains(&0), "its shape {} has a 0", shown(&header.shape));
-    if name.starts_with('y') {
-        ensure!(header.shape.len() == 1, "labels have one axis, not {}", shown(&header.shape));
-        ensure!(!dtype.is_float(), "labels are whole numbers, not {}", dtype.as_str());
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        let labels = decode_integers(dtype, &bytes).unwrap_or_default();
-        if let Some(row) = labels.iter().position(|label| *label < 0) {
-            bail!("label {} in row {row}; labels count from 0", labels[row]);
+    let dtype = match name.starts_with('y') {
+        true => label_type(&mut file, &header, element)?,
+        false => element.stored_as(),
+    };
+    Ok(Found { header, element, dtype })
+}
+
+/// Returns the type that labels are handed out in, or an error if they are not labels.
+fn label_type(file: &mut File, header: &Header, element: Element) -> Result<Dtype> {
+    ensure!(header.shape.len() == 1, "labels have one axis, not {}", shown(&header.shape));
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let labels = element.integers(&bytes).map_err(|Odd { index, number }| {
+        anyhow!("label {number} in row {index} ({element}); labels are whole numbers from 0 up")
+    })?;
+    let usable = element.same_bytes().filter(|dtype| !dtype.is_float() && *dtype != Dtype::Uint32);
+    let dtype = usable.unwrap_or(Dtype::Int32);
+    let highest = if dtype == Dtype::Int64 { i64::MAX } else { i64::from(i32::MAX) };
+    match labels.iter().position(|label| !(0..=highest).contains(label)) {
+        Some(row) if labels[row] < 0 => {
+            bail!("label {} in row {row}; labels count from 0", labels[row])
         }
+        Some(row) => bail!("label {} in row {row}; labels go up to {highest}", labels[row]),
+        None => Ok(dtype),
     }
-    Ok((header, dtype))
+}
+
+/// Returns the file's array in the type and order that harnesses read, converted on first use.
+fn convert(
+    root: &Path,
+    name: &str,
+    path: &Path,
+    found: &Found,
+    digest: &str,
+    report: Report,
+) -> Result<(PathBuf, Entry)> {
+    let recipe = format!("{RECIPE} {digest} {}", found.dtype.as_str());
+    let folder = root.join("converted").join(&sha256(&recipe)[..32]);
+    let plan = Plan { folder: &folder, name, source: Source::Own, recipe: &recipe, archive: None };
+    let manifest = sealed::ready(root, plan, report, |making| {
+        let from = format!("{} of {}", found.element, path.display());
+        report(Progress::Doing(format!("converting {from} to {}", found.dtype.as_str())));
+        making.array("array", found.dtype, &found.header.shape, None, |writer| {
+            write_converted(path, found, writer)
+        })
+    })?;
+    let entry = manifest.arrays.into_iter().next();
+    let entry = entry.ok_or_else(|| anyhow!("`{}` holds no array", folder.display()))?;
+    let path = folder.join(&entry.file);
+    Ok((path, Entry { name: name.to_owned(), ..entry }))
+}
+
+fn write_converted(path: &Path, found: &Found, writer: &mut Writer) -> Result<()> {
+    let Found { header, element, dtype } = found;
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(header.start as u64))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    ensure!(bytes.len() as u64 == header.bytes()?, "it changed while it was read");
+    if header.is_fortran {
+        bytes = in_c_order(&bytes, &header.shape, element.size());
+    }
+    for (number, piece) in bytes.chunks(PIECE * element.size()).enumerate() {
+        let converted =
+            element.converted(piece, *dtype).map_err(|Odd { index, number: value }| {
+                let at = number * PIECE + index;
+                anyhow!("element {at} is {value}; {} holds no such number", dtype.as_str())
+            })?;
+        writer.write(&converted)?;
+    }
+    Ok(())
 }
 
 fn check_shapes(shapes: &BTreeMap<&str, &[usize]>) -> Result<()> {

@@ -10,7 +10,8 @@ use tempfile::TempDir;
 use super::archive::tests::{entry, gzip, tar, zip};
 use super::known::Kind;
 use super::sealed::{self, Plan};
-use super::{DataStore, Dtype, IMPORT_RECIPE};
+use super::store::IMPORT_RECIPE;
+use super::{DataStore, Dtype};
 use crate::hint::Hinted;
 use crate::progress::Progress;
 use crate::spec::{Experiment, Source};
@@ -107,13 +108,41 @@ fn imdb_is_cut_and_padded() {
 }
 
 #[test]
+fn numbers_of_other_types_and_orders_are_taken_in() {
+    let place = Place::new();
+    // The first pixels of the first two images; in the first file they lie beside each other.
+    let fortran = include_bytes!("../../tests/fixtures/data/cifar10-fortran.tar.gz").as_slice();
+    let int16 = include_bytes!("../../tests/fixtures/data/cifar10-int16-labels.tar.gz").as_slice();
+    for (bytes, first, second) in
+        [(fortran, [1, 2, 3, 3], Some([1, 3, 1, 1])), (int16, [3, 0, 3, 2], None)]
+    {
+        let stored = place.import("cifar10", "python.tar.gz", bytes).unwrap();
+        assert_eq!(stored.arrays[0], ("x_train".to_owned(), vec![10, 3, 32, 32]));
+        let pixels = fs::read(stored.folder.join("x_train.npy")).unwrap();
+        assert_eq!(pixels[128..132], first);
+        assert!(second.is_none_or(|second| pixels[128 + 3072..][..4] == second));
+    }
+    let imdb: [&[u8]; 2] = [
+        include_bytes!("../../tests/fixtures/data/imdb-uint16.npz"),
+        include_bytes!("../../tests/fixtures/data/imdb-bool-labels.npz"),
+    ];
+    for bytes in imdb {
+        let stored = place.import("imdb", "imdb.npz", bytes).unwrap();
+        assert_eq!(stored.arrays[0].1[1], 150);
+    }
+    let safetensors = include_bytes!("../../tests/fixtures/data/header-0x180.safetensors");
+    let error = place.import("resnet50", "a.safetensors", safetensors).unwrap_err();
+    assert!(error.contains("264 of 265 tensors are missing"), "{error}");
+}
+
+#[test]
 fn archives_of_others_need_unverified() {
     let place = Place::new();
     let path = place.file("cifar-10-binary.tar.gz", BINARY);
     let error = place.store.import("cifar10", &path, false, &|_| ()).unwrap_err();
     let message = error.to_string();
     for part in
-        ["no archive that the authors of `cifar10` published", "of 170052171 bytes", "c32a1d4a"]
+        ["not an archive that the authors of `cifar10` published", "of 170052171 bytes", "c32a1d4a"]
     {
         assert!(message.contains(part), "{part}: {message}");
     }
@@ -163,7 +192,7 @@ fn bad_archives_are_refused_and_leave_nothing() {
         ("imdb", zip(&[("x_train.npy", &labels)]), "no array `y_train`"),
         ("imdb", zip(&[("../x_train.npy", &labels)]), "leads outside the archive"),
         ("imdb", reviews(b"cposix\nsystem\n."), "asks for `posix.system`"),
-        ("imdb", reviews(b"N."), "its pickle is no array"),
+        ("imdb", reviews(b"N."), "its pickle is not an array"),
         ("resnet50", b"hello".to_vec(), "neither a .pth file"),
         ("resnet50", zip(&[("archive/data.pkl", b"cos\nsystem\n.")]), "asks for `os.system`"),
         ("resnet50", b"\x80\x02cos\nsystem\n.".to_vec(), "asks for `os.system`"),
@@ -300,13 +329,92 @@ fn own_files_are_used_where_they_lie() {
     assert!(place.store.ready(&experiment, Some(Source::Synthetic), &|_| ()).is_err());
 }
 
+/// An experiment whose own files are these inputs, for training and test, and labels 0 and 1.
+fn with_inputs(place: &Place, x: &[u8], y: &[u8]) -> Experiment {
+    place.file("x.npy", x);
+    place.file("y.npy", y);
+    place.experiment("{files: {x_train: x.npy, y_train: y.npy, x_test: x.npy, y_test: y.npy}}")
+}
+
+#[test]
+fn own_files_of_other_types_and_orders_are_converted_once() {
+    let plain_x = npy("<f4", "(2, 2)", &[1.0f32, 2.0, 3.0, 4.0].map(f32::to_le_bytes).concat());
+    let plain_y = npy("<i4", "(2,)", &[0, 0, 0, 0, 1, 0, 0, 0]);
+    let f16 = [0x3c00u16, 0x4000, 0x4200, 0x4400].map(u16::to_le_bytes).concat();
+    let big = [1.0f32, 2.0, 3.0, 4.0].map(f32::to_be_bytes).concat();
+    let columns = [1.0f32, 3.0, 2.0, 4.0].map(f32::to_le_bytes).concat();
+    let fortran = {
+        let text = String::from_utf8_lossy(&npy("<f4", "(2, 2)", &[])[10..]).into_owned();
+        let header = text.replace("False", "True ");
+        let length = (header.len() as u16).to_le_bytes();
+        [b"\x93NUMPY\x01\0".as_slice(), &length, header.as_bytes(), &columns].concat()
+    };
+    let cases = [
+        ("float16", npy("<f2", "(2, 2)", &f16), Dtype::Float32),
+        ("big-endian", npy(">f4", "(2, 2)", &big), Dtype::Float32),
+        ("Fortran", fortran, Dtype::Float32),
+        ("bool", npy("|b1", "(2, 2)", &[1, 0, 0, 1]), Dtype::Uint8),
+        ("int8", npy("|i1", "(2, 2)", &[1, 2, 3, 4]), Dtype::Int32),
+        ("uint16", npy("<u2", "(2, 2)", &[1, 0, 2, 0, 3, 0, 4, 0]), Dtype::Int32),
+        ("uint32", npy("<u4", "(2,)", &[1, 0, 0, 0, 2, 0, 0, 0]), Dtype::Int64),
+    ];
+    for (what, bytes, dtype) in cases {
+        let place = Place::new();
+        let experiment = with_inputs(&place, &bytes, &plain_y);
+        let dataset = place.store.ready(&experiment, None, &|_| ()).unwrap();
+        let array = &dataset.arrays["x_train"];
+        assert_eq!(array.dtype, dtype, "{what}");
+        assert!(array.path.starts_with(place.store.root.join("converted")), "{what}");
+        assert_eq!(fs::read(place.folder.path().join("x.npy")).unwrap(), bytes, "{what}");
+        if dtype == Dtype::Float32 {
+            let stored = fs::read(&array.path).unwrap();
+            assert_eq!(stored[stored.len() - 16..], plain_x[plain_x.len() - 16..], "{what}");
+        }
+        let quiet = |progress| assert!(!matches!(progress, Progress::Doing(_)), "made again");
+        let again = place.store.ready(&experiment, None, &quiet).unwrap();
+        assert_eq!((again.digest, again.source), (dataset.digest, Source::Own));
+        assert_eq!(place.store.verify_made(&|_| ()).unwrap().len(), 1, "{what}");
+    }
+}
+
+#[test]
+fn own_labels_of_other_types_are_converted_to_int32() {
+    let x = npy("|u1", "(2, 3)", &[5; 6]);
+    let cases: [(&str, &[u8]); 5] = [
+        ("|b1", &[0, 1]),
+        (">i2", &[0, 0, 0, 1]),
+        ("<u8", &[0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]),
+        ("<f4", &[0, 0, 0, 0, 0, 0, 0x80, 0x3f]),
+        ("<f2", &[0, 0, 0, 0x3c]),
+    ];
+    for (descr, bytes) in cases {
+        let place = Place::new();
+        let experiment = with_inputs(&place, &x, &npy(descr, "(2,)", bytes));
+        let dataset = place.store.ready(&experiment, None, &|_| ()).unwrap();
+        let labels = &dataset.arrays["y_train"];
+        assert_eq!(labels.dtype, Dtype::Int32, "{descr}");
+        let stored = fs::read(&labels.path).unwrap();
+        assert_eq!(stored[stored.len() - 8..], [0, 0, 0, 0, 1, 0, 0, 0], "{descr}");
+        assert_eq!(dataset.arrays["x_train"].path, place.folder.path().join("x.npy"));
+    }
+}
+
 #[test]
 fn own_files_that_cannot_be_used_are_named() {
     let good = npy("|u1", "(2, 3)", &[5; 6]);
     let cases: &[(&str, Vec<u8>, &str)] = &[
-        ("x_train", b"hello, world".to_vec(), "no .npy file"),
+        ("x_train", b"hello, world".to_vec(), "not a .npy file"),
         ("x_train", good[..good.len() - 1].to_vec(), "truncated?"),
-        ("x_train", npy("<f2", "(2, 3)", &[0; 12]), "elements of type `<f2` are not supported"),
+        (
+            "x_train",
+            npy("<c8", "(2, 3)", &[0; 48]),
+            "elements of type `<c8` are not supported; bool,",
+        ),
+        (
+            "x_train",
+            npy("<u8", "(2, 3)", &[255; 48]),
+            "element 0 is 18446744073709551615; int64 holds no such number",
+        ),
         (
             "x_train",
             npy("|O", "(1,)", b"cos\nsystem\n."),
@@ -315,7 +423,21 @@ fn own_files_that_cannot_be_used_are_named() {
         ("x_train", npy("|u1", "(0, 3)", &[]), "it has no rows"),
         ("x_train", npy("|u1", "(3, 3)", &[0; 9]), "`x_train` has 3 rows but `y_train` has 2"),
         ("x_test", npy("|u1", "(2, 4)", &[0; 8]), "rows of `x_train` are (3,), of `x_test` (4,)"),
-        ("y_train", npy("<f4", "(2,)", &[0; 8]), "labels are whole numbers, not float32"),
+        (
+            "y_train",
+            npy("<f4", "(2,)", &[0, 0, 0, 0, 0, 0, 0, 0x3f]),
+            "label 0.5 in row 1 (float32); labels are whole numbers from 0 up",
+        ),
+        (
+            "y_train",
+            npy("<u4", "(2,)", &[0, 0, 0, 0, 255, 255, 255, 255]),
+            "label 4294967295 in row 1; labels go up to 2147483647",
+        ),
+        (
+            "y_train",
+            npy(">i2", "(2,)", &[0, 0, 255, 255]),
+            "label -1 in row 1; labels count from 0",
+        ),
         ("y_train", npy("<i4", "(2, 1)", &[0; 8]), "labels have one axis, not (2, 1)"),
         ("y_train", npy("<i4", "(2,)", &[0, 0, 0, 0, 255, 255, 255, 255]), "label -1 in row 1"),
     ];
@@ -335,6 +457,8 @@ fn own_files_that_cannot_be_used_are_named() {
         let error = format!("{error:#}");
         assert!(error.contains(expected), "{expected}: {error}");
         assert!(error.contains("toy"), "{error}");
+        let is_of_one_file = !error.contains("rows");
+        assert!(!is_of_one_file || error.contains(&format!("npy` as `{array}`")), "{error}");
     }
 }
 
@@ -358,5 +482,5 @@ fn names_that_mean_nothing_here_are_explained() {
     let missing = place.store.import("imdb", Path::new("/nowhere/imdb.npz"), true, quiet);
     assert_eq!(message(missing.unwrap_err()), "cannot import `/nowhere/imdb.npz`");
     let folder = place.store.import("imdb", place.folder.path(), true, quiet);
-    assert!(message(folder.unwrap_err()).ends_with("is no file"));
+    assert!(message(folder.unwrap_err()).ends_with("is not a file"));
 }

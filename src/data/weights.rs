@@ -13,8 +13,19 @@ use crate::progress::{Progress, Report};
 use crate::spec::{Init, TensorSpec};
 
 /// Version of the recipes below: raised with every change of a number that they make.
-pub const RECIPE: &str = "weights 1";
+const RECIPE: &str = "weights 1";
 pub const ORDER_RECIPE: &str = "order 1";
+
+/// Returns what tells weights apart: everything that a number of them follows from.
+pub fn recipe(tensors: &[TensorSpec], seed: u64) -> String {
+    let mut recipe = format!("{RECIPE} seed {seed}");
+    for tensor in tensors {
+        let (name, scale) = (&tensor.name.value, tensor.scale.unwrap_or(0.0));
+        let (shape, init, blocks) = (&tensor.shape, tensor.init, tensor.blocks);
+        recipe += &format!(", {name} {shape:?} {init:?} {scale} {blocks}");
+    }
+    recipe
+}
 
 /// Writes the weights that an experiment lists.
 pub fn make(tensors: &[TensorSpec], seed: u64, making: &mut Making, report: Report) -> Result<()> {

@@ -1,6 +1,6 @@
 //! CIFAR-10 as Krizhevsky published it: the binary and the python version.
 //!
-//! Both hold the same: images as 3,072 bytes in C, H, W order, and a label. May not know where arrays are kept.
+//! Both hold the same: images as 3,072 bytes in C, H, W order, and a label. Must not depend on where arrays are kept.
 
 use std::fs::File;
 
@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::data::archive::{Files, first_bytes, read_tar_gz};
 use crate::data::import::{Imported, int32};
-use crate::data::npy::{Dtype, shown};
+use crate::data::npy::{Dtype, Odd, shown};
 use crate::data::pickle::{Dialect, Pickled};
 
 /// The archive unpacks to 186 MB.
@@ -85,18 +85,22 @@ impl Part {
             let value = pickled.get(pickled.root, key);
             value.ok_or_else(|| anyhow!("no dictionary with `{key}`"))
         };
-        let images = pickled.array(found("data")?).ok_or_else(|| anyhow!("`data` is no array"))?;
-        let is_right = matches!(images.shape[..], [_, PIXELS])
-            && Dtype::from_descr(&images.descr) == Some(Dtype::Uint8)
-            && !images.is_fortran;
+        let images = pickled.array(found("data")?);
+        let images = images.ok_or_else(|| anyhow!("`data` is not an array"))?;
+        let (element, bytes) = pickled
+            .elements(images)
+            .ok_or_else(|| anyhow!("`data` holds `{}`, not numbers", images.descr))?;
         ensure!(
-            is_right,
-            "`data` is {} of `{}`, not (n, {PIXELS}) of uint8",
-            shown(&images.shape),
-            images.descr
+            matches!(images.shape[..], [_, PIXELS]),
+            "`data` is {} of {element}; (n, {PIXELS}) of numbers from 0 to 255 is expected",
+            shown(&images.shape)
         );
+        let pixels = element.converted(&bytes, Dtype::Uint8).map_err(|Odd { index, number }| {
+            let row = index / PIXELS;
+            anyhow!("image {row} of `data` ({element}) has {number}; whole numbers from 0 to 255 are expected")
+        })?;
         let labels = pickled.integers(found("labels")?);
-        let labels = labels.ok_or_else(|| anyhow!("`labels` are no whole numbers"))?;
+        let labels = labels.ok_or_else(|| anyhow!("`labels` are not whole numbers"))?;
         ensure!(
             labels.len() == images.shape[0],
             "{} labels for {} images",
@@ -104,8 +108,7 @@ impl Part {
             images.shape[0]
         );
         labels.iter().try_for_each(|label| self.add_label(*label))?;
-        let pixels = pickled.bytes(images).ok_or_else(|| anyhow!("`data` holds no bytes"))?;
-        self.pixels.extend_from_slice(pixels);
+        self.pixels.extend(pixels);
         Ok(())
     }
 

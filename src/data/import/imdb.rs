@@ -5,12 +5,12 @@
 
 use std::fs::File;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::data::archive::{first_bytes, read_zip};
 use crate::data::import::{Imported, int32};
-use crate::data::npy::{Dtype, Header};
-use crate::data::pickle::{Dialect, Pickled, decode_integers};
+use crate::data::npy::{Header, Odd};
+use crate::data::pickle::{Dialect, Pickled};
 
 /// The archive unpacks to 17 MB, or to some 70 MB where the reviews were pickled as arrays.
 const LIMIT: u64 = 256 << 20;
@@ -59,15 +59,15 @@ fn reviews(bytes: &[u8]) -> Result<Vec<i32>> {
     ensure!(header.shape.len() == 1, "{} axes; a list of reviews has one", header.shape.len());
     ensure!(header.descr.contains('O'), "elements of type `{}`, not lists", header.descr);
     let pickled = Pickled::load(rest, Dialect::Numpy)?;
-    let array = pickled.array(pickled.root).ok_or_else(|| anyhow!("its pickle is no array"))?;
+    let array = pickled.array(pickled.root).ok_or_else(|| anyhow!("its pickle is not an array"))?;
     let lists = pickled.objects_of(array).ok_or_else(|| anyhow!("it has no lists of words"))?;
     ensure!(lists.len() <= ROWS, "{} reviews; at most {ROWS} are expected", lists.len());
     let mut tokens = Vec::with_capacity(lists.len() * LENGTH);
     for (row, list) in lists.iter().enumerate() {
         let words = pickled.integers(*list);
-        let words = words.ok_or_else(|| anyhow!("review {row} is no list of whole numbers"))?;
+        let words = words.ok_or_else(|| anyhow!("review {row} is not a list of whole numbers"))?;
         let is_word = |word: &i64| (0..=1_000_000).contains(word);
-        ensure!(words.iter().all(is_word), "review {row} has a word that is no index");
+        ensure!(words.iter().all(is_word), "review {row} has a word that is not an index");
         tokens.extend(review(&words));
     }
     Ok(tokens)
@@ -90,11 +90,14 @@ fn labels_of(bytes: &[u8]) -> Result<Vec<i32>> {
     let mut rest = bytes;
     let header = Header::read(&mut rest)?;
     ensure!(header.shape.len() == 1, "{} axes; labels have one", header.shape.len());
-    let dtype: Dtype = header.dtype()?;
+    let element = header.element()?;
     ensure!(header.bytes()? == rest.len() as u64, "its elements do not fill its shape");
-    let labels =
-        decode_integers(dtype, rest).ok_or_else(|| anyhow!("labels are no whole numbers"))?;
-    ensure!(labels.iter().all(|label| (0..2).contains(label)), "a label that is neither 0 nor 1");
+    let labels = element.integers(rest).map_err(|Odd { index, number }| {
+        anyhow!("label {number} in row {index} ({element}); labels are 0 or 1")
+    })?;
+    if let Some(row) = labels.iter().position(|label| !(0..2).contains(label)) {
+        bail!("label {} in row {row}; labels are 0 or 1", labels[row]);
+    }
     Ok(labels.into_iter().map(|label| label as i32).collect())
 }
 

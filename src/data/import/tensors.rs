@@ -1,21 +1,22 @@
 //! Named float32 tensors out of `.safetensors` and PyTorch's `.pth`, old and new.
 //!
-//! May not know which network they belong to.
+//! Must not depend on which network they belong to.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use serde::Deserialize;
+use safetensors::{SafeTensorError, SafeTensors};
 
 use crate::data::archive::{Files, first_bytes, read_zip};
-use crate::data::npy::{Dtype, byte_count};
+use crate::data::npy::{self, Dtype, byte_count};
 use crate::data::pickle::{Dialect, Object, Pickled, Tensor, Value};
 
 /// Files of ResNet-50 have 100 MB.
 const LIMIT: u64 = 256 << 20;
-const LONGEST_HEADER: u64 = 8 << 20;
+/// First byte of a pickle of protocol 2 and later.
+const PICKLE: u8 = 0x80;
 /// First pickle of a file of PyTorch before 1.6: 0x1950a86a20f9469cfc6c.
 const LEGACY_MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 
@@ -37,8 +38,8 @@ pub fn read(file: &mut File, is_wanted: &dyn Fn(&str) -> bool) -> Result<BTreeMa
     file.take(LIMIT + 1).read_to_end(&mut bytes).context("cannot read the file")?;
     ensure!(bytes.len() as u64 <= LIMIT, "larger than {LIMIT} bytes, as no such file is");
     match begin.first() {
-        Some(0x80) => legacy(&bytes, is_wanted),
-        _ if begin.len() == 8 && bytes.get(8) == Some(&b'{') => safetensors(&bytes, is_wanted),
+        _ if begins_as_safetensors(&bytes) => safetensors(&bytes, is_wanted),
+        Some(&PICKLE) => legacy(&bytes, is_wanted),
         _ => bail!("neither a .pth file of PyTorch nor a .safetensors file"),
     }
 }
@@ -126,56 +127,54 @@ fn gather(tensor: &Tensor, elements: &[u8]) -> Result<Vec<u8>> {
     });
     let is_inside = length == 0 || reach.is_some_and(|reach| reach < storage.count);
     ensure!(is_inside, "it reaches beyond its storage");
-    let mut bytes = Vec::with_capacity(usize::try_from(length)?);
-    let mut index = vec![0; shape.len()];
-    for _ in 0..length / 4 {
-        let at = index.iter().zip(strides).fold(*offset, |at, (i, stride)| at + i * stride) * 4;
-        bytes.extend_from_slice(&elements[at..at + 4]);
-        for axis in (0..shape.len()).rev() {
-            index[axis] += 1;
-            if index[axis] < shape[axis] {
-                break;
-            }
-            index[axis] = 0;
-        }
-    }
-    Ok(bytes)
+    Ok(npy::gather(elements, 4, *offset, shape, strides))
 }
 
-/// What a `.safetensors` header says of one tensor.
-#[derive(Deserialize)]
-struct Stored {
-    dtype: String,
-    shape: Vec<usize>,
-    data_offsets: [usize; 2],
+/// Whether a file begins as safetensors do: the length of a header that fits, then its brace.
+///
+/// The length may begin with 0x80 as a pickle does, so it is asked first.
+fn begins_as_safetensors(bytes: &[u8]) -> bool {
+    let Some((length, rest)) = bytes.split_first_chunk() else { return false };
+    let fits = u64::from_le_bytes(*length) <= rest.len() as u64;
+    rest.first() == Some(&b'{') && (fits || bytes[0] != PICKLE)
 }
 
-/// 8 bytes of header length, a JSON header, the elements.
 fn safetensors(bytes: &[u8], is_wanted: &dyn Fn(&str) -> bool) -> Result<BTreeMap<String, Weight>> {
-    let (length, rest) = bytes.split_first_chunk().ok_or_else(|| anyhow!("too short"))?;
-    let length = u64::from_le_bytes(*length);
-    ensure!(length <= LONGEST_HEADER, "the .safetensors header claims {length} bytes");
-    let split = rest.split_at_checked(usize::try_from(length)?);
-    let (header, elements) = split.ok_or_else(|| anyhow!("the .safetensors header is cut off"))?;
-    let header = serde_json::from_slice::<serde_json::Map<_, _>>(header);
-    let header = header.context("the .safetensors header is not JSON")?;
+    let tensors = SafeTensors::deserialize(bytes).map_err(unreadable)?;
     let mut weights = BTreeMap::new();
-    for (name, value) in header {
-        if !is_wanted(&name) {
-            continue;
-        }
-        let stored = serde_json::from_value::<Stored>(value);
-        let Stored { dtype, shape, data_offsets: [begin, end] } =
-            stored.with_context(|| format!("tensor `{name}`"))?;
-        ensure!(dtype == "F32", "tensor `{name}` is of type `{dtype}`, not F32");
-        let held = elements.get(begin..end);
-        let held =
-            held.ok_or_else(|| anyhow!("the elements of `{name}` are missing: truncated?"))?;
-        let wanted = byte_count(Dtype::Float32, &shape)?;
-        ensure!(held.len() as u64 == wanted, "tensor `{name}`: elements do not fill its shape");
-        weights.insert(name, Weight { shape, bytes: held.to_vec() });
+    for (name, tensor) in tensors.iter().filter(|(name, _)| is_wanted(name)) {
+        let dtype = tensor.dtype();
+        ensure!(
+            dtype == safetensors::Dtype::F32,
+            "tensor `{name}` is of type `{dtype}`, not F32; save it as float32"
+        );
+        let (shape, bytes) = (tensor.shape().to_vec(), tensor.data().to_vec());
+        weights.insert(name.to_owned(), Weight { shape, bytes });
     }
     Ok(weights)
+}
+
+/// Says what is wrong with a file in the words of a person who has it.
+fn unreadable(error: SafeTensorError) -> anyhow::Error {
+    let header = "the .safetensors header";
+    match error {
+        SafeTensorError::HeaderTooSmall => anyhow!("too short for a .safetensors file"),
+        SafeTensorError::HeaderTooLarge => anyhow!("{header} claims more than 100 MB"),
+        SafeTensorError::InvalidHeaderLength => anyhow!("{header} is cut off: truncated?"),
+        SafeTensorError::InvalidHeader(error) => anyhow!("{header} is not a text: {error}"),
+        SafeTensorError::InvalidHeaderDeserialization(error) => {
+            anyhow!("{header} cannot be read: {error}")
+        }
+        SafeTensorError::InvalidOffset(name) => {
+            anyhow!("the elements of `{name}` do not follow those of the tensor before it")
+        }
+        SafeTensorError::TensorInvalidInfo => anyhow!("elements do not fill the shape of a tensor"),
+        SafeTensorError::ValidationOverflow => anyhow!("the shape of a tensor is too large"),
+        SafeTensorError::MetadataIncompleteBuffer => {
+            anyhow!("its elements do not end where the file ends: truncated?")
+        }
+        other => anyhow!("not a .safetensors file: {other}"),
+    }
 }
 
 #[cfg(test)]
@@ -215,6 +214,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_header_whose_length_begins_as_a_pickle_is_a_header() {
+        // 0x180 bytes: the first byte of the file is 0x80, which is a pickle's too.
+        let bytes = include_bytes!("../../../tests/fixtures/data/header-0x180.safetensors");
+        assert_eq!(bytes[0], 0x80);
+        let weights = load(bytes).unwrap();
+        assert_eq!(weights.len(), 1);
+        assert_eq!(weights["bn1.bias"].shape, [64]);
+    }
+
     fn safetensors(length: u64, header: &str, elements: &[u8]) -> Vec<u8> {
         [length.to_le_bytes().as_slice(), header.as_bytes(), elements].concat()
     }
@@ -230,14 +239,17 @@ mod tests {
         assert_eq!(load(&one("F32", "[2]", "[0,8]")).unwrap().len(), 1);
         let cases = [
             (one("F16", "[4]", "[0,8]"), "is of type `F16`, not F32"),
-            (one("F32", "[3]", "[0,8]"), "do not fill its shape"),
-            (one("F32", "[4]", "[0,16]"), "are missing: truncated?"),
-            (one("F32", "[2]", "[8,0]"), "are missing"),
+            (one("F32", "[3]", "[0,8]"), "do not fill the shape"),
+            (one("F32", "[4]", "[0,16]"), "do not end where the file ends: truncated?"),
+            (one("F32", "[1]", "[0,4]"), "do not end where the file ends"),
+            (one("F32", "[1]", "[4,8]"), "the elements of `a` do not follow"),
+            (one("F32", "[2]", "[8,0]"), "the elements of `a` do not follow"),
             (one("F32", "[4294967296,4294967296]", "[0,8]"), "is too large"),
-            (one("F32", "[-1]", "[0,8]"), "tensor `a`"),
+            (one("F32", "[-1]", "[0,8]"), "header cannot be read: invalid value: integer `-1`"),
+            (one("F31", "[2]", "[0,8]"), "header cannot be read: unknown variant `F31`"),
             (safetensors(1 << 60, "{}", &[]), "header claims"),
             (safetensors(100, "{}", &[]), "header is cut off"),
-            (safetensors(2, "{]", &[]), "is not JSON"),
+            (safetensors(2, "{]", &[]), "header cannot be read"),
             (LEGACY[..LEGACY.len() - 4].to_vec(), "the file is truncated"),
             ([LEGACY, &[0; 4]].concat(), "4 bytes too many"),
             (ZIPPED[..ZIPPED.len() - 40].to_vec(), "truncated or damaged"),

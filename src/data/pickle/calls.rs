@@ -1,12 +1,12 @@
 //! What the constructors make, and the state that objects are given.
 //!
-//! May not know opcodes.
+//! Must not depend on opcodes.
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use super::machine::Machine;
-use super::{Array, Global, Object, Storage, Tensor, Value, decode_integers};
-use crate::data::npy::Dtype;
+use super::{Array, Global, Object, Storage, Tensor, Value};
+use crate::data::npy::{ALLOWED, Element};
 
 impl Machine<'_> {
     pub(super) fn reduce(&mut self) -> Result<()> {
@@ -84,12 +84,14 @@ impl Machine<'_> {
     }
 
     fn scalar(&mut self, dtype: Value, bytes: Value) -> Result<Value> {
-        let dtype = Dtype::from_descr(&self.descr(dtype)?);
-        let dtype = dtype.ok_or_else(|| anyhow!("a scalar of unknown type"))?;
+        let element = Element::from_descr(&self.descr(dtype)?);
+        let element = element.ok_or_else(|| anyhow!("a scalar of unknown type"))?;
         let Some(Object::Bytes(bytes)) = self.object(bytes) else { bail!("no bytes") };
-        ensure!(bytes.len() == dtype.size(), "a scalar of {} bytes", bytes.len());
-        let number = decode_integers(dtype, bytes).and_then(|numbers| numbers.first().copied());
-        number.map(Value::Int).ok_or_else(|| anyhow!("a scalar that is no whole number"))
+        ensure!(bytes.len() == element.size(), "a scalar of {} bytes", bytes.len());
+        match element.integers(bytes) {
+            Ok(numbers) => Ok(Value::Int(numbers[0])),
+            Err(odd) => bail!("a scalar {} that is not a whole number", odd.number),
+        }
     }
 
     /// BUILD gives an object its state: the elements of an array, the byte order of a type.
@@ -98,7 +100,7 @@ impl Machine<'_> {
         let target = self.top()?;
         match self.object(target) {
             Some(Object::Array(_)) => {
-                let array = self.array_state(state).context("an array's state is not NumPy's")?;
+                let array = self.array_state(state).context("an array cannot be read")?;
                 *self.object_mut(target)? = Object::Array(array);
             }
             Some(Object::Dtype(kind)) => {
@@ -135,9 +137,10 @@ impl Machine<'_> {
         let fits = match elements {
             Some(Object::List(items)) => array.descr.contains('O') && items.len() == count,
             Some(Object::Bytes(bytes)) => {
-                let dtype = Dtype::from_descr(&array.descr);
-                let dtype = dtype.ok_or_else(|| anyhow!("elements of type `{}`", array.descr))?;
-                count.checked_mul(dtype.size()) == Some(bytes.len())
+                let element = Element::from_descr(&array.descr);
+                let element = element
+                    .ok_or_else(|| anyhow!("elements of type `{}`; {ALLOWED}", array.descr))?;
+                count.checked_mul(element.size()) == Some(bytes.len())
             }
             _ => false,
         };
@@ -151,8 +154,7 @@ impl Machine<'_> {
             bail!("structured types are not read")
         };
         match self.word(order)?.as_str() {
-            "<" => Ok(format!("<{kind}")),
-            "|" => Ok(format!("|{kind}")),
+            order @ ("<" | ">" | "|") => Ok(format!("{order}{kind}")),
             order => bail!("byte order `{order}` is not read"),
         }
     }

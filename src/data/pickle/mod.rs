@@ -2,12 +2,14 @@
 //!
 //! A pickle is a program that may call anything; this machine knows a handful of constructors by name
 //! and refuses a pickle that asks for another, naming it. Nothing is imported or run. Values live in one
-//! arena and refer to each other by number, so depth and cycles cost nothing. May not know which
+//! arena and refer to each other by number, so depth and cycles cost nothing. Must not depend on which
 //! data set it reads.
+
+use std::borrow::Cow;
 
 use anyhow::{Result, anyhow};
 
-use crate::data::npy::Dtype;
+use crate::data::npy::{Dtype, Element, in_c_order};
 use machine::Machine;
 
 mod calls;
@@ -194,12 +196,15 @@ impl Pickled {
         }
     }
 
-    /// Returns the raw elements of an array of numbers.
-    pub fn bytes(&self, array: &Array) -> Option<&[u8]> {
-        match self.objects.get(array.elements?)? {
-            Object::Bytes(bytes) => Some(bytes),
-            _ => None,
-        }
+    /// Returns the elements of an array of numbers, in C order.
+    pub fn elements(&self, array: &Array) -> Option<(Element, Cow<'_, [u8]>)> {
+        let element = Element::from_descr(&array.descr)?;
+        let Object::Bytes(bytes) = self.objects.get(array.elements?)? else { return None };
+        let in_order = match array.is_fortran {
+            true => Cow::Owned(in_c_order(bytes, &array.shape, element.size())),
+            false => Cow::Borrowed(bytes.as_slice()),
+        };
+        Some((element, in_order))
     }
 
     /// Returns the elements of an array of Python objects.
@@ -216,7 +221,8 @@ impl Pickled {
             if let Some(values) = self.objects_of(array) {
                 return values.iter().map(integer).collect();
             }
-            return decode_integers(Dtype::from_descr(&array.descr)?, self.bytes(array)?);
+            let (element, bytes) = self.elements(array)?;
+            return element.integers(&bytes).ok();
         }
         self.items(value)?.iter().map(integer).collect()
     }
@@ -226,20 +232,6 @@ fn integer(value: &Value) -> Option<i64> {
     match value {
         Value::Int(number) => Some(*number),
         _ => None,
-    }
-}
-
-/// Returns little-endian whole numbers.
-pub fn decode_integers(dtype: Dtype, bytes: &[u8]) -> Option<Vec<i64>> {
-    let four = |c: &[u8]| <[u8; 4]>::try_from(c).unwrap_or_default();
-    let eight = |c: &[u8]| <[u8; 8]>::try_from(c).unwrap_or_default();
-    let chunks = bytes.chunks_exact(dtype.size());
-    match dtype {
-        Dtype::Uint8 => Some(bytes.iter().map(|byte| i64::from(*byte)).collect()),
-        Dtype::Int32 => Some(chunks.map(|c| i64::from(i32::from_le_bytes(four(c)))).collect()),
-        Dtype::Uint32 => Some(chunks.map(|c| i64::from(u32::from_le_bytes(four(c)))).collect()),
-        Dtype::Int64 => Some(chunks.map(|c| i64::from_le_bytes(eight(c))).collect()),
-        Dtype::Float32 | Dtype::Float64 => None,
     }
 }
 
@@ -286,7 +278,8 @@ mod tests {
             let pickled = numpy(&bytes).unwrap();
             let array = pickled.array(pickled.root).unwrap();
             assert_eq!((array.descr.as_str(), array.shape.as_slice()), ("|u1", [2, 2].as_slice()));
-            assert_eq!(pickled.bytes(array), Some([1, 2, 3, 4].as_slice()));
+            let (element, bytes) = pickled.elements(array).unwrap();
+            assert_eq!((element.to_string().as_str(), &bytes[..]), ("uint8", &[1, 2, 3, 4][..]));
         }
     }
 
