@@ -7,8 +7,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Device, Era};
-use crate::check::Equivalence;
 use crate::machine::Machine;
+use crate::proof::Equivalence;
 use crate::spec::{Source, Task};
 
 /// Version of this format.

@@ -3,7 +3,7 @@ use std::path::Path;
 use super::export::three_digits;
 use super::{Choice, Column, Format, Heading, Published, Value, build};
 use crate::catalog::{Device, Era};
-use crate::check::{Equivalence, Grade};
+use crate::proof::{Equivalence, Grade};
 use crate::record::{Cost, Inputs, Outcome, Record, Score, Status, Times, Version};
 use crate::spec::{Source, Task};
 

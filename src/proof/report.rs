@@ -1,6 +1,6 @@
 //! Verdicts → a table of targets and quantities, and what to say of those that differ.
 
-use crate::check::{Compared, Difference, Grade, Quantity, Semantic, Verdict, sentence};
+use crate::proof::{Compared, Difference, Grade, Quantity, Semantic, Verdict, sentence};
 use crate::table::markdown_rows;
 
 /// Headings of the table; `true` marks numbers.

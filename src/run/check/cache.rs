@@ -1,8 +1,8 @@
-//! The numbers of the reference that checks keep from one invocation to the next, and which of them
-//! go when they become many.
+//! The cached reference: its numbers, from one check to the next, and which of them go when they
+//! become many.
 //!
-//! May not know what the numbers are or how they are computed. A folder counts as kept by the file
-//! of its events; whose modification time is that of its last use.
+//! Must not depend on what the numbers are or how they are computed. A folder counts as cached by
+//! the file of its events; whose modification time is that of its last use.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,17 +11,17 @@ use std::time::{Duration, SystemTime};
 
 use crate::home::{self, Home};
 
-/// What a kept folder must have.
+/// What a cached folder must have.
 const EVENTS: &str = "events.jsonl";
 
-/// The checks of all frameworks here and of `.ci/check_mutations.py --full` keep 3.0 GB together; each
+/// The checks of all frameworks here and of `.ci/check_mutations.py --full` cache 3.0 GB together; each
 /// further mistake that is looked for adds some tens of MB.
 const LIMIT_BYTES: u64 = 4 << 30;
 
 /// Another check may be about to read what was used so lately.
 const IN_USE: Duration = Duration::from_secs(60 * 60);
 
-/// Where the numbers of the reference are kept.
+/// Where the numbers of the reference are cached.
 pub(super) fn folder(home: &Home) -> PathBuf {
     home.checks().join("reference")
 }
@@ -32,11 +32,11 @@ pub(super) fn work(home: &Home) -> PathBuf {
 }
 
 /// Whether a folder is there, whole.
-pub(super) fn is_kept(folder: &Path) -> bool {
+pub(super) fn is_cached(folder: &Path) -> bool {
     folder.join(EVENTS).is_file()
 }
 
-/// Notes that a kept folder is of use.
+/// Notes that a cached folder is of use.
 pub(super) fn used(folder: &Path) -> io::Result<()> {
     let events = File::options().append(true).open(folder.join(EVENTS))?;
     events.set_modified(SystemTime::now())
@@ -51,20 +51,20 @@ pub(super) fn tidy(home: &Home) {
     clear(&work(home), IN_USE);
 }
 
-/// Removes kept folders, the least lately used first, until the others have at most `limit` bytes.
+/// Removes cached folders, the least lately used first, until the others have at most `limit` bytes.
 fn forget(store: &Path, limit: u64, in_use: Duration) {
-    let mut kept = entries(store)
+    let mut cached = entries(store)
         .filter_map(|folder| {
             let age = age(&folder.join(EVENTS))?;
             Some((age, home::size_bytes(&folder), folder))
         })
         .collect::<Vec<_>>();
-    kept.sort_by_key(|(age, _, _)| *age);
+    cached.sort_by_key(|(age, _, _)| *age);
     let mut bytes = 0;
-    for (age, size, folder) in kept {
+    for (age, size, folder) in cached {
         bytes += size;
         if bytes > limit && age > in_use {
-            // Without its events a folder that cannot be removed whole is not kept any more.
+            // Without its events a folder that cannot be removed whole is not cached any more.
             let _ = fs::remove_file(folder.join(EVENTS)).and_then(|()| fs::remove_dir_all(folder));
         }
     }
@@ -116,10 +116,10 @@ mod tests {
         let older = keep(store.path(), "older", 400, 40);
         let new = keep(store.path(), "new", 400, 20);
         forget(store.path(), 1000, HOUR);
-        assert!(is_kept(&new) && is_kept(&old) && !older.exists());
+        assert!(is_cached(&new) && is_cached(&old) && !older.exists());
         used(&old).unwrap();
         forget(store.path(), 500, HOUR);
-        assert!(is_kept(&old) && !new.exists());
+        assert!(is_cached(&old) && !new.exists());
     }
 
     #[test]
@@ -127,7 +127,7 @@ mod tests {
         let store = tempfile::tempdir().unwrap();
         let folder = keep(store.path(), "new", 400, 0);
         forget(store.path(), 100, HOUR);
-        assert!(is_kept(&folder));
+        assert!(is_cached(&folder));
     }
 
     #[test]
