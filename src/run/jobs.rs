@@ -33,7 +33,7 @@ pub struct Ended {
 }
 
 /// Runs a plan. Each finished job is on disk before the next one starts, with what `verdicts` say
-/// of its target.
+/// of its target. Nothing is stored unless everything could be made ready.
 pub async fn run(
     plan: &Plan<'_>,
     verdicts: &[Verdict],
@@ -44,6 +44,8 @@ pub async fn run(
     let (started, machine) = (Timestamp::now(), Machine::look());
     let profile = request.profile.clone().unwrap_or_default();
     let conditions = Conditions::of(request);
+    let needs = Needs::of(&plan.jobs, Size::Profile(&profile), &conditions);
+    let prepared = needs.prepare(&conditions, session, notify)?;
     let (id, rosetta) = (run_id(started), session.version());
     let folder = session.store.begin(&Run {
         run: 1,
@@ -56,8 +58,6 @@ pub async fn run(
         machine: machine.clone(),
         rosetta: rosetta.clone(),
     })?;
-    let needs = Needs::of(&plan.jobs, Size::Profile(&profile), &conditions);
-    let prepared = needs.prepare(&conditions, session, notify)?;
     let running = Running { id, rosetta, verdicts, conditions, prepared, folder };
     let mut records = Vec::new();
     for skip in &plan.skips {
