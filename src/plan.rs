@@ -191,3 +191,68 @@ fn shuffle<T>(items: &mut [T], seed: u64) {
         items.swap(last, usize::try_from(index).expect("an index below `last` fits"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::*;
+    use crate::catalog::FrameworkSpec;
+    use crate::spec::Spec;
+    use crate::variant::Variants;
+    use crate::yaml;
+
+    fn experiment() -> Experiment {
+        let text = "version: 1\nname: tiny\ntitle: Tiny\ntask: classification\nseed: 7\n\
+                    data: {files: {x_train: x.npy}}\nsettings: {}\n\
+                    profiles: {quick: {rows: {}, timeout: 1s}}\n";
+        let path = Path::new("tiny.yaml");
+        let spec = yaml::parse::<Spec>(path, text).unwrap();
+        Experiment { path: path.to_owned(), digest: String::new(), spec }
+    }
+
+    fn catalog() -> Catalog {
+        let mut text = "version: 1\nname: fake\ntitle: Fake\nlanguage: python\nera: current\n\
+                        targets:\n"
+            .to_owned();
+        for name in ["a", "b", "c", "d"] {
+            text += &format!("  - {{name: {name}, title: {name}, env: {{cpu: e, cuda: e}}}}\n");
+        }
+        let framework = Framework {
+            folder: "/fake".into(),
+            spec: yaml::parse::<FrameworkSpec>(Path::new("framework.yaml"), &text).unwrap(),
+            harnesses: BTreeMap::from([("tiny".to_owned(), "/fake/tiny.py".into())]),
+            defaults: None,
+            variants: Variants::default(),
+        };
+        Catalog { frameworks: vec![framework], envs: BTreeMap::new() }
+    }
+
+    fn names(request: &Request, has_gpu: bool) -> Vec<String> {
+        let (experiments, catalog) = ([experiment()], catalog());
+        let plan = plan(request, &experiments, &catalog, has_gpu).unwrap();
+        plan.jobs.iter().map(Job::name).collect()
+    }
+
+    #[test]
+    fn a_stored_request_gives_the_same_plan() {
+        let profile = Some("quick".to_owned());
+        let request =
+            Request { all: true, profile, repeats: 2, order_seed: 5, ..Request::default() };
+        let stored = serde_json::to_string(&request).unwrap();
+        let read = serde_json::from_str::<Request>(&stored).unwrap();
+        for has_gpu in [false, true] {
+            let jobs = names(&request, has_gpu);
+            assert_eq!(jobs, names(&read, has_gpu));
+            assert_eq!(jobs.len(), if has_gpu { 16 } else { 8 });
+        }
+        // Each round has an order of its own, the same for ever.
+        let targets = names(&request, false).iter().map(|name| &name[5..6]).collect::<String>();
+        assert_eq!(targets, "adbcbcad");
+        // A check is not shuffled.
+        let check = Request { all: true, ..Request::default() };
+        let targets = names(&check, false).iter().map(|name| &name[5..6]).collect::<String>();
+        assert_eq!(targets, "abcd");
+    }
+}
