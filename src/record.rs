@@ -95,7 +95,7 @@ impl Status {
     pub fn as_str(self) -> &'static str {
         match self {
             Status::Ok => "ok",
-            Status::CheckFailed => "check failed",
+            Status::CheckFailed => "accuracy out of range",
             Status::Failed => "failed",
             Status::Crashed => "crashed",
             Status::TimedOut => "timed out",

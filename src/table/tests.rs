@@ -214,7 +214,7 @@ fn csv_quotes_and_json_keeps_reasons() {
     assert!(csv.contains("cnn,\"a,\"\"b\"\"\",77.5"), "{csv}");
     let json: serde_json::Value = serde_json::from_str(&Format::Json.write(&all)).unwrap();
     let note = &json[0]["rows"][0]["test_accuracy_percent_note"];
-    assert_eq!(note, "check failed: accuracy is outside its band");
+    assert_eq!(note, "accuracy out of range: accuracy is outside its band");
 }
 
 #[test]
