@@ -59,9 +59,10 @@ pub fn judge(evidence: &Evidence) -> Result<Judged> {
         let compared = Compared { dtype: dtype.to_owned(), differences };
         if let Some(first) = compared.first() {
             // Wrong mathematics would have been seen in float64.
-            let early = match judged.compared.is_empty() {
-                true => batch_statistics(evidence)?,
-                false => rounding(first),
+            let early = match (judged.compared.is_empty(), judged.clues.is_empty()) {
+                (true, _) => batch_statistics(evidence)?,
+                (false, true) => rounding(first),
+                (false, false) => None,
             };
             judged.clues.push(match early {
                 Some(cause) => Clue { dtype, told: Some(cause), stages: &[] },
@@ -307,6 +308,17 @@ mod tests {
         assert_eq!(verdict.cause.unwrap().name, "reduced_precision");
         assert!(
             verdict.equivalence.reason.unwrap().contains("; outputs before training in float32")
+        );
+    }
+
+    #[test]
+    fn what_float64_sees_too_is_not_rounding() {
+        // Where nothing explained the difference in float64, float32 said that float64 agreed.
+        let wrong = with_outputs(&[0.5003, -0.5]);
+        let verdict = judged("", &wrong, &wrong, true);
+        assert_eq!(verdict.cause, None);
+        assert!(
+            verdict.equivalence.reason.unwrap().starts_with("outputs before training in float64")
         );
     }
 
