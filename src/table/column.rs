@@ -206,6 +206,23 @@ impl Column {
         )
     }
 
+    /// Returns whether its cells are medians of what was measured, which may have an interval.
+    pub fn is_measured(self) -> bool {
+        let is_of_a_row = matches!(
+            self,
+            Column::Year
+                | Column::Threads
+                | Column::PublishedAccuracy
+                | Column::PublishedTime
+                | Column::PublishedGpu
+                | Column::PublishedCpu
+                | Column::SpeedUp
+                | Column::SpeedUpGpu
+                | Column::SpeedUpCpu
+        );
+        self.is_number() && !is_of_a_row
+    }
+
     /// Returns the column's number in a row, if it has one there.
     pub fn number(self, group: &Group) -> Option<f64> {
         match self.cell(group).0 {

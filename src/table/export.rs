@@ -1,11 +1,11 @@
-//! Tables as text for other programs: Markdown, CSV, JSON, LaTeX.
+//! Tables as text for other programs: Markdown, JSON, LaTeX; CSV has a file of its own.
 
 use std::fmt::Write;
 
 use serde_json::{Map, json};
 
 use crate::markdown;
-use crate::table::{Cell, Column, Table, Value};
+use crate::table::{Cell, Column, Table, Value, csv};
 
 /// A text form of tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ impl Format {
     pub fn write(self, tables: &[Table]) -> String {
         match self {
             Format::Markdown => tables.iter().map(markdown).collect::<Vec<_>>().join("\n"),
-            Format::Csv => csv(tables),
+            Format::Csv => csv::write(tables),
             Format::Json => json_text(tables),
             Format::Latex => tables.iter().map(latex).collect::<Vec<_>>().join("\n"),
         }
@@ -82,39 +82,6 @@ fn markdown(table: &Table) -> String {
     let mut out = format!("### {}\n\n{rows}\n", table.title);
     for line in table.lines_below() {
         let _ = writeln!(out, "{}  ", markdown::escape(&line));
-    }
-    out
-}
-
-fn csv(tables: &[Table]) -> String {
-    let quote = |text: String| match text.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text,
-    };
-    let mut columns = Vec::new();
-    for column in tables.iter().flat_map(|table| &table.columns) {
-        if !columns.contains(column) {
-            columns.push(*column);
-        }
-    }
-    let keys = columns.iter().map(|column| column.key());
-    let mut out = std::iter::once("experiment").chain(keys).collect::<Vec<_>>().join(",");
-    out.push('\n');
-    for table in tables {
-        for row in &table.rows {
-            let value = |column: &Column| {
-                let index = table.columns.iter().position(|one| one == column)?;
-                Some(match &row[index].value {
-                    Value::Text(text) => quote(text.clone()),
-                    Value::Number(number) | Value::Interval(number, ..) => number.to_string(),
-                    Value::Missing => return None,
-                })
-            };
-            let values = columns.iter().map(|column| value(column).unwrap_or_default());
-            let line = std::iter::once(quote(table.experiment.clone())).chain(values);
-            out.push_str(&line.collect::<Vec<_>>().join(","));
-            out.push('\n');
-        }
     }
     out
 }

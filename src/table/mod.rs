@@ -1,7 +1,9 @@
 //! Records → comparison as data. May not know processes, nor how a table is drawn.
 
 mod column;
+mod csv;
 mod export;
+mod provenance;
 mod published;
 
 use std::collections::BTreeMap;
@@ -10,6 +12,7 @@ use anyhow::Result;
 
 pub use self::column::Column;
 pub use self::export::{Format, three_digits};
+pub use self::provenance::Provenance;
 pub use self::published::{Published, PublishedTable};
 use crate::catalog::{Device, Era, Lane};
 use crate::hint::hinted;
@@ -23,6 +26,8 @@ pub struct Table {
     pub title: String,
     pub columns: Vec<Column>,
     pub rows: Vec<Vec<Cell>>,
+    /// Where each row comes from.
+    pub provenance: Vec<Provenance>,
     /// Footnotes in the order of their numbers, from 1.
     pub footnotes: Vec<String>,
     /// Lines below: profile, data, machine, date.
@@ -206,6 +211,7 @@ fn fill(
         notes: notes(&groups, &columns, published),
         columns,
         rows: Vec::new(),
+        provenance: groups.iter().map(Provenance::of).collect(),
         footnotes: Vec::new(),
     };
     for group in &groups {

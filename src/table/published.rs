@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde::Deserialize;
 
-use crate::table::{Cell, Column, Table, Value, without_version};
+use crate::table::{Cell, Column, Provenance, Table, Value, without_version};
 use crate::yaml;
 
 /// A publication: its machine and its tables.
@@ -71,13 +71,18 @@ impl Published {
         format!("2017: published {date}, real data, {name}: {cpu}, {gpu}, {memory_gb} GB")
     }
 
+    fn provenance(&self) -> Provenance {
+        let (dates, hosts) = (vec![self.published.clone()], vec![self.machine.name.clone()]);
+        Provenance { dates, hosts, ..Provenance::default() }
+    }
+
     /// Returns the tables as they were published, cell for cell and in their order.
     pub fn to_tables(&self, experiments: &[String]) -> Vec<Table> {
         let order = ["cnn", "rnn", "resnet50"];
         let mut names = self.tables.keys().map(String::as_str).collect::<Vec<_>>();
         names.sort_by_key(|name| order.iter().position(|one| one == name).unwrap_or(order.len()));
         names.retain(|name| experiments.is_empty() || experiments.iter().any(|one| one == name));
-        names.into_iter().map(|name| self.tables[name].to_table(name, self.words())).collect()
+        names.into_iter().map(|name| self.tables[name].to_table(name, self)).collect()
     }
 }
 
@@ -89,7 +94,7 @@ impl PublishedTable {
         self.rows.iter().find(|row| plain(&row.library) == plain(title))
     }
 
-    fn to_table(&self, experiment: &str, note: String) -> Table {
+    fn to_table(&self, experiment: &str, publication: &Published) -> Table {
         let columns = self.columns.iter().map(|column| match column {
             PublishedColumn::TestAccuracyPercent => Column::Accuracy,
             PublishedColumn::TrainingTimeS => Column::TrainingTime,
@@ -117,9 +122,10 @@ impl PublishedTable {
             experiment: experiment.to_owned(),
             title: self.title.clone(),
             rows: rows.collect(),
+            provenance: vec![publication.provenance(); self.rows.len()],
             columns,
             footnotes: Vec::new(),
-            notes: vec![note],
+            notes: vec![publication.words()],
         }
     }
 }

@@ -233,6 +233,56 @@ fn csv_quotes_and_json_keeps_reasons() {
     assert_eq!(note, "check failed: accuracy is outside its band");
 }
 
+/// What the formats look like; `INSTA_UPDATE=always cargo test` writes them anew after a change that is meant.
+#[test]
+fn every_format_is_as_it_was() {
+    let mut records = [10.0, 11.0, 12.5].map(|seconds| record("cnn", "JAX", seconds)).to_vec();
+    records[1].marks = vec!["clock_disagrees".to_owned()];
+    let mut failed = record("cnn", "Torch & <Co>_1", 0.0);
+    failed.outcome = Outcome::because(Status::OutOfMemory, "the tree used 60 GiB | more");
+    failed.times = Times::default();
+    failed.score = Score::default();
+    records.push(failed);
+    records.push(record("resnet50", "ort", 4.0));
+    let tables = tables(&records, &Choice::default());
+    insta::assert_snapshot!("markdown", Format::Markdown.write(&tables));
+    insta::assert_snapshot!("csv", Format::Csv.write(&tables));
+    insta::assert_snapshot!("json", Format::Json.write(&tables));
+    insta::assert_snapshot!("latex", Format::Latex.write(&tables));
+}
+
+#[test]
+fn csv_tells_intervals_and_where_a_row_comes_from_after_what_is_shown() {
+    let mut records = [10.0, 11.0, 12.0].map(|seconds| record("cnn", "jax", seconds)).to_vec();
+    records.iter_mut().for_each(|record| record.machine.host = "lab, west".to_owned());
+    records[2].marks = vec!["clock_disagrees".to_owned(), "slow disk".to_owned()];
+    let mut failed = record("cnn", "torch", 0.0);
+    failed.outcome = Outcome::because(Status::Failed, "no");
+    failed.times = Times::default();
+    records.push(failed);
+    let columns = vec![Column::Library, Column::TrainingTime, Column::Threads];
+    let choice = Choice { columns, ..Choice::default() };
+    let text = Format::Csv.write(&tables(&records, &choice));
+    let low_and_high = match &tables(&records, &choice)[0].rows[0][1].value {
+        Value::Interval(_, low, high) => format!("{low},{high}"),
+        other => panic!("{other:?}"),
+    };
+    let run = "20261122T100000Z-aaaa";
+    let expected = [
+        "experiment,library,training_time_s,threads,training_time_s_low,training_time_s_high,\
+         marks,run,date,host,n"
+            .to_owned(),
+        format!(
+            "cnn,jax,11,2,{low_and_high},clock_disagrees; slow disk,{run},2026-11-22,\"lab, west\",3"
+        ),
+        format!("cnn,torch,,,,,,{run},2026-11-22,,0"),
+    ];
+    assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+    let choice = Choice { columns: vec![Column::Run, Column::Library], ..Choice::default() };
+    let text = Format::Csv.write(&tables(&records, &choice));
+    assert!(text.starts_with("experiment,run,library,marks,date,host,n\n"), "{text}");
+}
+
 #[test]
 fn the_publication_is_shown_cell_for_cell() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("results/published/2017-11-24.yaml");
