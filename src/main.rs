@@ -11,6 +11,7 @@ fn main() -> ExitCode {
     if let Some(order) = shim_order() {
         return process::shim_main(&order);
     }
+    cli::answer_shell();
     match cli::main(Cli::parse()) {
         Ok(code) => code,
         Err(error) => {

@@ -131,6 +131,50 @@ fn help_man_page_and_completions_are_there() {
 }
 
 #[test]
+fn every_command_has_a_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().join("man1");
+    assert_eq!(rosetta(&["man", "--out", pages.to_str().unwrap()]), (Some(0), String::new()));
+    for (name, words) in [
+        ("rosetta.1", "compare them"),
+        ("rosetta-run.1", "Exit code: 0"),
+        ("rosetta-table.1", "then\\-and\\-now"),
+        ("rosetta-data-import.1", "unverified"),
+        ("rosetta-env-shell.1", "environment"),
+    ] {
+        let page = fs::read_to_string(pages.join(name)).unwrap();
+        assert!(page.contains(words), "{name}: no `{words}` in\n{page}");
+    }
+    let (code, text) = rosetta(&["man", "--out", "/dev/null/man1"]);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("cannot write manual pages into `/dev/null/man1`"), "{text}");
+}
+
+#[test]
+fn a_shell_that_asks_is_told_the_names_of_this_project() {
+    for (typed, expected) in [
+        (&["run", "cn"][..], "cnn"),
+        (&["run", "-f", "numpy,pytorc"], "numpy,pytorch"),
+        (&["job", "resn"], "resnet50"),
+        (&["env", "build", "nump"], "numpy"),
+        (&["data", "import", "im"], "imdb"),
+        (&["table", "--run", "late"], "latest"),
+        (&["table", "-p", "smo"], "smoke"),
+        (&["run", "no-such-experi"], ""),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rosetta"));
+        command.args(["--", "rosetta"]).args(typed).current_dir(root());
+        let output = command.env("ROSETTA_COMPLETE", "fish").output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let names = text.lines().filter_map(|line| line.split('\t').next()).collect::<Vec<_>>();
+        match expected {
+            "" => assert!(names.is_empty(), "{typed:?}: {text}"),
+            expected => assert!(names.contains(&expected), "{typed:?}: {text}"),
+        }
+    }
+}
+
+#[test]
 fn links_within_the_pages_lead_somewhere() {
     let mut pages = vec![root().join("README.md"), root().join("harnesses/README.md")];
     pages.extend(fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path()));

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::ArgValueCandidates as Names;
 
 use crate::catalog::{Device, Era, Lane};
+use crate::cli::complete;
 use crate::plan::Wanted;
 use crate::quantity::{parse_bytes, parse_duration};
 use crate::spec::Source;
@@ -30,6 +32,14 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 }
+
+/// How a shell learns more than the script that is printed.
+const COMPLETIONS: &str = "\
+The script knows commands and options. A shell that asks rosetta itself also completes the names of
+experiments, frameworks, environments, data sets and runs:
+  bash  source <(ROSETTA_COMPLETE=bash rosetta)
+  zsh   source <(ROSETTA_COMPLETE=zsh rosetta)
+  fish  ROSETTA_COMPLETE=fish rosetta | source";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -64,6 +74,7 @@ pub enum Command {
     /// Hold harnesses to the section contract
     Lint {
         /// Frameworks to look at [default: all]
+        #[arg(add = Names::new(complete::frameworks))]
         frameworks: Vec<String>,
     },
     /// Print the job file that a harness would be given
@@ -76,21 +87,28 @@ pub enum Command {
         kind: SchemaKind,
     },
     /// Print a completion script for a shell
+    #[command(after_help = COMPLETIONS)]
     Completions {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
-    Man,
+    /// Print the manual page, or write those of all commands
+    Man {
+        /// Folder to write one page per command into
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
 }
 
 /// What to compute, and where.
 #[derive(Debug, Clone, Args)]
 pub struct Selection {
     /// Experiments [default: all]
+    #[arg(add = Names::new(complete::experiments))]
     pub experiments: Vec<String>,
     /// Frameworks or targets [default: the starter set]
     #[arg(short, long = "framework", value_name = "NAME", value_delimiter = ',')]
+    #[arg(add = Names::new(complete::frameworks_and_targets))]
     pub frameworks: Vec<String>,
     /// Every framework, not only the starter set
     #[arg(long, conflicts_with = "frameworks")]
@@ -157,7 +175,7 @@ pub struct RunArgs {
     #[command(flatten)]
     pub selection: Selection,
     /// Size of the experiments: full, quick or smoke, or one of your spec's
-    #[arg(short, long, default_value = "quick")]
+    #[arg(short, long, default_value = "quick", add = Names::new(complete::profiles))]
     pub profile: String,
     /// How often each job runs, each time in a fresh process
     #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -203,7 +221,7 @@ pub struct CheckArgs {
     #[command(flatten)]
     pub selection: Selection,
     /// The target to compare with [default: the experiment's reference, which is numpy]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = Names::new(complete::frameworks_and_targets))]
     pub reference: Option<String>,
     /// Check again what has a verdict already
     #[arg(long)]
@@ -231,14 +249,15 @@ pub struct CheckArgs {
   rosetta table cnn --columns library,training-time,peak-memory")]
 pub struct TableArgs {
     /// Experiments to show [default: all that have results]
+    #[arg(add = Names::new(complete::experiments))]
     pub experiments: Vec<String>,
     /// A run's id, its beginning, `latest`, or a run's folder [default: the latest record of every target]
-    #[arg(long)]
+    #[arg(long, add = Names::new(complete::runs))]
     pub run: Option<String>,
     #[command(flatten)]
     pub format: FormatArgs,
     /// Profile to show [default: that of the newest result]
-    #[arg(short, long)]
+    #[arg(short, long, add = Names::new(complete::profiles))]
     pub profile: Option<String>,
     #[arg(short, long, value_enum)]
     pub device: Option<Device>,
@@ -272,6 +291,7 @@ Exit code: 0 all is measured, 1 a framework failed or a harness no longer overri
 as its defaults.* says, 2 rosetta or its input failed, 130 interrupted.")]
 pub struct DefaultsArgs {
     /// Frameworks or targets to measure [default: all whose environment is built]
+    #[arg(add = Names::new(complete::frameworks_and_targets))]
     pub frameworks: Vec<String>,
     /// Print Markdown
     #[arg(long, conflicts_with = "json")]
@@ -307,8 +327,9 @@ pub struct FormatArgs {
 
 #[derive(Debug, Clone, Args)]
 pub struct JobArgs {
+    #[arg(add = Names::new(complete::experiments))]
     pub experiment: String,
-    #[arg(short, long, default_value = "smoke")]
+    #[arg(short, long, default_value = "smoke", add = Names::new(complete::profiles))]
     pub profile: String,
     #[arg(short, long, value_enum, default_value = "cpu")]
     pub device: Device,
@@ -339,9 +360,13 @@ pub enum DataCommand {
         json: bool,
     },
     /// Download an archive from its authors
-    Fetch { name: String },
+    Fetch {
+        #[arg(add = Names::new(complete::data_sets))]
+        name: String,
+    },
     /// Take in an archive that you have
     Import {
+        #[arg(add = Names::new(complete::data_sets))]
         name: String,
         file: PathBuf,
         /// Admit a well-formed archive whose digest is not the authors'; records will say so
@@ -351,11 +376,13 @@ pub enum DataCommand {
     /// Make the synthetic twin of a data set
     Make {
         /// Data sets to make [default: all]
+        #[arg(add = Names::new(complete::data_sets))]
         names: Vec<String>,
     },
     /// Compare every file with its digest
     Verify {
         /// Data sets to verify [default: all]
+        #[arg(add = Names::new(complete::data_sets))]
         names: Vec<String>,
     },
 }
@@ -371,6 +398,7 @@ pub enum EnvCommand {
     /// Build environments
     Build {
         /// Environments or targets to build [default: those of the starter set]
+        #[arg(add = Names::new(complete::environments_and_targets))]
         names: Vec<String>,
         /// Build every environment that can be built here
         #[arg(long, conflicts_with = "names")]
@@ -378,18 +406,21 @@ pub enum EnvCommand {
     },
     /// Resolve the requirements anew and write the lock
     Lock {
-        #[arg(required = true)]
+        #[arg(required = true, add = Names::new(complete::environments_and_targets))]
         names: Vec<String>,
     },
     /// Remove built environments that no run uses
     Remove {
-        #[arg(required = true)]
+        #[arg(required = true, add = Names::new(complete::environments_and_targets))]
         names: Vec<String>,
     },
     /// Remove what no env.yaml needs any more and no run uses
     Gc,
     /// Start a shell in an environment
-    Shell { name: String },
+    Shell {
+        #[arg(add = Names::new(complete::environments_and_targets))]
+        name: String,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

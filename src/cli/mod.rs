@@ -2,6 +2,7 @@
 
 pub mod args;
 mod check;
+mod complete;
 mod data;
 mod defaults;
 mod doctor;
@@ -9,9 +10,10 @@ mod env;
 mod run;
 mod table;
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::CommandFactory;
 
 use self::args::{Cli, Command, SchemaKind};
@@ -64,7 +66,7 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
         Command::Protocol => ui::print(PROTOCOL).map(|()| OK),
         Command::Schema { kind } => ui::print(&schema(*kind)).map(|()| OK),
         Command::Completions { shell } => completions(*shell).map(|()| OK),
-        Command::Man => man().map(|()| OK),
+        Command::Man { out } => man(out.as_deref()).map(|()| OK),
     }
 }
 
@@ -78,16 +80,26 @@ pub fn schema(kind: SchemaKind) -> String {
     }
 }
 
+/// Answers a shell that asks for completions, and ends the process then; else does nothing.
+pub fn answer_shell() {
+    clap_complete::CompleteEnv::with_factory(Cli::command).var(complete::VARIABLE).complete();
+}
+
 fn completions(shell: clap_complete::Shell) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "rosetta", &mut script);
     ui::print(&String::from_utf8_lossy(&script))
 }
 
-fn man() -> Result<()> {
-    let mut page = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut page)?;
-    ui::print(&String::from_utf8_lossy(&page))
+fn man(out: Option<&Path>) -> Result<()> {
+    let Some(folder) = out else {
+        let mut page = Vec::new();
+        clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+        return ui::print(&String::from_utf8_lossy(&page));
+    };
+    let written = std::fs::create_dir_all(folder)
+        .and_then(|()| clap_mangen::generate_to(Cli::command(), folder));
+    written.with_context(|| format!("cannot write manual pages into `{}`", folder.display()))
 }
 
 fn lint_harnesses(project: &Project, names: &[String]) -> Result<ExitCode> {
