@@ -339,6 +339,19 @@ fn a_reference_in_float32_is_compared_in_float32() {
     assert_eq!((code, grade(&found, "ours")), (Some(1), "different".to_owned()), "{found}");
 }
 
+#[test]
+fn what_float64_sees_too_is_not_rounding() {
+    // Where nothing explained the difference in float64, float32 said that float64 agreed.
+    let project = computes(with_reference(), "ours", Numbers { output: 0.2502, ..RIGHT });
+    for name in ["ours", "theirs"] {
+        declare(&project, name, "float64: true");
+    }
+    let (code, found) = verdicts(&project, &["-f", "ours"]);
+    assert_eq!((code, grade(&found, "ours")), (Some(1), "different".to_owned()), "{found}");
+    assert!(reason(&found, "ours").starts_with("outputs before training in float64"), "{found}");
+    assert!(found["ours"]["cause"].is_null(), "{found}");
+}
+
 /// Fields of an experiment with dropout.
 const DROPOUT: &str = "reference: theirs\ncheck: {dropout: 0}";
 

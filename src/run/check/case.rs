@@ -92,9 +92,10 @@ impl Case<'_> {
             let compared = Compared { dtype: (*dtype).to_owned(), differences };
             if let (None, Some(first)) = (&cause, compared.first()) {
                 // Wrong mathematics would have been seen in float64.
-                cause = match verdict.compared.is_empty() {
-                    true => self.batch_statistics(&outcomes)?,
-                    false => rounding(first),
+                let float64_agrees = !verdict.compared.is_empty() && verdict.first().is_none();
+                cause = match float64_agrees {
+                    true => rounding(first),
+                    false => self.batch_statistics(&outcomes)?,
                 };
                 if cause.is_none() {
                     cause = self.cause(first, &ours, &theirs, &given, &variants, &tolerance)?;
