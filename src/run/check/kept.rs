@@ -4,12 +4,13 @@
 //! May not know what the numbers are or how they are computed. A folder counts as kept by the file
 //! of its events; whose modification time is that of its last use.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::home::{self, Home};
+use crate::home::Home;
+use crate::seal::{self, Place};
 
 /// What a kept folder must have.
 const EVENTS: &str = "events.jsonl";
@@ -33,13 +34,12 @@ pub(super) fn work(home: &Home) -> PathBuf {
 
 /// Whether a folder is there, whole.
 pub(super) fn is_kept(folder: &Path) -> bool {
-    folder.join(EVENTS).is_file()
+    Place::new(folder, EVENTS).is_whole()
 }
 
 /// Notes that a kept folder is of use.
 pub(super) fn used(folder: &Path) -> io::Result<()> {
-    let events = File::options().append(true).open(folder.join(EVENTS))?;
-    events.set_modified(SystemTime::now())
+    Place::new(folder, EVENTS).used()
 }
 
 /// Removes what no check will miss: the numbers that were not used for longest while there are too
@@ -47,27 +47,8 @@ pub(super) fn used(folder: &Path) -> io::Result<()> {
 ///
 /// Nothing fails if something cannot be removed: it is tried again at the next check.
 pub(super) fn tidy(home: &Home) {
-    forget(&folder(home), LIMIT_BYTES, IN_USE);
+    seal::sweep(&folder(home), EVENTS, LIMIT_BYTES, IN_USE);
     clear(&work(home), IN_USE);
-}
-
-/// Removes kept folders, the least lately used first, until the others have at most `limit` bytes.
-fn forget(store: &Path, limit: u64, in_use: Duration) {
-    let mut kept = entries(store)
-        .filter_map(|folder| {
-            let age = age(&folder.join(EVENTS))?;
-            Some((age, home::size_bytes(&folder), folder))
-        })
-        .collect::<Vec<_>>();
-    kept.sort_by_key(|(age, _, _)| *age);
-    let mut bytes = 0;
-    for (age, size, folder) in kept {
-        bytes += size;
-        if bytes > limit && age > in_use {
-            // Without its events a folder that cannot be removed whole is not kept any more.
-            let _ = fs::remove_file(folder.join(EVENTS)).and_then(|()| fs::remove_dir_all(folder));
-        }
-    }
 }
 
 /// Removes the folders of processes that have ended; their names end with `-PID-NUMBER`.
@@ -95,6 +76,8 @@ fn age(path: &Path) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -115,10 +98,10 @@ mod tests {
         let old = keep(store.path(), "old", 400, 30);
         let older = keep(store.path(), "older", 400, 40);
         let new = keep(store.path(), "new", 400, 20);
-        forget(store.path(), 1000, HOUR);
+        seal::sweep(store.path(), EVENTS, 1000, HOUR);
         assert!(is_kept(&new) && is_kept(&old) && !older.exists());
         used(&old).unwrap();
-        forget(store.path(), 500, HOUR);
+        seal::sweep(store.path(), EVENTS, 500, HOUR);
         assert!(is_kept(&old) && !new.exists());
     }
 
@@ -126,7 +109,7 @@ mod tests {
     fn what_is_in_use_stays_however_much_it_is() {
         let store = tempfile::tempdir().unwrap();
         let folder = keep(store.path(), "new", 400, 0);
-        forget(store.path(), 100, HOUR);
+        seal::sweep(store.path(), EVENTS, 100, HOUR);
         assert!(is_kept(&folder));
     }
 
