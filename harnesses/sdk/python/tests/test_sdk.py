@@ -449,20 +449,20 @@ class Series(Case):
         run.outputs(run.data("x_test").reshape(5, 4))
     """
 
-    def series(self, *configs):
+    def series(self, *configs, before="import os, sys"):
         paths = []
         for number, config in enumerate(configs):
             outputs = os.path.join(self.folder, "part%d" % number)
             os.makedirs(outputs)
             given = {"batch_size": 2, "epochs": 2, "fails": False, "crashes": False}
-            given.update(config, was_there=number > 0)
+            given.update({"was_there": number > 0}, **config)
             job = self.job(config=given, outputs=outputs, mode="check", steps=3, seed=number)
             paths.append(self.path("job%d.json" % number, json.dumps(job)))
         # What stands before `start` is run once, for all.
         script = textwrap.dedent(self.SCRIPT).replace(
             "import colorsys", "late = list(sys.modules)\nimport colorsys"
         )
-        script = self.path("scripted.py", script)
+        script = self.path("scripted.py", script.replace("run = rosetta", before + "\nrun = rosetta"))
         return self.run_file(script, {"protocol": 1, "series": paths}), paths
 
     def events_of(self, number):
@@ -488,20 +488,14 @@ class Series(Case):
 
     def test_a_framework_that_has_begun_to_use_the_gpu_is_imported_anew(self):
         # An open file plays the driver: a copy of this process could not use it.
-        path = self.path("driver", "")
-        script = textwrap.dedent(self.SCRIPT).replace("import colorsys", "late = ['colorsys']\nimport colorsys")
-        opened = "driver = open(%r)\nrosetta._CUDA = driver.name\nrun = rosetta" % path
-        script = self.path("scripted.py", script.replace("run = rosetta", opened))
-        paths = []
-        for number in range(2):
-            outputs = os.path.join(self.folder, "part%d" % number)
-            os.makedirs(outputs)
-            given = {"batch_size": 2, "epochs": 1, "fails": False, "crashes": number == 1}
-            job = self.job(config=dict(given, was_there=True), outputs=outputs, mode="check", steps=1)
-            paths.append(self.path("job%d.json" % number, json.dumps(job)))
-        result = self.run_file(script, {"protocol": 1, "series": paths})
+        opened = "driver = open(%r)\nrosetta._CUDA = driver.name" % self.path("driver", "")
+        was_there = {"was_there": False}  # nothing is imported for all
+        crashes = dict(was_there, crashes=True)
+        result, _ = self.series(was_there, was_there, crashes, before=opened)
         self.assertEqual(result.code, 0, result.err)
-        self.assertEqual([event["exit"] for event in result.all("part")], [0, -11])
+        self.assertEqual([event["exit"] for event in result.all("part")], [0, 0, -11])
+        facts = [event for event in self.events_of(1) if event.get("name") == "was_there"]
+        self.assertEqual([fact["value"] for fact in facts], [True])
         events = self.events_of(0)
         self.assertEqual([events[0]["ev"], events[1]["ev"], events[-1]["ev"]], ["start", "hello", "end"])
         self.assertNotEqual(events[0]["pid"], self.events_of(1)[0]["pid"])
