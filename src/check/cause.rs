@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::arrays::Floats;
 use crate::check::compare::{Difference, Given, Quantity, Traces, relative_max};
 use crate::check::trace::Trace;
+use crate::spec::Precision;
 
 /// A recognised cause of a difference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,11 +56,10 @@ pub fn recognise(
 }
 
 /// Returns the cause of a difference in float32 where float64 agreed: the mathematics is right, so
-/// it is the arithmetic. TF32 keeps 10 bits of the mantissa of a factor, bfloat16 keeps 7 and float16
-/// 10 (NVIDIA, "A100 Tensor Core GPU Architecture", 2020, figure 9): half a unit in their last place
-/// is 2⁻¹¹ and 2⁻⁸ of it, and sums of such products are off by no more than a few times that.
+/// it is the arithmetic. Sums of products whose factors are rounded are off by a few times the
+/// [`Precision::roundoff`]; 16 times is a guess that the numbers seen on an H100 lie well within.
 pub fn rounding(found: &Difference) -> Option<Cause> {
-    let (tf32, bfloat16) = (f64::exp2(-11.0), f64::exp2(-8.0));
+    let (tf32, bfloat16) = (Precision::Tf32.roundoff(), Precision::Bf16.roundoff());
     let is_forward = matches!(found.quantity, Quantity::Outputs | Quantity::Loss);
     if !is_forward || found.error > 16.0 * bfloat16 {
         return None;

@@ -127,15 +127,23 @@ impl Precision {
             Precision::Bf16 => "bf16",
         }
     }
+
+    /// Returns the unit roundoff, half a unit in the last place: TF32 keeps 10 bits of the mantissa
+    /// (NVIDIA, "NVIDIA A100 Tensor Core GPU Architecture"), bfloat16 7 and an implied one (Intel,
+    /// "BFLOAT16 – Hardware Numerics Definition").
+    pub fn roundoff(self) -> f64 {
+        match self {
+            Precision::Tf32 => f64::exp2(-11.0),
+            Precision::Bf16 => f64::exp2(-8.0),
+        }
+    }
 }
 
 impl Tolerance {
     /// Returns what rounding to `precision` explains, where rounding to float32 explains `self`.
     ///
-    /// TF32 keeps 10 bits of the mantissa, a unit roundoff of 2⁻¹¹ = 5e-4 (NVIDIA, "NVIDIA A100
-    /// Tensor Core GPU Architecture"); bfloat16 8 with the implied one, 2⁻⁸ = 4e-3 (Intel,
-    /// "BFLOAT16 – Hardware Numerics Definition"). Outputs may be off by ten to twenty roundoffs, a
-    /// loss, which is a mean, by two; an update by more, as Adam divides by small gradients.
+    /// Outputs may be off by ten to twenty times the [`Precision::roundoff`], 5e-4 and 4e-3, a loss,
+    /// which is a mean, by two; an update by more, as Adam divides by small gradients.
     pub fn of(self, precision: Precision) -> Tolerance {
         let floor = match precision {
             Precision::Tf32 => {
