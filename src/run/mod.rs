@@ -747,3 +747,24 @@ fn run_id(now: jiff::Timestamp) -> String {
 fn seconds(now: jiff::Timestamp) -> String {
     now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Device, Fold, computed_elsewhere};
+    use crate::gpu::Usage;
+
+    #[test]
+    fn a_cuda_job_that_held_no_memory_of_a_gpu_computed_elsewhere() {
+        let (nothing, own) = (Usage::default(), Usage { own_bytes: Some(1), ..Usage::default() });
+        let cases = [
+            (Device::Cuda, Some(&nothing), true),
+            (Device::Cuda, Some(&own), false),
+            (Device::Cuda, None, false),
+            (Device::Cpu, Some(&nothing), false),
+        ];
+        for (device, usage, is_elsewhere) in cases {
+            let why = computed_elsewhere(device, &Fold::new(0), usage);
+            assert_eq!(why.is_some(), is_elsewhere, "{device:?} {usage:?}");
+        }
+    }
+}
