@@ -10,6 +10,8 @@ mod kept;
 mod part;
 mod reference;
 mod semantics;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fs;

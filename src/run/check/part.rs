@@ -34,7 +34,7 @@ impl Part {
         Part { name: name.into(), check, material: None }
     }
 
-    fn with(mut self, name: &str, value: Setting) -> Part {
+    pub(super) fn with(mut self, name: &str, value: Setting) -> Part {
         self.check.settings.insert(name.to_owned(), value);
         self
     }

@@ -17,6 +17,7 @@ use crate::check::{
     Cause, Difference, Given, NOT_TRAINED, Quantity, Trace, Traces, compare, recognise,
 };
 use crate::digest::sha256;
+use crate::jobfile::Material;
 use crate::lock::Lock;
 use crate::process::Cancel;
 use crate::spec::Tolerance;
@@ -63,7 +64,8 @@ impl Case<'_> {
         let source = variants.iter().fold(original.clone(), apply);
         let changed = (source != original).then_some(source.as_str());
         let store = kept::folder(self.bench.places.home);
-        let folder_of = |part: &Part| store.join(self.reference_key(&source, part));
+        let folder_of =
+            |part: &Part| store.join(reference_key(&self.theirs, self.material, &source, part));
         fs::create_dir_all(&store).with_context(|| format!("cannot make `{}`", store.display()))?;
         let all = parts.iter().map(|part| folder_of(part)).collect::<Vec<_>>();
         if !all.iter().all(|folder| is_kept(folder)) {
@@ -84,26 +86,6 @@ impl Case<'_> {
             (part.name.clone(), trace)
         };
         Ok(parts.iter().zip(&all).map(read).collect())
-    }
-
-    fn reference_key(&self, source: &str, part: &Part) -> String {
-        let Program { job, built, .. } = self.theirs;
-        let material = part.material.as_ref().unwrap_or(self.material);
-        let order = material.order.as_ref().map(|order| order.digest.as_str());
-        let mut settings = material.settings.clone();
-        settings.extend(part.check.settings.clone());
-        let from = json!({
-            "source": sha256(source),
-            // Backends of one framework may differ by no more than a variable.
-            "target": [json!(job.target.name), json!(job.target.environment)],
-            "env": env_digest(built),
-            "settings": settings,
-            "seed": part.check.seed.unwrap_or(job.experiment.spec.seed),
-            "part": [json!(part.name), json!(part.check.dtype), json!(part.check.steps)],
-            "rows": [material.train_rows, material.test_rows],
-            "digests": [Some(material.dataset.digest.as_str()), Some(&material.weights.digest), order],
-        });
-        sha256(from.to_string())[..24].to_owned()
     }
 
     /// Computes parts of the reference, with its source `changed`, and puts them in place, whole.
@@ -218,6 +200,32 @@ impl Case<'_> {
         }
         Ok(true)
     }
+}
+
+/// Returns the digest of all that a part of the reference follows from.
+pub(super) fn reference_key(
+    theirs: &Program,
+    material: &Material,
+    source: &str,
+    part: &Part,
+) -> String {
+    let Program { job, built, .. } = theirs;
+    let material = part.material.as_ref().unwrap_or(material);
+    let order = material.order.as_ref().map(|order| order.digest.as_str());
+    let mut settings = material.settings.clone();
+    settings.extend(part.check.settings.clone());
+    let from = json!({
+        "source": sha256(source),
+        // Backends of one framework may differ by no more than a variable.
+        "target": [json!(job.target.name), json!(job.target.environment)],
+        "env": env_digest(built),
+        "settings": settings,
+        "seed": part.check.seed.unwrap_or(job.experiment.spec.seed),
+        "part": [json!(part.name), json!(part.check.dtype), json!(part.check.steps)],
+        "rows": [material.train_rows, material.test_rows],
+        "digests": [Some(material.dataset.digest.as_str()), Some(&material.weights.digest), order],
+    });
+    sha256(from.to_string())[..24].to_owned()
 }
 
 /// Says which changes a reference that failed had.
