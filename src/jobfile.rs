@@ -1,54 +1,76 @@
 //! What a harness is told: the job file of docs/protocol.md.
 //!
-//! May not know how a process is run.
+//! Must not depend on how a process is run.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-use serde_json::{Map, Value, json};
+use anyhow::{Context, Result};
+use serde::Serialize;
 
 use crate::catalog::{DEFAULTS, Device};
-use crate::data::{DataStore, Dataset, Order, Weights};
+use crate::data::ArrayFile;
 use crate::event::PROTOCOL;
-use crate::progress::Report;
-use crate::spec::{Experiment, Rows, Setting, Source, Task};
+use crate::material::{Material, Settings};
+use crate::spec::Experiment;
 
-/// Everything that the jobs of one experiment share at one size.
-#[derive(Debug, Clone)]
-pub struct Material {
-    /// Name of the profile, or `check`.
-    pub profile: String,
-    pub settings: Settings,
-    pub dataset: Dataset,
-    pub weights: Weights,
-    pub order: Option<Order>,
-    pub train_rows: usize,
-    pub test_rows: usize,
-    pub batch_size: u64,
-    pub epochs: u64,
+/// The file that a harness reads.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct JobFile<'a> {
+    pub protocol: u64,
+    pub job: &'a str,
+    pub experiment: &'a str,
+    pub target: &'a str,
+    pub profile: &'a str,
+    pub device: Device,
+    pub threads: u32,
+    pub seed: u64,
+    pub mode: Mode,
+    /// Training steps of a check; absent in a run, which takes its epochs from the settings.
+    pub steps: Option<u64>,
+    pub dtype: &'a str,
+    pub config: Settings,
+    pub arrays: BTreeMap<&'a str, Array<'a>>,
+    pub weights: WeightFiles<'a>,
+    pub order: Option<&'a Path>,
+    pub outputs: &'a Path,
 }
 
-pub type Settings = BTreeMap<String, Setting>;
-
-/// How much of an experiment is run.
-#[derive(Debug, Clone, Copy)]
-pub enum Size<'a> {
-    Profile(&'a str),
-    /// Two epochs of three batches, and one batch to predict.
+/// What a harness is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    Run,
     Check,
 }
 
-/// Batches of an epoch of a check. The steps go on into the second epoch, so that a state that
-/// is lost between epochs shows.
-const CHECK_BATCHES: usize = 3;
-const CHECK_EPOCHS: i64 = 2;
+/// The first rows of one `.npy` file.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Array<'a> {
+    pub path: &'a Path,
+    pub rows: usize,
+    pub divide_by: Option<f64>,
+}
+
+/// The initial weights: `folder/NAME.npy`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct WeightFiles<'a> {
+    pub folder: &'a Path,
+    pub names: &'a [String],
+}
+
+/// Job files that one process computes one after the other.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Series<'a> {
+    protocol: u64,
+    series: &'a [PathBuf],
+}
 
 /// A check asks for the loss of each step and the final weights.
 #[derive(Debug, Clone)]
-pub struct Check {
+pub struct Check<'a> {
     pub steps: u64,
-    pub dtype: String,
+    pub dtype: &'a str,
     /// Settings that differ from the material's.
     pub settings: Settings,
     /// Seed that differs from the experiment's.
@@ -65,157 +87,124 @@ pub struct Place<'a> {
     pub outputs: &'a Path,
 }
 
-impl Material {
-    /// Makes data, weights and batch order ready.
-    pub fn prepare(
-        store: &DataStore,
-        experiment: &Experiment,
-        size: Size,
-        source: Option<Source>,
-        report: Report,
-    ) -> Result<Material> {
-        let dataset = store.ready(experiment, source, report)?;
-        let weights = store.weights(experiment, report)?;
-        let (profile, settings, rows) = match size {
-            Size::Profile(name) => {
-                let profile = experiment.profile(name)?;
-                (name.to_owned(), experiment.settings(&profile.settings), profile.rows)
-            }
-            Size::Check => {
-                let settings = check_settings(experiment);
-                let batch = usize::try_from(whole(&settings, "batch_size"))?;
-                let rows = Rows { train: Some(CHECK_BATCHES * batch), test: Some(batch) };
-                ("check".to_owned(), settings, rows)
-            }
-        };
-        let (batch_size, epochs) = (whole(&settings, "batch_size"), whole(&settings, "epochs"));
-        let rows_of = |name: &str, wanted: Option<usize>| {
-            let there = dataset.arrays.get(name).map_or(0, |array| array.shape[0]);
-            wanted.map_or(there, |wanted| wanted.min(there))
-        };
-        let train_rows = rows_of("x_train", rows.train);
-        let test_rows = rows_of("x_test", rows.test);
-        let is_training = experiment.spec.task == Task::Classification;
-        if is_training && (train_rows as u64) < batch_size {
-            let name = experiment.name();
-            bail!("{name} has {train_rows} training rows, fewer than one batch of {batch_size}");
+impl<'a> JobFile<'a> {
+    /// Returns the file of a job of a run.
+    pub fn of_run(
+        experiment: &'a Experiment,
+        material: &'a Material,
+        place: &'a Place,
+    ) -> JobFile<'a> {
+        JobFile {
+            protocol: PROTOCOL,
+            job: &place.job,
+            experiment: experiment.name(),
+            target: place.target,
+            profile: &material.profile,
+            device: place.device,
+            threads: place.threads,
+            seed: experiment.spec.seed,
+            mode: Mode::Run,
+            steps: None,
+            dtype: "float32",
+            config: material.settings.clone(),
+            arrays: arrays(material),
+            weights: WeightFiles {
+                folder: &material.weights.folder,
+                names: &material.weights.names,
+            },
+            order: material.order.as_ref().map(|order| order.path.as_path()),
+            outputs: place.outputs,
         }
-        if test_rows == 0 {
-            bail!("{} has no test rows", experiment.name());
+    }
+
+    /// Returns the file of a job of a check.
+    pub fn of_check(
+        experiment: &'a Experiment,
+        material: &'a Material,
+        place: &'a Place,
+        check: &Check<'a>,
+    ) -> JobFile<'a> {
+        let mut file = JobFile::of_run(experiment, material, place);
+        file.mode = Mode::Check;
+        file.steps = Some(check.steps);
+        file.dtype = check.dtype;
+        file.seed = check.seed.unwrap_or(file.seed);
+        file.config.extend(check.settings.clone());
+        file
+    }
+
+    /// Returns the file of a program that measures defaults: it has no data and no settings.
+    pub fn of_defaults(place: &'a Place) -> JobFile<'a> {
+        JobFile {
+            protocol: PROTOCOL,
+            job: &place.job,
+            experiment: DEFAULTS,
+            target: place.target,
+            profile: DEFAULTS,
+            device: place.device,
+            threads: place.threads,
+            seed: 1,
+            mode: Mode::Run,
+            steps: None,
+            dtype: "float32",
+            config: Settings::new(),
+            arrays: BTreeMap::new(),
+            weights: WeightFiles { folder: place.outputs, names: &[] },
+            order: None,
+            outputs: place.outputs,
         }
-        let order = match is_training {
-            true => {
-                Some(store.order(experiment.spec.seed, usize::try_from(epochs)?, train_rows)?)
-            }
-            false => None,
-        };
-        Ok(Material {
-            profile,
-            settings,
-            dataset,
-            weights,
-            order,
-            train_rows,
-            test_rows,
-            batch_size,
-            epochs,
-        })
-    }
-
-    /// Returns the file of the labels of the test set.
-    pub fn labels(&self) -> Option<&Path> {
-        self.dataset.arrays.get("y_test").map(|array| array.path.as_path())
-    }
-
-    /// Returns the steps of an epoch.
-    pub fn steps(&self) -> u64 {
-        (self.train_rows as u64).checked_div(self.batch_size).unwrap_or_default()
     }
 }
 
-fn check_settings(experiment: &Experiment) -> Settings {
-    let mut settings = experiment.settings(&experiment.spec.check);
-    if let Some(epochs) = settings.get_mut("epochs") {
-        *epochs = Setting::Int(CHECK_EPOCHS);
-    }
-    settings
-}
-
-/// Returns a setting that is a whole number, or 0.
-fn whole(settings: &Settings, name: &str) -> u64 {
-    match settings.get(name) {
-        Some(Setting::Int(number)) => u64::try_from(*number).unwrap_or_default(),
-        _ => 0,
+impl<'a> Series<'a> {
+    /// Returns the job file that holds the paths of others.
+    pub fn of(jobs: &'a [PathBuf]) -> Series<'a> {
+        Series { protocol: PROTOCOL, series: jobs }
     }
 }
 
-/// Returns a job file.
-pub fn job_file(
-    experiment: &Experiment,
-    material: &Material,
-    place: &Place,
-    check: Option<&Check>,
-) -> Value {
-    let mut settings = material.settings.clone();
-    settings.extend(check.map(|check| check.settings.clone()).unwrap_or_default());
-    let array = |(name, file): (&String, &crate::data::ArrayFile)| {
-        let rows = if name.ends_with("_train") { material.train_rows } else { material.test_rows };
-        let file = json!({"path": file.path, "rows": rows, "divide_by": file.divide_by});
-        (name.clone(), file)
-    };
-    let has_training = material.order.is_some();
-    let used = |(name, _): &(&String, _)| has_training || !name.ends_with("_train");
-    json!({
-        "protocol": PROTOCOL,
-        "job": place.job,
-        "experiment": experiment.name(),
-        "target": place.target,
-        "profile": material.profile,
-        "device": place.device,
-        "threads": place.threads,
-        "seed": check.and_then(|check| check.seed).unwrap_or(experiment.spec.seed),
-        "mode": if check.is_some() { "check" } else { "run" },
-        "steps": check.map(|check| check.steps),
-        "dtype": check.map_or("float32", |check| &check.dtype),
-        "config": settings,
-        "arrays": material.dataset.arrays.iter().filter(used).map(array).collect::<Map<_, _>>(),
-        "weights": {"folder": material.weights.folder, "names": material.weights.names},
-        "order": material.order.as_ref().map(|order| &order.path),
-        "outputs": place.outputs,
-    })
+/// Returns the arrays of a job: none to train with where nothing is trained.
+fn arrays(material: &Material) -> BTreeMap<&str, Array<'_>> {
+    let mut arrays = BTreeMap::new();
+    for (name, ArrayFile { path, divide_by, .. }) in &material.dataset.arrays {
+        let is_training = name.ends_with("_train");
+        if is_training && material.order.is_none() {
+            continue;
+        }
+        let rows = if is_training { material.train_rows } else { material.test_rows };
+        arrays.insert(name.as_str(), Array { path, rows, divide_by: *divide_by });
+    }
+    arrays
 }
 
-/// Returns a job file that holds the paths of others.
-pub fn series(jobs: &[PathBuf]) -> Value {
-    json!({"protocol": PROTOCOL, "series": jobs})
-}
-
-/// Returns the job file of a program that measures defaults: it has no data and no settings.
-pub fn defaults_file(place: &Place) -> Value {
-    json!({
-        "protocol": PROTOCOL,
-        "job": place.job,
-        "experiment": DEFAULTS,
-        "target": place.target,
-        "profile": DEFAULTS,
-        "device": place.device,
-        "threads": place.threads,
-        "seed": 1,
-        "mode": "run",
-        "steps": null,
-        "dtype": "float32",
-        "config": {},
-        "arrays": {},
-        "weights": {"folder": place.outputs, "names": []},
-        "order": null,
-        "outputs": place.outputs,
-    })
-}
-
-/// Writes a job file and returns its path.
-pub fn write(folder: &Path, job: &Value) -> Result<PathBuf> {
+/// Writes a job file, or one that holds others, and returns its path.
+pub fn write(folder: &Path, job: &impl Serialize) -> Result<PathBuf> {
     let path = folder.join("job.json");
     let text = serde_json::to_vec_pretty(job)?;
     std::fs::write(&path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_job_file_says_what_the_protocol_says() {
+        let (job, target) = ("defaults.fake.cpu.1".to_owned(), "fake");
+        let place =
+            Place { job, target, device: Device::Cpu, threads: 2, outputs: Path::new("/out") };
+        let expected = json!({
+            "protocol": 1, "job": "defaults.fake.cpu.1", "experiment": "defaults",
+            "target": "fake", "profile": "defaults", "device": "cpu", "threads": 2, "seed": 1,
+            "mode": "run", "steps": null, "dtype": "float32", "config": {}, "arrays": {},
+            "weights": {"folder": "/out", "names": []}, "order": null, "outputs": "/out",
+        });
+        assert_eq!(serde_json::to_value(JobFile::of_defaults(&place)).unwrap(), expected);
+        let jobs = [PathBuf::from("/a/job.json")];
+        let expected = json!({"protocol": 1, "series": ["/a/job.json"]});
+        assert_eq!(serde_json::to_value(Series::of(&jobs)).unwrap(), expected);
+    }
 }

@@ -47,7 +47,6 @@
 
 pub mod arrays;
 pub mod catalog;
-pub mod check;
 pub mod cli;
 pub mod data;
 pub mod defaults;
@@ -64,15 +63,18 @@ pub mod lint;
 pub mod lock;
 pub mod machine;
 pub mod markdown;
+pub mod material;
 pub mod obstacle;
 pub mod plan;
 pub mod probe;
 pub mod process;
 pub mod progress;
 pub mod project;
+pub mod proof;
 pub mod publish;
 pub mod quantity;
 pub mod record;
+pub mod request;
 pub mod run;
 pub mod score;
 pub mod seal;

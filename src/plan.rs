@@ -1,6 +1,7 @@
 //! The exact, ordered list of jobs, and each skipped combination with its reason.
 //!
-//! Pure: may not know processes, files or the terminal.
+//! Pure: must not depend on processes, files or the terminal. The same request, experiments, catalog
+//! and GPU give the same plan, so that a stored request can be planned again.
 
 use std::collections::BTreeSet;
 
@@ -9,30 +10,8 @@ use anyhow::Result;
 use crate::catalog::{Catalog, Device, Framework, Lane, Target};
 use crate::hint::{hinted, unknown};
 use crate::obstacle::Obstacle;
+use crate::request::Request;
 use crate::spec::Experiment;
-
-/// What a person asked for.
-#[derive(Debug, Clone, Default)]
-pub struct Wanted {
-    /// Experiments by name; empty means all.
-    pub experiments: Vec<String>,
-    /// Frameworks or targets by name; empty means the starter set, or all with `all`.
-    pub frameworks: Vec<String>,
-    /// Devices; empty means the CPU, and the GPU where there is one.
-    pub devices: Vec<Device>,
-    pub all: bool,
-    pub era: Option<crate::catalog::Era>,
-    /// The lane of what is not named; absent for both.
-    pub lane: Option<Lane>,
-    /// Absent for a check, which has a size of its own.
-    pub profile: Option<String>,
-    pub repeats: u32,
-    /// Seed of the order of the jobs within a round.
-    pub order_seed: u64,
-    /// Whether every target whose harnesses are scripts runs in the interpreter that the user named;
-    /// programs that are compiled have their pinned environment all the same.
-    pub is_system: bool,
-}
 
 /// One process to run.
 #[derive(Debug, Clone)]
@@ -78,30 +57,30 @@ pub struct Plan<'a> {
 
 /// Returns the plan for what was asked on a machine with (`has_gpu`) or without a GPU.
 pub fn plan<'a>(
-    wanted: &Wanted,
+    request: &Request,
     experiments: &'a [Experiment],
     catalog: &'a Catalog,
     has_gpu: bool,
 ) -> Result<Plan<'a>> {
-    let chosen = choose_experiments(wanted, experiments)?;
-    let targets = choose_targets(wanted, catalog)?;
-    let devices = match wanted.devices.as_slice() {
+    let chosen = choose_experiments(request, experiments)?;
+    let targets = choose_targets(request, catalog)?;
+    let devices = match request.devices.as_slice() {
         [] if has_gpu => vec![Device::Cpu, Device::Cuda],
         [] => vec![Device::Cpu],
         named => named.to_vec(),
     };
     let mut plan = Plan::default();
     for experiment in chosen {
-        if let Some(profile) = &wanted.profile {
+        if let Some(profile) = &request.profile {
             experiment.profile(profile)?;
         }
-        for repeat in 1..=wanted.repeats.max(1) {
+        for repeat in 1..=request.repeats.max(1) {
             let mut round = Vec::new();
             for &device in &devices {
                 for &(framework, target) in &targets {
-                    let profile = wanted.profile.clone().unwrap_or_else(|| "check".to_owned());
+                    let profile = request.profile.clone().unwrap_or_else(|| "check".to_owned());
                     let job = Job { experiment, framework, target, device, profile, repeat };
-                    match fate(&job, wanted, has_gpu) {
+                    match fate(&job, request, has_gpu) {
                         Fate::Runs => round.push(job),
                         Fate::Skipped(obstacle) if repeat == 1 => {
                             plan.skips.push(Skip {
@@ -116,8 +95,8 @@ pub fn plan<'a>(
                     }
                 }
             }
-            if wanted.profile.is_some() {
-                shuffle(&mut round, wanted.order_seed ^ u64::from(repeat));
+            if request.profile.is_some() {
+                shuffle(&mut round, request.order_seed ^ u64::from(repeat));
             }
             plan.jobs.extend(round);
         }
@@ -132,41 +111,41 @@ pub fn plan<'a>(
 }
 
 fn choose_experiments<'a>(
-    wanted: &Wanted,
+    request: &Request,
     experiments: &'a [Experiment],
 ) -> Result<Vec<&'a Experiment>> {
     let known = experiments.iter().map(Experiment::name);
-    for name in &wanted.experiments {
+    for name in &request.experiments {
         if !known.clone().any(|one| one == name) {
             return Err(unknown("experiment", name, known));
         }
     }
     let is_chosen = |e: &&Experiment| {
-        wanted.experiments.is_empty() || wanted.experiments.iter().any(|name| name == e.name())
+        request.experiments.is_empty() || request.experiments.iter().any(|name| name == e.name())
     };
     Ok(experiments.iter().filter(is_chosen).collect())
 }
 
 /// Returns the targets that were asked for, in the order of the catalog.
 pub fn choose_targets<'a>(
-    wanted: &Wanted,
+    request: &Request,
     catalog: &'a Catalog,
 ) -> Result<Vec<(&'a Framework, &'a Target)>> {
     let all = catalog.targets().collect::<Vec<_>>();
     let names = |f: &'a Framework, t: &'a Target| [f.spec.name.as_str(), t.name.as_str()];
     let known = all.iter().flat_map(|(f, t)| names(f, t)).collect::<BTreeSet<_>>();
-    for name in &wanted.frameworks {
+    for name in &request.frameworks {
         if !known.contains(name.as_str()) {
             return Err(unknown("framework", name, known.iter().copied()));
         }
     }
     let is_chosen = |(framework, target): &(&'a Framework, &'a Target)| {
         let named = names(framework, target);
-        let of_era = wanted.era.is_none_or(|era| framework.spec.era == era);
-        let of_lane = wanted.lane.is_none_or(|lane| target.lane == lane);
+        let of_era = request.era.is_none_or(|era| framework.spec.era == era);
+        let of_lane = request.lane.is_none_or(|lane| target.lane == lane);
         let is_tuned = target.lane == Lane::Tuned;
-        let by_name = match wanted.frameworks.as_slice() {
-            [] => of_lane && (wanted.all || wanted.era.is_some() || target.starter || is_tuned),
+        let by_name = match request.frameworks.as_slice() {
+            [] => of_lane && (request.all || request.era.is_some() || target.starter || is_tuned),
             list => list.iter().any(|name| named.contains(&name.as_str())),
         };
         of_era && by_name
@@ -183,16 +162,16 @@ enum Fate {
     NotOffered,
 }
 
-fn fate(job: &Job, wanted: &Wanted, has_gpu: bool) -> Fate {
+fn fate(job: &Job, request: &Request, has_gpu: bool) -> Fate {
     let (experiment, framework) = (job.experiment.name(), job.framework);
     if !framework.harnesses.contains_key(experiment) {
-        let is_named = !wanted.frameworks.is_empty() && !wanted.experiments.is_empty();
+        let is_named = !request.frameworks.is_empty() && !request.experiments.is_empty();
         let reason = format!("{} has no harness for {experiment}", framework.spec.name);
         return absent(reason, is_named);
     }
-    let is_system = wanted.is_system && framework.runs_in_an_interpreter();
+    let is_system = request.is_system() && framework.runs_in_an_interpreter();
     if !is_system && !job.target.env.contains_key(&job.device) {
-        let is_asked = wanted.devices.contains(&job.device);
+        let is_asked = request.devices.contains(&job.device);
         let reason = format!("{} has no environment for {}", job.target.name, job.device);
         return absent(reason, is_asked);
     }
@@ -221,5 +200,70 @@ fn shuffle<T>(items: &mut [T], seed: u64) {
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         let index = (mixed ^ (mixed >> 31)) % (last as u64 + 1);
         items.swap(last, usize::try_from(index).expect("an index below `last` fits"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::*;
+    use crate::catalog::FrameworkSpec;
+    use crate::spec::Spec;
+    use crate::variant::Variants;
+    use crate::yaml;
+
+    fn experiment() -> Experiment {
+        let text = "version: 1\nname: tiny\ntitle: Tiny\ntask: classification\nseed: 7\n\
+                    data: {files: {x_train: x.npy}}\nsettings: {}\n\
+                    profiles: {quick: {rows: {}, timeout: 1s}}\n";
+        let path = Path::new("tiny.yaml");
+        let spec = yaml::parse::<Spec>(path, text).unwrap();
+        Experiment { path: path.to_owned(), digest: String::new(), spec }
+    }
+
+    fn catalog() -> Catalog {
+        let mut text = "version: 1\nname: fake\ntitle: Fake\nlanguage: python\nera: current\n\
+                        targets:\n"
+            .to_owned();
+        for name in ["a", "b", "c", "d"] {
+            text += &format!("  - {{name: {name}, title: {name}, env: {{cpu: e, cuda: e}}}}\n");
+        }
+        let framework = Framework {
+            folder: "/fake".into(),
+            spec: yaml::parse::<FrameworkSpec>(Path::new("framework.yaml"), &text).unwrap(),
+            harnesses: BTreeMap::from([("tiny".to_owned(), "/fake/tiny.py".into())]),
+            defaults: None,
+            variants: Variants::default(),
+        };
+        Catalog { frameworks: vec![framework], envs: BTreeMap::new() }
+    }
+
+    fn names(request: &Request, has_gpu: bool) -> Vec<String> {
+        let (experiments, catalog) = ([experiment()], catalog());
+        let plan = plan(request, &experiments, &catalog, has_gpu).unwrap();
+        plan.jobs.iter().map(Job::name).collect()
+    }
+
+    #[test]
+    fn a_stored_request_gives_the_same_plan() {
+        let profile = Some("quick".to_owned());
+        let request =
+            Request { all: true, profile, repeats: 2, order_seed: 5, ..Request::default() };
+        let stored = serde_json::to_string(&request).unwrap();
+        let read = serde_json::from_str::<Request>(&stored).unwrap();
+        for has_gpu in [false, true] {
+            let jobs = names(&request, has_gpu);
+            assert_eq!(jobs, names(&read, has_gpu));
+            assert_eq!(jobs.len(), if has_gpu { 16 } else { 8 });
+        }
+        // Each round has an order of its own, the same for ever.
+        let targets = names(&request, false).iter().map(|name| &name[5..6]).collect::<String>();
+        assert_eq!(targets, "adbcbcad");
+        // A check is not shuffled.
+        let check = Request { all: true, ..Request::default() };
+        let targets = names(&check, false).iter().map(|name| &name[5..6]).collect::<String>();
+        assert_eq!(targets, "abcd");
     }
 }

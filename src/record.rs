@@ -7,9 +7,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Device, Era, Lane};
-use crate::check::Equivalence;
 use crate::machine::Machine;
 use crate::obstacle::Obstacle;
+use crate::proof::Equivalence;
 use crate::spec::{Source, Task};
 
 /// Version of this format.
@@ -103,7 +103,7 @@ impl Status {
     pub fn as_str(self) -> &'static str {
         match self {
             Status::Ok => "ok",
-            Status::CheckFailed => "check failed",
+            Status::CheckFailed => "accuracy out of range",
             Status::Failed => "failed",
             Status::Crashed => "crashed",
             Status::TimedOut => "timed out",

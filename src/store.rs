@@ -20,11 +20,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::check::{self, Verdict};
 use crate::hint::{hinted, unknown};
 use crate::machine::Machine;
+use crate::proof::{self, Verdict};
 use crate::publish::publish;
 use crate::record::{Record, Version};
+use crate::request::Request;
 
 /// The folder `results/` of a project.
 #[derive(Debug, Clone)]
@@ -42,6 +43,9 @@ pub struct Run {
     pub started: String,
     /// The command line.
     pub command: Vec<String>,
+    /// What that asked for; absent before it was stored.
+    #[serde(default)]
+    pub request: Option<Request>,
     pub profile: String,
     /// Names of the planned jobs, in order.
     pub jobs: Vec<String>,
@@ -148,7 +152,7 @@ impl Store {
             let is_ours = path.extension().is_some_and(|extension| extension == "json");
             let text = fs::read(&path).ok().filter(|_| is_ours);
             let verdict = text.and_then(|text| serde_json::from_slice::<Verdict>(&text).ok());
-            if let Some(verdict) = verdict.filter(|verdict| verdict.verdict == check::VERSION) {
+            if let Some(verdict) = verdict.filter(|verdict| verdict.verdict == proof::VERSION) {
                 found.insert(verdict.key.clone(), verdict);
             }
         }

@@ -37,7 +37,7 @@ fn actual() -> Arrows {
             continue;
         }
         let text = fs::read_to_string(&file).unwrap();
-        let code = text.split("\n#[cfg(test)]\nmod ").next().unwrap();
+        let code = text.split("mod tests {").next().unwrap();
         let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
         let used = lines.flat_map(modules_of).filter(|used| *used != module);
         arrows.entry(module.clone()).or_default().extend(used);

@@ -4,11 +4,12 @@ mod common;
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{Done, EPOCH, HELLO, OUTPUTS, PREDICT, Project, START, TINY, TRAIN, good, list, says};
+use serde_json::Value;
 
 #[test]
 fn an_experiment_of_ones_own_needs_a_spec_and_a_harness_and_no_rust() {
@@ -326,6 +327,34 @@ fn results_that_cannot_be_written_are_a_clear_error() {
     let done = project.run(&["--results", "blocked"]);
     assert_eq!(done.code, Some(2), "{done:?}");
     assert!(done.stderr.contains("cannot write to `") && done.stderr.contains("hint:"), "{done:?}");
+}
+
+#[test]
+fn a_run_that_could_not_be_prepared_leaves_no_folder() {
+    // It left a folder with a run.json and no records, which counted as the latest run.
+    let project = Project::new().harness("fake", &good());
+    std::fs::remove_file(project.path("specs/x_train.npy")).unwrap();
+    let done = project.run(&["--no-check"]);
+    assert_eq!(done.code, Some(2), "{done:?}");
+    assert!(done.stderr.contains("cannot prepare the data of tiny"), "{done:?}");
+    assert_eq!(list(&project.path("results/runs")), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn what_was_asked_for_is_stored_with_the_run() {
+    let project = Project::new().harness("fake", &good());
+    project.run(&["--no-check", "--repeats", "2", "--timeout", "90s", "-f", "fake"]);
+    let [run] = &list(&project.path("results/runs"))[..] else { panic!("no run") };
+    let read = |name: &str| std::fs::read_to_string(run.join(name)).unwrap();
+    let run = serde_json::from_str::<Value>(&read("run.json")).unwrap();
+    let request = &run["request"];
+    assert_eq!((&request["repeats"], &request["check"]), (&2.into(), &false.into()), "{run}");
+    assert_eq!(request["limits"]["timeout_seconds"], 90.0);
+    assert_eq!((&request["provider"], &request["profile"]), (&"system".into(), &"quick".into()));
+    assert_eq!(request["python"], "./python");
+    let folder = project.path("").canonicalize().unwrap();
+    assert_eq!(request["folder"].as_str(), folder.to_str(), "relative paths start there");
+    assert_eq!(run["command"][1], "run");
 }
 
 #[test]

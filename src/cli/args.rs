@@ -8,8 +8,8 @@ use clap_complete::ArgValueCandidates as Names;
 
 use crate::catalog::{Device, Era, Lane};
 use crate::cli::complete;
-use crate::plan::Wanted;
 use crate::quantity::{parse_bytes, parse_duration};
+use crate::request::{FrameworksFrom, Limits, Request};
 use crate::spec::Source;
 use crate::table::Column;
 
@@ -137,28 +137,65 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Returns what is wanted: each job once, in order.
-    pub fn wanted(&self) -> Wanted {
-        Wanted {
+    /// Returns what is asked for: each job once, in order.
+    pub fn request(&self) -> Request {
+        Request {
+            folder: std::env::current_dir().unwrap_or_default(),
             experiments: self.experiments.clone(),
             frameworks: self.frameworks.clone(),
-            devices: self.device.clone(),
             all: self.all,
             era: self.era.and_then(EraArg::era),
             lane: self.lane.lane(),
-            is_system: self.is_system(),
+            devices: self.device.clone(),
             repeats: 1,
-            ..Wanted::default()
+            provider: self.provider.into(),
+            python: self.python.clone(),
+            data: self.data.map(SourceArg::source),
+            environment: self.environment.clone(),
+            ..Request::default()
         }
     }
+}
 
-    pub fn is_system(&self) -> bool {
-        self.provider == ProviderArg::System
+impl RunArgs {
+    pub fn request(&self) -> Request {
+        Request {
+            profile: Some(self.profile.clone()),
+            repeats: self.repeats,
+            order_seed: self.order_seed,
+            threads: self.threads,
+            limits: Limits {
+                timeout: self.timeout,
+                stall_timeout: self.stall_timeout,
+                memory_bytes: self.memory_limit,
+            },
+            check: !self.no_check,
+            ..self.selection.request()
+        }
     }
+}
 
-    /// Returns the interpreter of the user's own, if the frameworks come from there.
-    pub fn interpreter(&self) -> Option<PathBuf> {
-        self.python.clone().filter(|_| self.is_system())
+impl CheckArgs {
+    /// Returns what is asked for: by name, not shuffled, for nothing is timed.
+    pub fn request(&self) -> Request {
+        let limits = Limits { timeout: self.timeout, ..Limits::default() };
+        Request { limits, check: true, ..self.selection.request() }
+    }
+}
+
+impl DefaultsArgs {
+    pub fn request(&self) -> Request {
+        Request {
+            frameworks: self.frameworks.clone(),
+            all: self.frameworks.is_empty(),
+            provider: match self.python {
+                Some(_) => FrameworksFrom::System,
+                None => FrameworksFrom::Pinned,
+            },
+            python: self.python.clone(),
+            threads: self.threads,
+            ..Request::default()
+        }
     }
 }
 
@@ -443,6 +480,15 @@ pub enum SchemaKind {
 pub enum ProviderArg {
     Pinned,
     System,
+}
+
+impl From<ProviderArg> for FrameworksFrom {
+    fn from(provider: ProviderArg) -> FrameworksFrom {
+        match provider {
+            ProviderArg::Pinned => FrameworksFrom::Pinned,
+            ProviderArg::System => FrameworksFrom::System,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

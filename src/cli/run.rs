@@ -1,6 +1,6 @@
 //! `rosetta run` and `rosetta job`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -8,131 +8,41 @@ use anyhow::{Context, Result};
 
 use crate::catalog::DEFAULTS;
 use crate::cli::args::{JobArgs, RunArgs};
-use crate::cli::{INTERRUPTED, NOT_OK, OK, check, table};
+use crate::cli::{INTERRUPTED, NOT_OK, OK, table};
 use crate::data::DataStore;
-use crate::env::Envs;
 use crate::hint::hinted;
 use crate::home::Home;
-use crate::jobfile::{self, Check, Material, Place, Settings, Size};
-use crate::plan::{self, Plan, Wanted};
+use crate::jobfile::{Check, JobFile, Place};
+use crate::machine;
+use crate::material::{Material, Settings, Size};
+use crate::plan::{self, Plan};
 use crate::project::Project;
 use crate::record::Status;
-use crate::run::{
-    self as running, CheckSettings, Checked, Ended, Notice, Places, skip_unavailable,
-};
+use crate::run::{Ended, Session};
 use crate::store::Store;
 use crate::ui::{self, Live};
-use crate::{gpu, machine};
 
 /// Runs what was asked for and prints its tables.
 pub fn run(project: &Project, store: &Store, args: &RunArgs) -> Result<ExitCode> {
     let started = Instant::now();
-    let home = Home::find()?;
+    let request = args.request();
     let experiments = project.experiments()?;
-    let catalog = project.catalog()?;
-    let envs = Envs::new(home.clone(), project.root.clone());
-    let chosen = &args.selection;
-    let mut plan = plan::plan(&wanted(args), &experiments, &catalog, gpu::is_here())?;
-    skip_unavailable(&mut plan, chosen.is_system(), &catalog, &envs);
+    let session = Session::open(project, store)?;
+    let plan = session.plan(&request, &experiments)?;
     if args.dry_run {
         return ui::print(&shown(&plan)).map(|()| OK);
     }
     refuse_nothing(&plan)?;
     project.need_sdk(plan.jobs.iter().map(|job| job.framework))?;
-    let settings = running::Settings {
-        threads: args.threads.unwrap_or_else(machine::cores),
-        data: chosen.data.map(|data| data.source()),
-        timeout: args.timeout,
-        stall_timeout: args.stall_timeout,
-        memory_limit_bytes: args.memory_limit,
-        python: chosen.interpreter(),
-        environment: chosen.environment.clone(),
-        command: std::env::args().collect(),
-        profile: args.profile.clone(),
-    };
-    let places = Places {
-        catalog: &catalog,
-        envs: &envs,
-        home: &home,
-        data: &DataStore::at(home.data()),
-        store,
-        version: project.version(),
-    };
     let live = Live::new();
-    let checked = match args.no_check {
-        true => Checked { verdicts: Vec::new(), is_interrupted: false },
-        false => check_first(&plan, &settings, &places, &live)?,
-    };
-    if checked.is_interrupted {
-        live.finish();
-        return Ok(INTERRUPTED.into());
-    }
-    let runtime = runtime()?;
-    let notify = |notice: Notice| {
-        // What the check has just made ready is not worth a second line.
-        let is_told = matches!(&notice, Notice::StepStarted { name } | Notice::StepDone { name, .. }
-            if name.starts_with("data of ") && !checked.verdicts.is_empty());
-        if !is_told {
-            live.show(notice);
-        }
-    };
-    let verdicts = &checked.verdicts;
-    let ended = runtime.block_on(running::run(&plan, verdicts, &settings, &places, &notify));
+    let ended = session.check_then_run(&plan, &request, &|notice| live.show(notice));
     live.finish();
-    let ended = ended?;
+    let Some(ended) = ended? else { return Ok(INTERRUPTED.into()) };
     if ended.records.iter().any(|record| record.outcome.status != Status::Skipped) {
         table::run_tables(&experiments, &ended.records, args.format)?;
     }
     anstream::eprintln!("{}", summary(&ended, plan.jobs.len(), started));
     Ok(exit_code(&ended))
-}
-
-/// Checks what has no verdict yet, before anything is timed. That it cannot be checked is no
-/// reason not to run it: its records say so.
-fn check_first(
-    plan: &Plan,
-    settings: &running::Settings,
-    places: &Places,
-    live: &Live,
-) -> Result<Checked> {
-    let has_reference = |job: &plan::Job| {
-        places.catalog.find(job.experiment.reference(), job.experiment.name()).is_some()
-    };
-    let jobs = plan.jobs.iter().filter(|job| job.repeat == 1 && has_reference(job));
-    let jobs = jobs.cloned().collect::<Vec<_>>();
-    if jobs.is_empty() {
-        return Ok(Checked { verdicts: Vec::new(), is_interrupted: false });
-    }
-    let at_once = check::at_once();
-    let run = running::Settings {
-        threads: check::threads(at_once),
-        timeout: None,
-        stall_timeout: None,
-        ..settings.clone()
-    };
-    let check = CheckSettings { run: &run, reference: None, at_once };
-    let known = places.store.verdicts()?;
-    match running::check(&jobs, &check, places, &known, &|notice| live.show(notice)) {
-        Ok(checked) => Ok(checked),
-        Err(error) => {
-            live.say(&format!("not checked: {error:#}"));
-            Ok(Checked { verdicts: Vec::new(), is_interrupted: false })
-        }
-    }
-}
-
-/// Jobs are started from this thread: the kernel takes its end for the end of rosetta.
-pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
-}
-
-fn wanted(args: &RunArgs) -> Wanted {
-    Wanted {
-        profile: Some(args.profile.clone()),
-        repeats: args.repeats,
-        order_seed: args.order_seed,
-        ..args.selection.wanted()
-    }
 }
 
 /// Ends with an error if every job that was asked for is skipped.
@@ -203,25 +113,33 @@ pub fn job(project: &Project, args: &JobArgs) -> Result<()> {
     let size = args.check.map_or(Size::Profile(&args.profile), |_| Size::Check);
     let material = Material::prepare(&store, experiment, size, source, &report)?;
     let outputs = outputs_folder(args.outputs.clone())?;
-    let job = format!("{}.{}.{}.1", args.experiment, args.target, args.device);
-    let threads = args.threads.unwrap_or_else(machine::cores);
-    let (target, device) = (args.target.as_str(), args.device);
-    let place = Place { job, target, device, threads, outputs: &outputs };
-    let dtype = args.dtype.clone();
-    let check =
-        args.check.map(|steps| Check { steps, dtype, settings: Settings::new(), seed: None });
-    let file = jobfile::job_file(experiment, &material, &place, check.as_ref());
+    let place = place(args, &outputs);
+    let dtype = args.dtype.as_str();
+    let file = match args.check {
+        Some(steps) => {
+            let check = Check { steps, dtype, settings: Settings::new(), seed: None };
+            JobFile::of_check(experiment, &material, &place, &check)
+        }
+        None => JobFile::of_run(experiment, &material, &place),
+    };
     ui::print(&(serde_json::to_string_pretty(&file)? + "\n"))
 }
 
 /// Prints the job file of a program that measures defaults.
 fn defaults_job(args: &JobArgs) -> Result<()> {
     let outputs = outputs_folder(args.outputs.clone())?;
-    let job = format!("{DEFAULTS}.{}.{}.1", args.target, args.device);
-    let threads = args.threads.unwrap_or_else(machine::cores);
-    let place =
-        Place { job, target: &args.target, device: args.device, threads, outputs: &outputs };
-    ui::print(&(serde_json::to_string_pretty(&jobfile::defaults_file(&place))? + "\n"))
+    let place = place(args, &outputs);
+    ui::print(&(serde_json::to_string_pretty(&JobFile::of_defaults(&place))? + "\n"))
+}
+
+fn place<'a>(args: &'a JobArgs, outputs: &'a Path) -> Place<'a> {
+    Place {
+        job: format!("{}.{}.{}.1", args.experiment, args.target, args.device),
+        target: &args.target,
+        device: args.device,
+        threads: args.threads.unwrap_or_else(machine::cores),
+        outputs,
+    }
 }
 
 fn outputs_folder(named: Option<PathBuf>) -> Result<PathBuf> {

@@ -1,21 +1,26 @@
 //! Measures the defaults of frameworks: jobs of no experiment, one at a time.
+//!
+//! Must not depend on what is compared of them.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
+use tokio::sync::watch;
 
-use super::{
-    Notice, Notify, Places, SYSTEM, Settings, Start, build, launch, listen_to_signals, outcome,
-    run_id,
-};
+use super::attempt::{Attempt, Program, TIMEOUT};
+use super::conditions::Conditions;
+use super::notice::{Notice, Notify};
+use super::outcome;
+use super::prepare::{SYSTEM, build};
+use super::session::Session;
+use super::signals;
+use super::stamp::run_id;
 use crate::catalog::{DEFAULTS, Device, Framework, Target};
 use crate::defaults::{Measured, Source};
 use crate::env::{Built, Held};
-use crate::event::{Event, Line};
-use crate::fold::Fold;
-use crate::jobfile;
-use crate::launch::{Launcher, Local};
+use crate::event::Event;
+use crate::jobfile::{self, JobFile, Place};
 use crate::process::Cancel;
 use crate::record::Status;
 
@@ -27,96 +32,112 @@ pub struct Gathered {
 }
 
 /// Runs the programs that measure the defaults of targets. One that fails leaves the others be.
-pub async fn gather(
+pub fn gather(
     targets: &[(&Framework, &Target)],
-    settings: &Settings,
-    places: &Places<'_>,
+    conditions: &Conditions,
+    session: &Session,
+    notify: Notify,
+) -> Result<Gathered> {
+    signals::runtime()?.block_on(gather_all(targets, conditions, session, notify))
+}
+
+async fn gather_all(
+    targets: &[(&Framework, &Target)],
+    conditions: &Conditions,
+    session: &Session,
     notify: Notify<'_>,
 ) -> Result<Gathered> {
-    let folder = places.store.begin_defaults(&run_id(jiff::Timestamp::now()))?;
-    let mut cancel = listen_to_signals()?;
+    let folder = session.store.begin_defaults(&run_id(jiff::Timestamp::now()))?;
+    let mut cancel = signals::listen()?;
     let mut measured = Vec::new();
-    for (framework, target) in targets {
+    for &(framework, target) in targets {
         if *cancel.borrow() != Cancel::No {
             break;
         }
-        let Some(held) = ready(framework, target, settings, places, notify)? else { continue };
+        let Some(held) = ready(framework, target, conditions, session, notify)? else { continue };
         let name = format!("defaults of {}", target.title);
         let name = name.as_str();
         notify(Notice::StepStarted { name });
         let folder = folder.job(&target.name)?;
-        let (fold, facts, why) =
-            run_one(framework, target, &held.built, settings, &folder, &mut cancel).await?;
-        if let Some(why) = why {
-            notify(Notice::StepFailed { name, why });
-            continue;
+        match measure((framework, target), &held.built, conditions, &folder, &mut cancel).await? {
+            Ok(found) => {
+                let what = format!("are measured: {} properties", found.facts.len());
+                notify(Notice::StepDone { name, what });
+                measured.push(found);
+            }
+            Err(why) => notify(Notice::StepFailed { name, why }),
         }
-        let what = format!("are measured: {} properties", facts.len());
-        notify(Notice::StepDone { name, what });
-        measured.push(Measured {
-            target: target.name.clone(),
-            title: target.title.clone(),
-            version: fold.hello.map(|hello| hello.version).unwrap_or_default(),
-            facts,
-            sources: sources(framework)?,
-        });
     }
     let is_complete = measured.len() == targets.len();
     Ok(Gathered { measured, is_complete, is_interrupted: *cancel.borrow() != Cancel::No })
 }
 
-/// Returns the environment of a target, built if it was not, or nothing if it cannot be had.
+/// Returns the environment of a target, built if it was not, or nothing if it is not available.
 fn ready(
     framework: &Framework,
     target: &Target,
-    settings: &Settings,
-    places: &Places<'_>,
-    notify: Notify<'_>,
+    conditions: &Conditions,
+    session: &Session,
+    notify: Notify,
 ) -> Result<Option<Held>> {
-    let built = match &settings.python {
-        Some(python) if settings.is_system(framework) => places.envs.system(python)?,
+    let built = match &conditions.python {
+        Some(python) if conditions.is_system(framework) => session.envs.system(python)?,
         _ => {
             let env = target.env.get(&Device::Cpu).map_or(SYSTEM, |env| env.value.as_str());
-            let Ok(built) = build(env, places, notify) else { return Ok(None) };
+            let Ok(built) = build(env, session, notify) else { return Ok(None) };
             built
         }
     };
-    places.envs.hold(built).map(Some)
+    session.envs.hold(built).map(Some)
 }
 
-type Facts = Vec<(String, serde_json::Value)>;
-
-/// Runs the program of one target; returns what it said, and why it failed if it did.
-async fn run_one(
-    framework: &Framework,
-    target: &Target,
+/// Runs the program of one target; returns what it said, or why it failed.
+async fn measure(
+    (framework, target): (&Framework, &Target),
     built: &Built,
-    settings: &Settings,
+    conditions: &Conditions,
     folder: &Path,
-    cancel: &mut tokio::sync::watch::Receiver<Cancel>,
-) -> Result<(Fold, Facts, Option<String>)> {
-    let program = framework.defaults.as_deref().unwrap_or(Path::new(DEFAULTS));
-    let (device, threads, outputs) = (Device::Cpu, settings.threads, folder);
-    let job = format!("{DEFAULTS}.{}.{device}.1", target.name);
-    let place = jobfile::Place { job, target: &target.name, device, threads, outputs };
-    let file = jobfile::write(folder, &jobfile::defaults_file(&place))?;
-    let start = Start { framework, target, device, program, name: DEFAULTS };
-    let launch = launch(&start, built, &file, settings)?;
-    let (mut fold, mut facts) = (Fold::new(0), Facts::new());
-    let mut on_line = |line| {
-        if let Line::Event(stamped) = line {
-            fold.take(stamped.at.unwrap_or_default(), &stamped);
-            if let Event::Fact { name, value } = stamped.event {
-                facts.push((name, value));
-            }
+    cancel: &mut watch::Receiver<Cancel>,
+) -> Result<Result<Measured, String>> {
+    let device = Device::Cpu;
+    let place = Place {
+        job: format!("{DEFAULTS}.{}.{device}.1", target.name),
+        target: &target.name,
+        device,
+        threads: conditions.threads,
+        outputs: folder,
+    };
+    let file = framework.defaults.as_deref().unwrap_or(Path::new(DEFAULTS));
+    let attempt = Attempt {
+        program: Program { framework, target, device, file, name: DEFAULTS },
+        built,
+        job_file: &jobfile::write(folder, &JobFile::of_defaults(&place))?,
+        conditions,
+        timeout: TIMEOUT,
+        steps: 0,
+        is_timed: true,
+        environment: Default::default(),
+    };
+    let mut facts = Vec::new();
+    let take = |event: &Event| {
+        if let Event::Fact { name, value } = event {
+            facts.push((name.clone(), value.clone()));
         }
     };
-    let finished = Local::new().run(&launch, cancel, &mut on_line).await?;
-    let outcome = outcome(&finished, &fold, &launch.timeout);
-    let log = folder.join("stderr.log");
-    let why = outcome.reason.unwrap_or_else(|| outcome.status.as_str().to_owned());
-    let why = format!("{why}; its log is {}", log.display());
-    Ok((fold, facts, Some(why).filter(|_| outcome.status != Status::Ok)))
+    let ending = attempt.run(cancel, take).await?;
+    let outcome = outcome::of_process(&ending);
+    if outcome.status != Status::Ok {
+        let why = outcome.reason.unwrap_or_else(|| outcome.status.as_str().to_owned());
+        let log = folder.join("stderr.log");
+        return Ok(Err(format!("{why}; its log is {}", log.display())));
+    }
+    Ok(Ok(Measured {
+        target: target.name.clone(),
+        title: target.title.clone(),
+        version: ending.fold.hello.map(|hello| hello.version).unwrap_or_default(),
+        facts,
+        sources: sources(framework)?,
+    }))
 }
 
 /// Returns the files of a framework in which defaults are overridden.

@@ -1,7 +1,7 @@
 //! What a column shows, and how its cell follows from a row's records.
 
 use crate::catalog::Device;
-use crate::check::{Equivalence, Grade};
+use crate::proof::{Equivalence, Grade};
 use crate::record::Record;
 use crate::spec::Task;
 use crate::stats::summarise;

@@ -3,7 +3,7 @@ use std::path::Path;
 use super::export::three_digits;
 use super::{Choice, Column, Format, Heading, Published, Value, build};
 use crate::catalog::{Device, Era, Lane};
-use crate::check::{Equivalence, Grade};
+use crate::proof::{Equivalence, Grade};
 use crate::record::{Cost, Inputs, Outcome, Record, Score, Status, Times, Version};
 use crate::spec::Precision;
 use crate::spec::{Source, Task};
@@ -230,7 +230,7 @@ fn csv_quotes_and_json_keeps_reasons() {
     assert!(csv.contains("cnn,\"a,\"\"b\"\"\",77.5"), "{csv}");
     let json: serde_json::Value = serde_json::from_str(&Format::Json.write(&all)).unwrap();
     let note = &json[0]["rows"][0]["test_accuracy_percent_note"];
-    assert_eq!(note, "check failed: accuracy is outside its band");
+    assert_eq!(note, "accuracy out of range: accuracy is outside its band");
 }
 
 /// What the formats look like; `INSTA_UPDATE=always cargo test` writes them anew after a change that is meant.

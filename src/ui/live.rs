@@ -11,7 +11,7 @@ use anyhow::Result;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::event::Event;
-use crate::jobfile::Material;
+use crate::material::Material;
 use crate::plan::Job;
 use crate::progress::{Progress, Report};
 use crate::record::{Record, Status};
@@ -71,6 +71,7 @@ impl Live {
             Notice::StepProgress { name, progress } => self.step_progress(name, progress),
             Notice::StepDone { name, what } => self.step_ended(name, GREEN, "✓", &what),
             Notice::StepFailed { name, why } => self.step_ended(name, RED, "✗", &why),
+            Notice::NotChecked(error) => self.say(&format!("not checked: {error:#}")),
             Notice::JobStarted { index, total, job, material } => {
                 self.job_started(index, total, job, material);
             }

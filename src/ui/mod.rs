@@ -11,8 +11,8 @@ use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, LineStyle};
 
 pub use self::live::Live;
-use crate::check::{Verdict, report};
 use crate::defaults::Sheet;
+use crate::proof::{Verdict, report};
 use crate::table::Table;
 
 /// Width of a table that goes to a file or a pipe.

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use super::case::Program;
-use super::key;
-use super::part::Part;
-use super::reference::reference_key;
-use crate::catalog::{Catalog, Device};
+use super::bench::{env_digest, key_of};
+use super::compute::Entrant;
+use crate::catalog::{Catalog, Device, ProviderName};
 use crate::data::{Dataset, Order, Weights};
-use crate::env::Built;
-use crate::jobfile::Material;
+use crate::env::{Built, Runtime};
+use crate::material::Material;
 use crate::plan::Job;
+use crate::proof::key::reference_key;
+use crate::proof::part::Part;
 use crate::spec::{self, Experiment, Setting, Source};
 
 const SPEC: &str = "\
@@ -91,17 +91,19 @@ fn job<'a>(experiment: &'a Experiment, catalog: &'a Catalog, name: &str) -> Job<
 fn built(digest: Option<&str>) -> Built {
     Built {
         name: "fake".to_owned(),
-        provider: "venv".to_owned(),
+        provider: ProviderName::Venv,
         digest: digest.map(str::to_owned),
         lock_sha256: None,
         root: "/env".into(),
-        interpreter: Some("/env/bin/python".into()),
-        interpreter_version: Some("3.12.1".to_owned()),
+        runtime: Runtime::Interpreter {
+            python: "/env/bin/python".into(),
+            version: "3.12.1".to_owned(),
+        },
         packages: BTreeMap::from([("numpy".to_owned(), "2.0".to_owned())]),
-        compiler: None,
         size_bytes: 0,
         build_seconds: 0.0,
         environment: BTreeMap::new(),
+        unset: Vec::new(),
     }
 }
 
@@ -130,26 +132,27 @@ fn keys_stay_the_same_for_ever() {
     let (experiment, catalog) = project(root.path());
     let jobs = ["ours", "theirs"].map(|name| job(&experiment, &catalog, name));
     let built = [built(Some("e1")), built(None)];
-    let [ours, theirs] = [0, 1].map(|which| Program {
+    let [ours, theirs] = [0, 1].map(|which| Entrant {
         job: &jobs[which],
         built: &built[which],
         harness: &jobs[which].framework.harnesses["tiny"],
     });
-    let found = key(&ours, &theirs, &material(Some("o1"))).unwrap();
+    let found = key_of(&ours, &theirs, &material(Some("o1"))).unwrap();
     assert_eq!(found, "b25f3709e1f8fb099d6df99819cc0c6dce3a85fdf6ef6aec77aa54469b788980");
 
     let plain = Part::new("float32-0", "float32", 0);
     let mut seed = Part::new("other-seed", "float32", 2).with("dropout", Setting::Float(0.5));
-    seed.check.seed = Some(8);
-    let mut probe = Part::new("dropout-0", "float32", 8);
-    probe.material = Some(material(None));
+    seed.seed = Some(8);
+    let probe = Part::new("dropout-0", "float32", 8);
+    let (own, probed) = (material(Some("o1")), material(None));
     let cases = [
-        (&theirs, &plain, "8caeb56e60889e99216ffb47"),
-        (&ours, &seed, "3096c9ea88278903871d5359"),
-        (&theirs, &probe, "8b8ac4542168bffcbe04ba9e"),
+        (&theirs, &own, &plain, "8caeb56e60889e99216ffb47"),
+        (&ours, &own, &seed, "3096c9ea88278903871d5359"),
+        (&theirs, &probed, &probe, "8b8ac4542168bffcbe04ba9e"),
     ];
-    for (program, part, expected) in cases {
-        let found = reference_key(program, &material(Some("o1")), "one = 1\n", part);
+    for (entrant, material, part, expected) in cases {
+        let env = env_digest(entrant.built);
+        let found = reference_key(entrant.job, &env, material, "one = 1\n", part);
         assert_eq!(found, expected, "{}", part.name);
     }
 }

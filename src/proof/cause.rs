@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::arrays::Floats;
-use crate::check::compare::{Difference, Given, Quantity, Traces, relative_max};
-use crate::check::trace::Trace;
+use crate::proof::compare::{Difference, Given, Quantity, Traces, relative_max};
+use crate::proof::trace::Trace;
 use crate::spec::Precision;
 
 /// A recognised cause of a difference.
@@ -212,8 +212,8 @@ fn decay(ours: &Traces, theirs: &Traces, given: &Given) -> Option<Cause> {
 mod tests {
     use super::{recognise, rounding};
     use crate::arrays::Floats;
-    use crate::check::compare::tests::{floats, start, traces};
-    use crate::check::compare::{Difference, Quantity, Traces, compare, float64_tolerance};
+    use crate::proof::compare::tests::{floats, start, traces};
+    use crate::proof::compare::{Difference, Quantity, Traces, compare, float64_tolerance};
 
     /// Returns the cause of what differs first.
     fn cause(ours: &Traces, theirs: &Traces, given: &[(String, Floats)]) -> Option<String> {

@@ -1,8 +1,8 @@
-//! The numbers of the reference that checks keep from one invocation to the next, and which of them
-//! go when they become many.
+//! The cached reference: its numbers, from one check to the next, and which of them go when they
+//! become many.
 //!
-//! May not know what the numbers are or how they are computed. A folder counts as kept by the file
-//! of its events; whose modification time is that of its last use.
+//! Must not depend on what the numbers are or how they are computed. A folder counts as cached by
+//! the file of its events; whose modification time is that of its last use.
 
 use std::fs;
 use std::io;
@@ -12,17 +12,17 @@ use std::time::{Duration, SystemTime};
 use crate::home::Home;
 use crate::seal::{self, Place};
 
-/// What a kept folder must have.
+/// What a cached folder must have.
 const EVENTS: &str = "events.jsonl";
 
-/// The checks of all frameworks here and of `.ci/check_mutations.py --full` keep 3.0 GB together; each
+/// The checks of all frameworks here and of `.ci/check_mutations.py --full` cache 3.0 GB together; each
 /// further mistake that is looked for adds some tens of MB.
 const LIMIT_BYTES: u64 = 4 << 30;
 
 /// Another check may be about to read what was used so lately.
 const IN_USE: Duration = Duration::from_secs(60 * 60);
 
-/// Where the numbers of the reference are kept.
+/// Where the numbers of the reference are cached.
 pub(super) fn folder(home: &Home) -> PathBuf {
     home.checks().join("reference")
 }
@@ -33,11 +33,11 @@ pub(super) fn work(home: &Home) -> PathBuf {
 }
 
 /// Whether a folder is there, whole.
-pub(super) fn is_kept(folder: &Path) -> bool {
+pub(super) fn is_cached(folder: &Path) -> bool {
     Place::new(folder, EVENTS).is_whole()
 }
 
-/// Notes that a kept folder is of use.
+/// Notes that a cached folder is of use.
 pub(super) fn used(folder: &Path) -> io::Result<()> {
     Place::new(folder, EVENTS).used()
 }
@@ -99,10 +99,10 @@ mod tests {
         let older = keep(store.path(), "older", 400, 40);
         let new = keep(store.path(), "new", 400, 20);
         seal::sweep(store.path(), EVENTS, 1000, HOUR);
-        assert!(is_kept(&new) && is_kept(&old) && !older.exists());
+        assert!(is_cached(&new) && is_cached(&old) && !older.exists());
         used(&old).unwrap();
         seal::sweep(store.path(), EVENTS, 500, HOUR);
-        assert!(is_kept(&old) && !new.exists());
+        assert!(is_cached(&old) && !new.exists());
     }
 
     #[test]
@@ -110,7 +110,7 @@ mod tests {
         let store = tempfile::tempdir().unwrap();
         let folder = keep(store.path(), "new", 400, 0);
         seal::sweep(store.path(), EVENTS, 100, HOUR);
-        assert!(is_kept(&folder));
+        assert!(is_cached(&folder));
     }
 
     #[test]

@@ -1,20 +1,11 @@
-//! Equivalence: whether two programs that trained from the same weights on the same batches
-//! computed the same numbers. May not know how the numbers were made.
-
-mod cause;
-mod compare;
-pub mod probe;
-pub mod report;
-mod trace;
+//! What a check found, as it is stored. Must not depend on how the numbers were made.
 
 use serde::{Deserialize, Serialize};
 
-pub use self::cause::{Cause, NOT_TRAINED, SAME, recognise, rounding};
-pub use self::compare::{
-    Difference, Given, Quantity, Traces, compare, float64_tolerance, relative_max,
-};
-pub use self::trace::{Trace, given};
 use crate::catalog::Device;
+use crate::plan::Job;
+use crate::proof::cause::Cause;
+use crate::proof::compare::{Difference, Quantity};
 use crate::spec::Precision;
 
 /// Version of the stored verdict.
@@ -167,6 +158,27 @@ impl Semantic {
 }
 
 impl Verdict {
+    /// Returns the verdict on a job of which nothing is known yet but who it is.
+    pub fn blank(job: &Job, key: String, reference: &str, equivalence: Equivalence) -> Verdict {
+        Verdict {
+            verdict: VERSION,
+            key,
+            experiment: job.experiment.name().to_owned(),
+            framework: job.framework.spec.name.clone(),
+            target: job.target.name.clone(),
+            title: job.target.title.clone(),
+            device: job.device,
+            framework_version: None,
+            reference: reference.to_owned(),
+            checked: String::new(),
+            seconds: 0.0,
+            equivalence,
+            cause: None,
+            compared: Vec::new(),
+            semantics: Vec::new(),
+        }
+    }
+
     /// Returns what differs first, in float64 if it was computed in that.
     pub fn first(&self) -> Option<(&str, &Difference)> {
         self.compared.iter().find_map(|compared| {

@@ -1,7 +1,7 @@
 //! Verdicts → a table of targets and quantities, and what to say of those that differ.
 
-use crate::check::{Compared, Difference, Grade, Quantity, Semantic, Verdict, sentence};
 use crate::markdown;
+use crate::proof::{Compared, Difference, Grade, Quantity, Semantic, Verdict, sentence};
 
 /// Headings of the table; `true` marks numbers.
 pub const HEADINGS: [(&str, bool); 9] = [

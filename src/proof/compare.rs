@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::arrays::Floats;
-use crate::check::trace::Trace;
+use crate::proof::trace::Trace;
 use crate::spec::Tolerance;
 
 /// What a program computed with each of the parts of a check.
@@ -306,7 +306,7 @@ pub mod tests {
 
     use super::{Given, Quantity, Traces, compare, float64_tolerance};
     use crate::arrays::Floats;
-    use crate::check::trace::Trace;
+    use crate::proof::trace::Trace;
 
     pub fn floats(values: &[f64]) -> Floats {
         Floats { shape: vec![values.len()], values: values.to_vec() }

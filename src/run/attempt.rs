@@ -1,0 +1,116 @@
+//! One attempt at a job: job file → launch → events → how it ended. Runs, checks and the measuring
+//! of defaults start their programs here and nowhere else.
+//!
+//! Must not depend on what is made of how it ended.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::sync::watch;
+
+use super::conditions::Conditions;
+use crate::catalog::{Device, Framework, Target};
+use crate::env::Built;
+use crate::event::{Event, Line};
+use crate::fold::Fold;
+use crate::launch::{Finished, Launcher, Local, environment};
+use crate::plan::Job;
+use crate::process::{Cancel, Launch};
+
+/// How long a job may take to stop when asked.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long a job may take that no profile sets a limit for.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(15 * 60);
+
+/// A program of a framework.
+#[derive(Clone, Copy)]
+pub(super) struct Program<'a> {
+    pub(super) framework: &'a Framework,
+    pub(super) target: &'a Target,
+    pub(super) device: Device,
+    pub(super) file: &'a Path,
+    /// The program's name in a crate.
+    pub(super) name: &'a str,
+}
+
+impl<'a> Program<'a> {
+    /// Returns a job's harness, or another file in its place.
+    pub(super) fn of(job: &'a Job, harness: &'a Path) -> Program<'a> {
+        let Job { framework, target, device, .. } = *job;
+        Program { framework, target, device, file: harness, name: job.experiment.name() }
+    }
+}
+
+/// A program that shall be started on a job file, whose folder is the job's.
+pub(super) struct Attempt<'a> {
+    pub(super) program: Program<'a>,
+    pub(super) built: &'a Built,
+    pub(super) job_file: &'a Path,
+    pub(super) conditions: &'a Conditions,
+    /// Its limit where the conditions set none.
+    pub(super) timeout: Duration,
+    /// Steps of an epoch.
+    pub(super) steps: u64,
+    /// Whether it has its CPUs for itself and the machine is watched.
+    pub(super) is_timed: bool,
+    /// Further variables.
+    pub(super) environment: BTreeMap<String, String>,
+}
+
+/// How an attempt ended, and what was seen of it.
+pub(super) struct Ending {
+    pub(super) finished: Finished,
+    pub(super) fold: Fold,
+    /// The limit that it had.
+    pub(super) timeout: Duration,
+}
+
+impl Attempt<'_> {
+    /// Runs the program to its end and hands on its events.
+    pub(super) async fn run(
+        &self,
+        cancel: &mut watch::Receiver<Cancel>,
+        mut on_event: impl FnMut(&Event),
+    ) -> Result<Ending> {
+        let launch = self.launch()?;
+        let mut fold = Fold::new(self.steps);
+        let mut on_line = |line| {
+            if let Line::Event(stamped) = line {
+                on_event(&stamped.event);
+                fold.take(stamped.at.unwrap_or_default(), &stamped);
+            }
+        };
+        let finished = Local::new().run(&launch, cancel, &mut on_line).await?;
+        Ok(Ending { finished, fold, timeout: launch.timeout })
+    }
+
+    fn launch(&self) -> Result<Launch> {
+        let Program { framework, target, device, file, name } = self.program;
+        let command = self.built.command(file, name)?;
+        let (threads, limits) = (self.conditions.threads, &self.conditions.limits);
+        let mut environment = environment(device, threads, &self.conditions.environment);
+        environment.extend(command.environment);
+        for name in &command.unset {
+            environment.remove(name);
+        }
+        environment.extend(target.environment.clone());
+        environment.set("ROSETTA_JOB", self.job_file.to_string_lossy());
+        environment.extend(self.environment.clone());
+        Ok(Launch {
+            program: command.program,
+            args: command.args,
+            environment,
+            folder: framework.folder.clone(),
+            job_folder: self.job_file.parent().unwrap_or(Path::new("/")).to_owned(),
+            timeout: limits.timeout.unwrap_or(self.timeout),
+            stall_timeout: limits.stall_timeout,
+            grace: GRACE,
+            device,
+            cpus: Some(threads).filter(|_| self.is_timed),
+            memory_limit_bytes: limits.memory_bytes,
+            is_measured: self.is_timed,
+        })
+    }
+}

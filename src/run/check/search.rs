@@ -1,0 +1,83 @@
+//! Looks for the cause of a difference: the variant of the reference that fits the numbers.
+//!
+//! Must not depend on how the reference is computed or cached.
+
+use anyhow::{Result, ensure};
+
+use super::reference::{Reference, Stop};
+use crate::plan::Job;
+use crate::proof::judge::{Clue, fits, tolerance};
+use crate::proof::part::{Depth, Outcomes, traces};
+use crate::proof::{Cause, Given, Traces};
+use crate::spec::Tolerance;
+use crate::variant::{Kind, Stage, Variant};
+
+/// What a variant has to fit.
+pub(super) struct Search<'a> {
+    pub(super) reference: &'a Reference<'a>,
+    /// The job of the target.
+    pub(super) job: &'a Job<'a>,
+    /// The variants that the target declares: it is compared with them in place.
+    pub(super) declared: &'a [&'a Variant],
+    pub(super) ours: &'a Outcomes,
+    pub(super) given: &'a Given,
+}
+
+impl Search<'_> {
+    /// Returns the cause that the first of the clues leads to.
+    pub(super) fn cause(&self, clues: Vec<Clue>) -> Result<Option<Cause>> {
+        for clue in clues {
+            let (ours, tolerance) =
+                (traces(clue.dtype, self.ours), tolerance(clue.dtype, self.job));
+            for stage in clue.stages {
+                if let Some(cause) = self.variant(*stage, &ours, &tolerance)? {
+                    return Ok(Some(cause));
+                }
+            }
+            if clue.told.is_some() {
+                return Ok(clue.told);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the variant of a stage that fits.
+    fn variant(&self, stage: Stage, ours: &Traces, tolerance: &Tolerance) -> Result<Option<Cause>> {
+        let job = self.reference.entrant.job;
+        for candidate in job.framework.variants.of(job.experiment.name()) {
+            let name = &candidate.name.value;
+            let is_declared = self.declared.iter().any(|one| one.name.value == *name);
+            if candidate.stage != stage || is_declared {
+                continue;
+            }
+            ensure!(!self.reference.computer.is_cancelled(), Stop::Interrupted);
+            if self.fits(candidate, ours, tolerance)? {
+                return self.found(candidate).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the target agrees with the reference once it is changed; the cheap parts first.
+    fn fits(&self, candidate: &Variant, ours: &Traces, tolerance: &Tolerance) -> Result<bool> {
+        let variants = self.declared.iter().copied().chain([candidate]).collect::<Vec<_>>();
+        for depth in [Depth::Initial, Depth::Gradient, Depth::Trained] {
+            let theirs = self.reference.traces(&variants, depth)?;
+            if !fits(ours, &theirs, self.given, tolerance) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn found(&self, variant: &Variant) -> Result<Cause> {
+        let name = variant.name.value.clone();
+        let mut says = variant.says.clone();
+        if variant.is == Kind::Variant {
+            says += &format!(" (a variant that can be declared: `{name}`)");
+        }
+        let experiment = self.reference.entrant.job.experiment.name();
+        let lines = variant.lines(experiment, &self.reference.source()?);
+        Ok(Cause { name, says, lines })
+    }
+}

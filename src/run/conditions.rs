@@ -1,0 +1,38 @@
+//! Under which conditions programs are started: threads, limits, interpreter, variables.
+
+use std::path::PathBuf;
+
+use crate::catalog::Framework;
+use crate::machine::cores;
+use crate::request::{Limits, Request};
+use crate::spec::Source;
+
+/// What all jobs of one invocation are started with.
+#[derive(Debug, Clone)]
+pub struct Conditions {
+    pub threads: u32,
+    pub data: Option<Source>,
+    pub limits: Limits,
+    /// The interpreter of the provider `system`.
+    pub python: Option<PathBuf>,
+    /// Variables to pass on: `NAME` or `NAME=VALUE`.
+    pub environment: Vec<String>,
+}
+
+impl Conditions {
+    /// Returns the conditions that were asked for.
+    pub fn of(request: &Request) -> Conditions {
+        Conditions {
+            threads: request.threads.unwrap_or_else(cores),
+            data: request.data,
+            limits: request.limits,
+            python: request.interpreter(),
+            environment: request.environment.clone(),
+        }
+    }
+
+    /// Whether a framework's harnesses run in the interpreter that the user named.
+    pub fn is_system(&self, framework: &Framework) -> bool {
+        self.python.is_some() && framework.runs_in_an_interpreter()
+    }
+}

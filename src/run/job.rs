@@ -1,0 +1,130 @@
+//! One job of a run → its record.
+//!
+//! Must not depend on the other jobs, on how anything is drawn, or on YAML.
+
+use std::fs;
+
+use anyhow::Result;
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use super::attempt::{Attempt, Ending, Program};
+use super::conditions::Conditions;
+use super::notice::{Notice, Notify};
+use super::outcome::{self, Scored};
+use super::prepare::Prepared;
+use super::record::{Became, Origin, inputs};
+use super::stamp::seconds;
+use crate::digest::sha256;
+use crate::jobfile::{self, JobFile, Place};
+use crate::machine::Machine;
+use crate::plan::{Job, Skip};
+use crate::process::Cancel;
+use crate::proof::{Equivalence, Verdict};
+use crate::record::{Outcome, Record, Status, Version};
+use crate::score;
+use crate::spec::Task;
+use crate::store::RunFolder;
+
+/// What the jobs of one run share.
+pub(super) struct Running<'a> {
+    pub(super) id: String,
+    pub(super) rosetta: Version,
+    /// Where rosetta is.
+    pub(super) machine: Machine,
+    pub(super) verdicts: &'a [Verdict],
+    pub(super) conditions: Conditions,
+    pub(super) prepared: Prepared,
+    pub(super) folder: RunFolder,
+}
+
+impl Running<'_> {
+    /// Runs one job and returns its record.
+    pub(super) async fn job(
+        &self,
+        job: &Job<'_>,
+        cancel: &mut watch::Receiver<Cancel>,
+        notify: Notify<'_>,
+    ) -> Result<Record> {
+        let origin = self.origin(job);
+        let built = match self.prepared.built_for(job, &self.conditions) {
+            Ok(built) => built,
+            Err(outcome) => return Ok(Record::of(job, origin, Became::NotStarted(outcome))),
+        };
+        let material = self.prepared.material(job.experiment);
+        let folder = self.folder.job(&job.name())?;
+        let place = Place {
+            job: job.name(),
+            target: &job.target.name,
+            device: job.device,
+            threads: self.conditions.threads,
+            outputs: &folder,
+        };
+        let file = JobFile::of_run(job.experiment, material, &place);
+        let attempt = Attempt {
+            program: Program::of(job, &job.framework.harnesses[job.experiment.name()]),
+            built,
+            job_file: &jobfile::write(&folder, &file)?,
+            conditions: &self.conditions,
+            timeout: job.experiment.profile(&job.profile)?.timeout.0,
+            steps: material.steps(),
+            is_timed: true,
+            environment: Default::default(),
+        };
+        let ending = attempt.run(cancel, |event| notify(Notice::JobEvent(event))).await?;
+        let scored = self.scored(job, &ending);
+        Ok(Record::of(job, origin, Became::Ended { built, ending: &ending, scored }))
+    }
+
+    /// Returns the outcome of a job, its outputs included.
+    fn scored(&self, job: &Job, ending: &Ending) -> Scored {
+        let outcome = outcome::of(ending, job.device);
+        let outputs = ending.fold.outputs.as_ref().filter(|_| outcome.status == Status::Ok);
+        let Some(outputs) = outputs else { return Scored::nothing(outcome) };
+        let material = self.prepared.material(job.experiment);
+        let rows = material.test_rows;
+        let computed = match (job.experiment.spec.task, material.labels()) {
+            (Task::Classification, Some(labels)) => {
+                score::accuracy(&outputs.path, labels, rows).map(Some)
+            }
+            _ => score::features(&outputs.path, rows, None).map(|()| None),
+        };
+        let computed = computed.map_err(|error| format!("{error:#}"));
+        let band = job.experiment.expected_accuracy(&job.profile, material.dataset.source);
+        outcome::scored(computed, ending.fold.reported_accuracy(), band)
+    }
+
+    /// Returns the record of a job that cannot run.
+    pub(super) fn skipped(&self, skip: &Skip, profile: &str) -> Record {
+        let Skip { experiment, framework, target, device, .. } = *skip;
+        let (profile, repeat) = (profile.to_owned(), 1);
+        let job = Job { experiment, framework, target, device, profile, repeat };
+        let outcome = Outcome::of(Status::Skipped, skip.obstacle.clone());
+        Record::of(&job, self.origin(&job), Became::NotStarted(outcome))
+    }
+
+    /// Returns what is known of a job before it starts.
+    fn origin(&self, job: &Job) -> Origin<'_> {
+        let harness = job.framework.harnesses.get(job.experiment.name());
+        let harness = harness.and_then(|path| fs::read(path).ok());
+        let material = self.prepared.find_material(job.experiment);
+        Origin {
+            run: &self.id,
+            started: seconds(Timestamp::now()),
+            threads: self.conditions.threads,
+            equivalence: self.equivalence(job),
+            inputs: inputs(job, material, harness.map(sha256).unwrap_or_default()),
+            machine: self.machine.clone(),
+            rosetta: &self.rosetta,
+        }
+    }
+
+    fn equivalence(&self, job: &Job) -> Equivalence {
+        let verdict = self.verdicts.iter().find(|verdict| {
+            verdict.experiment == job.experiment.name()
+                && verdict.target == job.target.name
+                && verdict.device == job.device
+        });
+        verdict.map_or_else(Equivalence::never_checked, |verdict| verdict.equivalence.clone())
+    }
+}

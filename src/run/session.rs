@@ -1,0 +1,102 @@
+//! What an invocation works with, opened once: home, catalog, environments, data, results.
+//!
+//! Must not depend on what is done with it.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+
+use crate::catalog::Catalog;
+use crate::data::DataStore;
+use crate::env::{Availability, Envs};
+use crate::gpu;
+use crate::home::Home;
+use crate::obstacle::Obstacle;
+use crate::plan::{Job, Plan, Skip, plan};
+use crate::project::Project;
+use crate::record::Version;
+use crate::request::Request;
+use crate::spec::Experiment;
+use crate::store::Store;
+
+/// One invocation of rosetta.
+pub struct Session {
+    pub catalog: Catalog,
+    pub envs: Envs,
+    pub home: Home,
+    pub data: DataStore,
+    pub store: Store,
+    /// The command line.
+    pub command: Vec<String>,
+    project: Project,
+}
+
+impl Session {
+    pub fn open(project: &Project, store: &Store) -> Result<Session> {
+        let home = Home::find()?;
+        Ok(Session {
+            catalog: project.catalog()?,
+            envs: Envs::new(home.clone(), project.root.clone()),
+            data: DataStore::at(home.data()),
+            store: store.clone(),
+            command: std::env::args().collect(),
+            project: project.clone(),
+            home,
+        })
+    }
+
+    /// Returns which rosetta this is.
+    pub fn version(&self) -> Version {
+        self.project.version()
+    }
+
+    /// Returns the plan for what was asked, without the jobs whose environment is not available
+    /// here. Builds nothing.
+    pub fn plan<'a>(
+        &'a self,
+        request: &Request,
+        experiments: &'a [Experiment],
+    ) -> Result<Plan<'a>> {
+        let mut plan = plan(request, experiments, &self.catalog, gpu::is_here())?;
+        let mut known = BTreeMap::new();
+        for job in std::mem::take(&mut plan.jobs) {
+            match self.missing(&job, request, &mut known) {
+                None => plan.jobs.push(job),
+                Some(missing) if job.repeat == 1 => plan.skips.push(skip(&job, missing)),
+                Some(_) => {}
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Returns what a job's environment lacks; `known` remembers it by name. A script that runs in
+    /// an interpreter of the user's needs no environment.
+    fn missing(
+        &self,
+        job: &Job,
+        request: &Request,
+        known: &mut BTreeMap<String, Option<Obstacle>>,
+    ) -> Option<Obstacle> {
+        if request.is_system() && job.framework.runs_in_an_interpreter() {
+            return None;
+        }
+        let name = &job.target.env.get(&job.device)?.value;
+        if !known.contains_key(name) {
+            known.insert(name.clone(), self.unavailable(name));
+        }
+        known[name].clone()
+    }
+
+    fn unavailable(&self, env: &str) -> Option<Obstacle> {
+        let spec = self.catalog.env(env).ok()?;
+        match self.envs.availability(spec) {
+            Availability::Unavailable(obstacle) => Some(obstacle),
+            _ => None,
+        }
+    }
+}
+
+fn skip<'a>(job: &Job<'a>, obstacle: Obstacle) -> Skip<'a> {
+    let Job { experiment, framework, target, device, .. } = *job;
+    Skip { experiment, framework, target, device, obstacle }
+}
