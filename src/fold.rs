@@ -1,5 +1,5 @@
 //! Events → the measurements of a record. The harness' clock gives the durations, the host's
-//! clock confirms them. May not know where events come from.
+//! clock confirms them. Must not depend on where events come from.
 
 use std::path::PathBuf;
 
@@ -24,6 +24,8 @@ pub struct Fold {
     pub is_ended: bool,
     /// The first loss that was not finite: where, and what it was.
     pub bad_loss: Option<String>,
+    /// The first thing that no job of the protocol says.
+    pub violation: Option<String>,
     start: Option<Stamp>,
     hello_at: Option<Stamp>,
     phases: Vec<(String, Stamp)>,
@@ -67,6 +69,9 @@ impl Fold {
     /// Takes in an event that arrived `at` seconds after the process was launched.
     pub fn take(&mut self, at: f64, stamped: &Stamped) {
         let now = Stamp { host: at, harness: stamped.t };
+        if self.violation.is_none() {
+            self.violation = self.violation_of(now, &stamped.event);
+        }
         self.last = now;
         match &stamped.event {
             Event::Start { .. } => self.start = Some(now),
@@ -121,6 +126,52 @@ impl Fold {
             | Event::Weights { .. }
             | Event::Part { .. }
             | Event::Unknown { .. } => {}
+        }
+    }
+
+    /// Returns what is wrong with an event after those before it.
+    fn violation_of(&self, now: Stamp, event: &Event) -> Option<String> {
+        if self.is_ended {
+            return Some("it went on after its `end`".to_owned());
+        }
+        if now.harness < self.last.harness - CLOCK_SECONDS {
+            let (before, after) = (self.last.harness, now.harness);
+            return Some(format!("its clock went back from {before} s to {after} s"));
+        }
+        let longest = now.harness + CLOCK_SECONDS;
+        let too_long =
+            |seconds: &f64| format!("it says that {seconds} s passed in {} s", now.harness);
+        match event {
+            Event::Hello { .. } if self.hello.is_some() => Some("it said `hello` twice".to_owned()),
+            Event::Phase { name } if self.phases.iter().any(|(phase, _)| phase == name) => {
+                Some(format!("it began the phase `{name}` twice"))
+            }
+            Event::Epoch { epoch, .. } if *epoch != self.epochs.len() as u64 => Some(format!(
+                "epoch {epoch} came where epoch {} was due (they count from 0)",
+                self.epochs.len()
+            )),
+            Event::Epoch { seconds, first_step_seconds, .. } => {
+                [Some(*seconds), *first_step_seconds]
+                    .iter()
+                    .flatten()
+                    .find(|seconds| **seconds > longest)
+                    .map(too_long)
+            }
+            Event::Batches { seconds, .. } => {
+                let sum = seconds.iter().sum::<f64>();
+                (sum > longest).then(|| too_long(&sum))
+            }
+            Event::Array { name, ready: Some(ready), .. } if name == "outputs" => {
+                let earliest = self.phase("predict").map_or(0.0, |(start, _)| start.harness);
+                let is_within = *ready >= earliest - CLOCK_SECONDS && *ready <= longest;
+                let now = now.harness;
+                (!is_within).then(|| {
+                    format!(
+                        "its outputs were ready at {ready} s, not between {earliest} s and {now} s"
+                    )
+                })
+            }
+            _ => None,
         }
     }
 
@@ -266,8 +317,53 @@ mod tests {
     #[test]
     fn a_harness_that_lies_about_its_clock_is_found() {
         let mut lines = TRAINING;
-        lines[5] = r#"10.1 "ev":"epoch","t":6,"epoch":1,"loss":0.5,"seconds":2,"samples":100"#;
+        lines[5] = r#"10.1 "ev":"epoch","t":8.5,"epoch":1,"loss":0.5,"seconds":2,"samples":100"#;
         assert!(fold(&lines).do_clocks_disagree());
+    }
+
+    #[test]
+    fn what_no_job_says_is_remembered() {
+        assert_eq!(fold(&TRAINING).violation, None);
+        let cases = [
+            (1, r#"2.1 "ev":"end","t":2"#, "it went on after its `end`"),
+            (
+                3,
+                r#"2.3 "ev":"hello","t":2.2,"framework":"F","version":"2","device":"cpu""#,
+                "it said `hello` twice",
+            ),
+            (3, r#"2.3 "ev":"phase","t":2.2,"name":"load""#, "it began the phase `load` twice"),
+            (
+                5,
+                r#"10.1 "ev":"epoch","t":10,"epoch":7,"seconds":2,"samples":100"#,
+                "epoch 7 came where epoch 1 was due",
+            ),
+            (
+                5,
+                r#"10.1 "ev":"epoch","t":10,"epoch":1,"seconds":1e308,"samples":100"#,
+                "s passed in 10 s",
+            ),
+            (
+                5,
+                r#"10.1 "ev":"epoch","t":7,"epoch":1,"seconds":2,"samples":100"#,
+                "its clock went back from 8 s to 7 s",
+            ),
+            (
+                6,
+                r#"10.2 "ev":"batches","t":10.1,"phase":"predict","seconds":[8,8],"samples":[1,1]"#,
+                "16 s passed in 10.1 s",
+            ),
+            (
+                7,
+                r#"11.2 "ev":"array","t":11.1,"name":"outputs","path":"o","shape":[1],"dtype":"float32","ready":3"#,
+                "ready at 3 s, not between 10.1 s and 11.1 s",
+            ),
+        ];
+        for (line, text, expected) in cases {
+            let mut lines = TRAINING;
+            lines[line] = text;
+            let found = fold(&lines).violation.unwrap_or_default();
+            assert!(found.contains(expected), "{expected}: {found}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! May not know who raises them.
 
 use std::fmt;
+use std::io::Write;
 
 /// An error message with what the reader can do about it.
 #[derive(Debug)]
@@ -26,12 +27,18 @@ pub fn hinted(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Er
     anyhow::Error::new(Hinted { message, hints })
 }
 
+/// Prints a line to standard error. That nobody can read it, on a terminal that is gone or a full disk, is not a reason
+/// to stop.
+pub fn say(line: impl fmt::Display) {
+    let _ = writeln!(anstream::stderr().lock(), "{line}");
+}
+
 /// Prints an error chain to standard error: `error:`, `caused by:` and hints, once, in `main`.
 pub fn report(error: &anyhow::Error) {
     let mut hints = Vec::new();
     for (depth, cause) in error.chain().enumerate() {
         let label = if depth == 0 { "error" } else { "caused by" };
-        anstream::eprintln!("{RED}{label}:{RESET} {cause}");
+        say(format_args!("{RED}{label}:{RESET} {cause}"));
         // A `Hinted` added as context hides behind anyhow's own type: ask for it there too.
         if let Some(hinted) = cause.downcast_ref::<Hinted>() {
             hints.extend(&hinted.hints);
@@ -41,7 +48,7 @@ pub fn report(error: &anyhow::Error) {
         hints.extend(error.downcast_ref::<Hinted>().iter().flat_map(|h| &h.hints));
     }
     for hint in hints {
-        anstream::eprintln!("{CYAN}hint:{RESET} {hint}");
+        say(format_args!("{CYAN}hint:{RESET} {hint}"));
     }
 }
 

@@ -6,6 +6,7 @@ use rosetta::cli::{self, args::Cli};
 use rosetta::{hint, process};
 
 fn main() -> ExitCode {
+    process::survive_file_limits();
     // A shim is started for every job: the description of the whole command line, which clap builds first, would be a
     // good part of what it costs.
     if let Some(order) = shim_order() {

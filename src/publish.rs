@@ -1,10 +1,30 @@
 //! Puts a file in place so that a reader sees all of it or what was there before, even after a
-//! power cut. Must not depend on what is in it.
+//! power cut; opens files, and only files. Must not depend on what is in them.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+
+use rustix::fs::OFlags;
+
+/// Opens a file to read, and nothing else: a FIFO or a device in its place would never end.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let no_wait = OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(no_wait).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is not a regular file")),
+    }
+}
+
+/// Removes a folder that is in the way of a file: a job can write where its own files go.
+pub fn make_way(path: &Path) {
+    if path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        // That it stays shows when the file is written.
+        let _ = std::fs::remove_dir_all(path);
+    }
+}
 
 /// Read and write for all that the umask admits, as of any other new file.
 const MODE: u32 = 0o666;

@@ -18,6 +18,9 @@ pub fn accuracy(outputs: &Path, labels: &Path, rows: usize) -> Result<f64> {
     };
     ensure!(count == rows, "there are outputs for {count} rows, but {rows} rows to predict");
     ensure!(width > 0, "the outputs have no columns");
+    if let Some(label) = labels.iter().find(|label| !(0..width as i64).contains(*label)) {
+        bail!("the outputs have {width} columns, one for each class, but there is a label {label}");
+    }
     ensure_finite(&logits.values)?;
     let right = logits.values.chunks_exact(width).zip(&labels).filter(|(row, label)| {
         let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));

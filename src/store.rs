@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::hint::{hinted, unknown};
 use crate::machine::Machine;
 use crate::proof::{self, Verdict};
-use crate::publish::publish;
+use crate::publish::{make_way, publish};
 use crate::record::{Record, Version};
 use crate::request::Request;
 
@@ -203,6 +203,7 @@ impl RunFolder {
         let folder = self.job(&record.job)?;
         let seal = || -> std::io::Result<()> {
             let line = json_line(record)?;
+            make_way(&folder.join("record.json"));
             publish(&folder.join("record.json"), &line)?;
             append(&self.folder.join("records.jsonl"), &line)
         };

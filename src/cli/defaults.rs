@@ -8,7 +8,7 @@ use crate::catalog::{Device, Framework, Target};
 use crate::cli::args::DefaultsArgs;
 use crate::cli::{INTERRUPTED, NOT_OK, OK};
 use crate::defaults::Sheet;
-use crate::hint::hinted;
+use crate::hint::{hinted, say};
 use crate::machine::Machine;
 use crate::plan;
 use crate::project::Project;
@@ -37,7 +37,7 @@ pub fn defaults(project: &Project, store: &Store, args: &DefaultsArgs) -> Result
         _ => ui::print(&ui::defaults(&sheet))?,
     }
     for fault in &sheet.faults {
-        anstream::eprintln!("fault: {fault}");
+        say(format_args!("fault: {fault}"));
     }
     Ok(exit_code(&gathered, &sheet))
 }

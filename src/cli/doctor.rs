@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::cli::{NOT_OK, OK};
 use crate::env::{Availability, Envs};
+use crate::hint::say;
 use crate::home::Home;
 use crate::machine::Machine;
 use crate::probe;
@@ -129,7 +130,7 @@ pub fn doctor(project: &Project, as_json: bool) -> Result<ExitCode> {
     let headings = [("", false), ("What", false), ("Found", false), ("To get it", false)];
     ui::print(&ui::grid(&headings, rows))?;
     if !can_run {
-        anstream::eprintln!("nothing can run here: no environment can be built");
+        say("nothing can run here: no environment can be built");
     }
     Ok(code)
 }

@@ -10,7 +10,7 @@ use crate::catalog::DEFAULTS;
 use crate::cli::args::{JobArgs, RunArgs};
 use crate::cli::{INTERRUPTED, NOT_OK, OK, table};
 use crate::data::DataStore;
-use crate::hint::hinted;
+use crate::hint::{hinted, say};
 use crate::home::Home;
 use crate::jobfile::{Check, JobFile, Place};
 use crate::machine;
@@ -41,7 +41,7 @@ pub fn run(project: &Project, store: &Store, args: &RunArgs) -> Result<ExitCode>
     if ended.records.iter().any(|record| record.outcome.status != Status::Skipped) {
         table::run_tables(&experiments, &ended.records, args.format)?;
     }
-    anstream::eprintln!("{}", summary(&ended, plan.jobs.len(), started));
+    say(summary(&ended, plan.jobs.len(), started));
     Ok(exit_code(&ended))
 }
 

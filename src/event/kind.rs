@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::event::number::{maybe_number, number, numbers};
+use crate::event::number::{all_seconds, maybe_number, maybe_seconds, number, seconds};
 
 /// The version of the protocol that this rosetta speaks.
 pub const PROTOCOL: u64 = 1;
@@ -35,16 +35,16 @@ pub enum Event {
         epoch: u64,
         #[serde(default, deserialize_with = "maybe_number")]
         loss: Option<f64>,
-        #[serde(deserialize_with = "number")]
+        #[serde(deserialize_with = "seconds")]
         seconds: f64,
-        #[serde(default, deserialize_with = "maybe_number")]
+        #[serde(default, deserialize_with = "maybe_seconds")]
         first_step_seconds: Option<f64>,
         samples: u64,
     },
     /// Duration and size of each batch of an inference phase.
     Batches {
         phase: String,
-        #[serde(deserialize_with = "numbers")]
+        #[serde(deserialize_with = "all_seconds")]
         seconds: Vec<f64>,
         samples: Vec<u64>,
     },
@@ -54,7 +54,7 @@ pub enum Event {
         path: PathBuf,
         shape: Vec<u64>,
         dtype: String,
-        #[serde(default, deserialize_with = "maybe_number")]
+        #[serde(default, deserialize_with = "maybe_seconds")]
         ready: Option<f64>,
     },
     /// The final weights of a check were stored as `folder/NAME.npy`.

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer, Visitor};
+use serde::de::{self, Deserializer, Error, Visitor};
 
 /// A number that may be `"NaN"`, `"Infinity"` or `"-Infinity"`.
 struct Number(f64);
@@ -59,8 +59,29 @@ pub(super) fn maybe_number<'de, D: Deserializer<'de>>(
     Option::deserialize(deserializer).map(|number| number.map(|Number(value)| value))
 }
 
-/// Reads a list of such numbers.
-pub(super) fn numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
-    Vec::deserialize(deserializer)
-        .map(|numbers| numbers.into_iter().map(|Number(value)| value).collect())
+/// Reads a duration or a moment: a number of seconds, finite and not negative.
+pub(super) fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    number(deserializer).and_then(lasting)
+}
+
+/// Reads a duration or null.
+pub(super) fn maybe_seconds<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<f64>, D::Error> {
+    maybe_number(deserializer)?.map(lasting).transpose()
+}
+
+/// Reads a list of durations.
+pub(super) fn all_seconds<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<f64>, D::Error> {
+    let numbers = Vec::<Number>::deserialize(deserializer)?;
+    numbers.into_iter().map(|Number(value)| lasting(value)).collect()
+}
+
+fn lasting<E: Error>(seconds: f64) -> Result<f64, E> {
+    match seconds.is_finite() && seconds >= 0.0 {
+        true => Ok(seconds),
+        false => Err(E::custom(format!("{seconds} s; a time is finite and not negative"))),
+    }
 }

@@ -54,7 +54,8 @@ fn stamped(fields: &mut Map<String, Value>) -> Result<Stamped, String> {
     let t = fields.shift_remove("t").as_ref().and_then(Value::as_f64);
     let at = fields.shift_remove("at").as_ref().and_then(Value::as_f64);
     let seq = seq.ok_or_else(|| format!("`{kind}` without `seq`, a number 0, 1, 2 …"))?;
-    let t = t.ok_or_else(|| format!("`{kind}` without `t`, a number of seconds"))?;
+    let t = t.filter(|t| *t >= 0.0);
+    let t = t.ok_or_else(|| format!("`{kind}` without `t`, a number of seconds from 0 up"))?;
     let fields = std::mem::take(fields);
     let event = match KINDS.contains(&kind) {
         true => Event::deserialize(Value::Object(Map::from_iter([(kind.into(), fields.into())])))
@@ -239,7 +240,7 @@ mod tests {
 
     #[test]
     fn what_is_meant_as_an_event_is_rejected_with_a_reason() {
-        let cases: [(&[u8], &str); 9] = [
+        let cases: [(&[u8], &str); 13] = [
             (br#"{"v":2,"seq":0,"ev":"end","t":0}"#, "protocol 2; this rosetta speaks protocol 1"),
             (br#"{"v":"1","seq":0,"ev":"end","t":0}"#, "protocol \"1\""),
             (br#"{"v":1,"ev":"end","t":0}"#, "`end` without `seq`"),
@@ -251,6 +252,19 @@ mod tests {
                 "no JSON: expected value",
             ),
             (b"{\"v\":1,\"seq\":0,\"ev\":\"phase\",\"t\":0,\"name\":\"\xff\"}", "no JSON: "),
+            (br#"{"v":1,"seq":0,"ev":"end","t":-1}"#, "`end` without `t`, a number of seconds from"),
+            (
+                br#"{"v":1,"seq":0,"ev":"epoch","t":0,"epoch":0,"seconds":"NaN","samples":1}"#,
+                "`epoch`: NaN s; a time is finite and not negative",
+            ),
+            (
+                br#"{"v":1,"seq":0,"ev":"epoch","t":0,"epoch":0,"seconds":-3,"samples":1}"#,
+                "`epoch`: -3 s; a time is finite",
+            ),
+            (
+                br#"{"v":1,"seq":0,"ev":"batches","t":0,"phase":"p","seconds":[1,"Infinity"],"samples":[]}"#,
+                "`batches`: inf s; a time is finite",
+            ),
             (
                 br#"{"v":1,"seq":0,"ev":"metric","t":0,"name":"a","value":"big"}"#,
                 r#"`metric`: invalid value: string "big", expected a number, "NaN""#,

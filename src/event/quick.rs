@@ -42,7 +42,9 @@ impl Head {
 
     fn stamp<E: de::Error>(self, event: Event) -> Result<Stamped, E> {
         match (self.v, self.seq, self.t) {
-            (Some(PROTOCOL), Some(seq), Some(t)) => Ok(Stamped { at: self.at, seq, t, event }),
+            (Some(PROTOCOL), Some(seq), Some(t)) if t >= 0.0 => {
+                Ok(Stamped { at: self.at, seq, t, event })
+            }
             _ => Err(E::custom("incomplete")),
         }
     }

@@ -17,7 +17,7 @@ pub type Running<'a> = Pin<Box<dyn Future<Output = Result<Finished>> + 'a>>;
 /// A place where jobs run: this machine, later the nodes of a cluster.
 pub trait Launcher {
     /// Runs a job to its end, hands on each line of its standard output, and returns how it went. However it ends, none
-    /// of its processes is left. Fails only if rosetta itself cannot go on, such as when the disk is full.
+    /// of its processes is left. Fails only if rosetta itself cannot go on.
     ///
     /// Lines come as they are written where the place can stream them, with the time of their arrival; otherwise all at
     /// the end, with the stamps that the place has put on them. A change of `cancel` stops the job.

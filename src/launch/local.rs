@@ -21,16 +21,20 @@ use tokio::time::{Instant, sleep_until};
 use super::finished::Finished;
 use super::launcher::{Launcher, Running};
 use super::pipe::Pipe;
-use crate::event::Line;
+use crate::event::{Event, Line, Stamped};
 use crate::process::kernel::{self, Signal};
 use crate::process::{
-    Cancel, DONE, Done, Exit, Intake, LONGEST, Launch, Log, Order, SHIM, TAG, tagged,
+    Cancel, DONE, Done, Exit, Intake, LONGEST, Launch, Log, Order, SHIM, TAG, is_stopped, tagged,
 };
 
 /// How long to wait for more output after the end. Nothing is left then that could write, unless it hid from the sweep.
 const DRAIN: Duration = Duration::from_millis(250);
 /// How long to read what such a process goes on to write.
 const LONGEST_DRAIN: Duration = Duration::from_secs(10);
+/// How long a job may take to exit after its `end`: frameworks join their threads and give devices back.
+const EXIT_GRACE: Duration = Duration::from_secs(30);
+/// How much later than agreed a shim may be that somebody has stopped.
+const STOPPED_DELAY: Duration = Duration::from_secs(2);
 /// How much later than agreed the shim may be.
 const SHIM_DELAY: Duration = Duration::from_secs(60);
 
@@ -68,11 +72,12 @@ impl Local {
             shim.child.wait().await.context("cannot wait for the job's shim")?;
         }
         let ended = ended?;
-        let done = Done::read(&launch.job_folder)?;
+        // What cannot be read was not written by a shim: the job may have put it there.
+        let done = Done::read(&launch.job_folder).unwrap_or_default();
         if done.is_none() {
             sweep_orphans(&shim.tag).await;
         }
-        job.finish(done, ended)
+        Ok(job.finish(done, ended))
     }
 }
 
@@ -119,10 +124,22 @@ impl Shim {
         Ok(Shim { child, tag })
     }
 
+    /// Returns its id, which is gone once it has been waited for: it may be somebody else's then.
+    fn pid(&self) -> Option<i32> {
+        self.child.id().and_then(|pid| i32::try_from(pid).ok())
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.pid().is_some_and(is_stopped)
+    }
+
+    fn kill(&mut self) {
+        // That it has just ended is not an error.
+        let _ = self.child.start_kill();
+    }
+
     fn tell(&self, cancel: Cancel) {
-        // The id is gone once the shim has been waited for: it may be somebody else's then.
-        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok());
-        match (pid, cancel) {
+        match (self.pid(), cancel) {
             (Some(pid), Cancel::Gracefully) => kernel::send(pid, Signal::TERM),
             (Some(pid), Cancel::Now) => kernel::send(pid, Signal::USR1),
             _ => {}
@@ -145,6 +162,10 @@ struct Attended<'a> {
     intake: Intake,
     log: Log,
     last_output: Instant,
+    /// When a job that said that it was done must have exited.
+    exit_by: Option<Instant>,
+    /// When a shim that is stopped must have ended.
+    overdue: Instant,
     /// When even a slow shim must have ended.
     too_late: Instant,
     /// Why rosetta asked for the end, if it did.
@@ -164,6 +185,8 @@ impl<'a> Attended<'a> {
             intake,
             log,
             last_output: clock,
+            exit_by: None,
+            overdue: clock + longest + STOPPED_DELAY,
             too_late: clock + longest + SHIM_DELAY,
             stop: None,
         })
@@ -193,13 +216,14 @@ impl<'a> Attended<'a> {
             }
             tokio::select! {
                 count = stdout.read(), if stdout.is_open() => {
-                    let bytes = stdout.take(count);
                     self.last_output = Instant::now();
-                    self.intake.feed(self.last_output - self.clock, bytes, on_line)?;
+                    self.take(stdout.take(count), on_line);
+                    self.stop_if_refused(shim);
                 }
                 count = stderr.read(), if stderr.is_open() => {
                     self.last_output = Instant::now();
-                    self.log.feed(stderr.take(count))?;
+                    self.log.feed(stderr.take(count));
+                    self.stop_if_refused(shim);
                 }
                 status = shim.child.wait(), if ended.is_none() => {
                     let status = status.context("cannot wait for the job's shim")?;
@@ -215,21 +239,48 @@ impl<'a> Attended<'a> {
         }
     }
 
-    fn next_deadline(&self) -> Instant {
-        match self.launch.stall_timeout {
-            Some(stall) if self.stop.is_none() => {
-                (self.last_output + stall.min(LONGEST)).min(self.too_late)
+    fn take(&mut self, bytes: &[u8], on_line: &mut dyn FnMut(Line)) {
+        let (now, exit_by) = (self.last_output, &mut self.exit_by);
+        self.intake.feed(now - self.clock, bytes, &mut |line| {
+            if matches!(line, Line::Event(Stamped { event: Event::End {}, .. })) {
+                exit_by.get_or_insert(now + EXIT_GRACE);
             }
-            _ => self.too_late,
+            on_line(line);
+        });
+    }
+
+    /// Ends a job whose words cannot all be taken in.
+    fn stop_if_refused(&mut self, shim: &Shim) {
+        if self.stop.is_none()
+            && let Some(why) = self.intake.trouble().or_else(|| self.log.trouble())
+        {
+            let why = Exit::Refused(why.to_owned());
+            self.stop(shim, why, Cancel::Now);
         }
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let shim = self.overdue.min(self.too_late);
+        if self.stop.is_some() {
+            return shim;
+        }
+        let stall = self.launch.stall_timeout.map(|stall| self.last_output + stall.min(LONGEST));
+        let deadlines = [stall, self.exit_by];
+        deadlines.into_iter().flatten().fold(shim, Instant::min)
     }
 
     fn check_deadlines(&mut self, shim: &mut Shim) {
         let now = Instant::now();
         if now >= self.too_late {
             self.too_late = now + SHIM_DELAY;
-            // That it has just ended is no error.
-            let _ = shim.child.start_kill();
+            shim.kill();
+        } else if now >= self.overdue {
+            self.overdue = self.too_late;
+            if shim.is_stopped() {
+                shim.kill();
+            }
+        } else if self.exit_by.is_some_and(|time| now >= time) {
+            self.stop(shim, Exit::DidNotExit, Cancel::Gracefully);
         } else {
             self.stop(shim, Exit::Stalled, Cancel::Gracefully);
         }
@@ -242,20 +293,24 @@ impl<'a> Attended<'a> {
         }
     }
 
-    fn finish(self, done: Option<Done>, status: ExitStatus) -> Result<Finished> {
-        let taken = self.intake.finish()?;
-        let last_words = self.log.finish()?;
+    fn finish(mut self, done: Option<Done>, status: ExitStatus) -> Finished {
+        let taken = self.intake.finish();
+        let (last_words, log_trouble) = self.log.finish();
+        if let Some(why) = taken.trouble.as_ref().or(log_trouble.as_ref()) {
+            self.stop.get_or_insert(Exit::Refused(why.clone()));
+        }
         let was_lost = done.is_none();
         let mut done = done.unwrap_or_else(|| Done::lost(status, self.clock.elapsed()));
-        // The shim knows that it was told to stop, not why; a shim told before it could listen left no word.
+        // The shim knows that it was told to stop, not why; a shim told before it could listen left no word. What
+        // could not be taken in counts however the job ended.
         if let Some(stop) = self.stop
-            && (was_lost || done.exit == Exit::Cancelled)
+            && (was_lost || done.exit == Exit::Cancelled || matches!(stop, Exit::Refused(_)))
         {
             done.exit = stop;
         }
         let started = (done.started - self.launched).clamp(0.0, 1e6);
         let started = Duration::from_secs_f64(if was_lost { 0.0 } else { started });
-        Ok(Finished::new(done, started, taken, last_words))
+        Finished::new(done, started, taken, last_words)
     }
 }
 
@@ -277,8 +332,13 @@ async fn sweep_orphans(tag: &str) {
     }
 }
 
+/// Removes what is in the way of the shim's word, whatever it is.
 fn remove(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
+    let removed = match path.is_dir() && !path.is_symlink() {
+        true => std::fs::remove_dir_all(path),
+        false => std::fs::remove_file(path),
+    };
+    match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove `{}`", path.display()))
         }

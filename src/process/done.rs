@@ -16,7 +16,7 @@ use super::intake::cannot_write;
 use super::kernel::monotonic_seconds;
 use crate::gpu;
 use crate::machine::Machine;
-use crate::publish::publish;
+use crate::publish::{make_way, publish};
 
 /// Where the shim says how the job ended, in the job's folder.
 pub const DONE: &str = "done.json";
@@ -31,6 +31,10 @@ pub enum Exit {
     Stalled,
     OutOfMemory,
     Cancelled,
+    /// It said that it was done and did not exit.
+    DidNotExit,
+    /// rosetta ended it, for this reason.
+    Refused(String),
     CannotStart(String),
     /// Nobody knows: the shim was killed.
     Lost(String),
@@ -83,6 +87,7 @@ impl Done {
     /// Publishes the end: whoever sees the file sees all of it.
     pub(super) fn write(&self, job_folder: &Path) -> Result<()> {
         let path = job_folder.join(DONE);
+        make_way(&path);
         let text = serde_json::to_vec_pretty(self)?;
         publish(&path, &text).with_context(|| cannot_write(&path))
     }

@@ -7,7 +7,8 @@
 //! polars and duckdb read as columns.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,10 +17,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::splitter::{Piece, Splitter};
-use crate::event::{self, Line, Sequence};
+use crate::event::{self, Budget, Line, Sequence};
 
 const CHATTER_LIMIT: usize = 1 << 20;
 const REJECTED_LINES_KEPT: u64 = 100;
+/// What stays of events that cannot all be stored: a full disk has to have room for the job's record.
+const LEFT_BYTES: usize = 64 << 10;
 
 /// How many lines of each sort came.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +44,8 @@ pub(crate) struct Taken {
     pub first_event: Option<Duration>,
     /// Why the first rejected line was rejected.
     pub first_rejection: Option<String>,
+    /// Why not all of it could be taken in.
+    pub trouble: Option<String>,
 }
 
 pub(crate) struct Intake {
@@ -51,7 +56,8 @@ pub(crate) struct Intake {
 impl Intake {
     pub fn create(folder: &Path) -> Result<Intake> {
         let path = folder.join("events.jsonl");
-        let events = File::create(&path).with_context(|| cannot_write(&path))?;
+        let events = File::options().read(true).write(true).create(true).truncate(true).open(&path);
+        let events = events.with_context(|| cannot_write(&path))?;
         let store = Store {
             events,
             events_path: path,
@@ -60,37 +66,41 @@ impl Intake {
             at: 0.0,
             chatter: Chatter { path: folder.join("chatter.log"), file: None, left: CHATTER_LIMIT },
             sequence: Sequence::default(),
+            budget: Budget::default(),
             taken: Taken::default(),
-            failure: None,
         };
         Ok(Intake { splitter: Splitter::default(), store })
     }
 
     /// Takes what was read `at` after the launch; hands each complete line on. Once stored, an event is safe from a
-    /// death of rosetta.
-    pub fn feed(
-        &mut self,
-        at: Duration,
-        bytes: &[u8],
-        on_line: &mut dyn FnMut(Line),
-    ) -> Result<()> {
+    /// death of rosetta. After a [`trouble`](Intake::trouble) nothing more is taken.
+    pub fn feed(&mut self, at: Duration, bytes: &[u8], on_line: &mut dyn FnMut(Line)) {
         self.store.set_clock(at);
         let store = &mut self.store;
         self.splitter.feed(bytes, |piece| store.take(piece, at, on_line));
-        self.store.write()
+        let written = self.store.write();
+        self.store.remember(written);
+    }
+
+    /// Returns why not all can be taken in: there is too much of it, or it cannot be stored.
+    pub fn trouble(&self) -> Option<&str> {
+        self.store.taken.trouble.as_deref()
     }
 
     /// Stores what is left and reports.
-    pub fn finish(mut self) -> Result<Taken> {
+    pub fn finish(mut self) -> Taken {
         if let Some(tail) = self.splitter.tail() {
             self.store.taken.truncated_tail = true;
             let (Piece::Line(bytes) | Piece::Oversized { head: bytes, .. }) = tail;
-            self.store.chatter.note("cut off at the end of the stream", bytes)?;
+            let noted = self.store.chatter.note("cut off at the end of the stream", bytes);
+            self.store.remember(noted);
         }
-        self.store.write()?;
-        self.store.events.sync_data().with_context(|| cannot_write(&self.store.events_path))?;
+        let stored = self.store.write().and_then(|()| {
+            self.store.events.sync_data().with_context(|| cannot_write(&self.store.events_path))
+        });
+        self.store.remember(stored);
         self.store.taken.counters.lost = self.store.sequence.lost();
-        Ok(self.store.taken)
+        self.store.taken
     }
 }
 
@@ -104,8 +114,8 @@ struct Store {
     at: f64,
     chatter: Chatter,
     sequence: Sequence,
+    budget: Budget,
     taken: Taken,
-    failure: Option<anyhow::Error>,
 }
 
 impl Store {
@@ -115,6 +125,9 @@ impl Store {
     }
 
     fn take(&mut self, piece: Piece<'_>, at: Duration, on_line: &mut dyn FnMut(Line)) {
+        if self.taken.trouble.is_some() {
+            return;
+        }
         let bytes = match piece {
             Piece::Line(bytes) => bytes.trim_ascii(),
             Piece::Oversized { head, bytes } => return self.oversized(head, bytes),
@@ -122,6 +135,11 @@ impl Store {
         let mut line = event::parse(bytes);
         match &mut line {
             Line::Event(event) => {
+                if let Err(why) = self.budget.take(&event.event, bytes.len()) {
+                    let written = self.write(); // What came before is taken in.
+                    self.remember(written);
+                    return self.give_up(why);
+                }
                 self.sequence.record(event.seq);
                 self.taken.counters.events += 1;
                 self.taken.first_event.get_or_insert(at);
@@ -165,14 +183,24 @@ impl Store {
 
     fn remember(&mut self, result: Result<()>) {
         if let Err(error) = result {
-            self.failure.get_or_insert(error);
+            self.give_up(format!("{error:#}"));
+        }
+    }
+
+    /// Takes nothing more, and makes room.
+    fn give_up(&mut self, why: String) {
+        if self.taken.trouble.is_none() {
+            self.taken.trouble = Some(why);
+            self.block.clear();
+            // Nothing is left to be done about a file that cannot be cut.
+            let _ = cut(&self.events, LEFT_BYTES);
         }
     }
 
     fn write(&mut self) -> Result<()> {
-        self.events.write_all(&self.block).with_context(|| cannot_write(&self.events_path))?;
+        let written = self.events.write_all(&self.block);
         self.block.clear();
-        self.failure.take().map_or(Ok(()), Err)
+        written.with_context(|| cannot_write(&self.events_path))
     }
 }
 
@@ -181,6 +209,14 @@ fn without_stamp(line: &[u8]) -> Vec<u8> {
     let mut fields: Map<String, Value> = serde_json::from_slice(line).unwrap_or_default();
     fields.shift_remove("at");
     Value::Object(fields).to_string().into_bytes()
+}
+
+/// Cuts a file of lines to at most so many bytes, at the end of a line.
+pub(super) fn cut(file: &File, bytes: usize) -> io::Result<()> {
+    let mut head = vec![0; bytes];
+    let read = file.read_at(&mut head, 0)?;
+    let end = head[..read].iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+    file.set_len(end as u64)
 }
 
 /// What is not an event, for a person to read; the first MiB of it.
@@ -208,7 +244,9 @@ impl Chatter {
         }
         self.left -= text.len();
         if self.file.is_none() {
-            self.file = Some(File::create(&self.path).with_context(|| cannot_write(&self.path))?);
+            // A harness may have put something of its own there, such as a link to another file.
+            let file = File::options().write(true).create_new(true).open(&self.path);
+            self.file = Some(file.with_context(|| cannot_write(&self.path))?);
         }
         let file = self.file.as_mut().expect("it was opened above");
         file.write_all(&text).with_context(|| cannot_write(&self.path))
@@ -232,8 +270,8 @@ mod tests {
         let mut intake = Intake::create(folder.path()).unwrap();
         let mut lines = Vec::new();
         let at = Duration::from_micros(1_000_050);
-        intake.feed(at, stream, &mut |line| lines.push(line)).unwrap();
-        (folder, intake.finish().unwrap(), lines)
+        intake.feed(at, stream, &mut |line| lines.push(line));
+        (folder, intake.finish(), lines)
     }
 
     fn read(folder: &TempDir, name: &str) -> String {
@@ -288,5 +326,30 @@ mod tests {
         assert!(chatter.len() <= CHATTER_LIMIT + 100);
         assert_eq!(chatter.matches("# rejected").count(), 100);
         assert!(chatter.ends_with("# the rest is left out\n"));
+    }
+
+    #[test]
+    fn a_job_that_says_too_much_is_cut_short() {
+        let fact = format!(
+            "{{\"v\":1,\"seq\":0,\"ev\":\"fact\",\"t\":0,\"name\":\"a\",\"value\":\"{}\"}}\n",
+            "x".repeat(1000)
+        );
+        let (folder, taken, lines) = take(fact.repeat(6000).as_bytes());
+        assert!(taken.trouble.unwrap().starts_with("it said too much: a job may send 4 MiB"));
+        assert!(lines.len() > 3900 && lines.len() < 4100, "{}", lines.len());
+        let stored = read(&folder, "events.jsonl");
+        assert!(stored.len() <= LEFT_BYTES && stored.ends_with("}\n"), "{}", stored.len());
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let foreign = folder.path().join("foreign");
+        fs::write(&foreign, "precious").unwrap();
+        let mut intake = Intake::create(folder.path()).unwrap();
+        std::os::unix::fs::symlink(&foreign, folder.path().join("chatter.log")).unwrap();
+        intake.feed(Duration::ZERO, b"some words\n", &mut |_| {});
+        assert!(intake.trouble().is_some_and(|why| why.contains("chatter.log")));
+        assert_eq!(fs::read_to_string(&foreign).unwrap(), "precious");
     }
 }

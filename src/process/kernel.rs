@@ -149,6 +149,28 @@ pub fn monotonic_seconds() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
+/// Returns for how long this machine has been suspended since it booted.
+pub fn seconds_asleep() -> f64 {
+    let time = rustix::time::clock_gettime(ClockId::Boottime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9 - monotonic_seconds()
+}
+
+/// Whether this process was started to ignore a signal.
+pub fn is_ignored(signal: i32) -> bool {
+    // SAFETY: without a new action the call only fills in the old one, which is valid when all zero too.
+    unsafe {
+        let mut action = zeroed::<libc::sigaction>();
+        libc::sigaction(signal, std::ptr::null(), &mut action) == 0
+            && action.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// Makes a write beyond the limit on the size of a file an error of that write instead of the end of the process.
+pub fn survive_file_limits() {
+    // SAFETY: to ignore a signal runs no code of ours.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
 /// Returns the size of a page of memory.
 pub fn page_bytes() -> u64 {
     rustix::param::page_size() as u64

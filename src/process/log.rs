@@ -4,17 +4,19 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use super::intake::cannot_write;
+use super::intake::{cannot_write, cut};
 
 const HEAD: usize = 8 << 20;
 const TAIL: usize = 8 << 20;
 const AT_HAND: usize = 16 << 10;
 const LINES_AT_HAND: usize = 20;
+/// What stays of a log that cannot all be stored.
+const LEFT_BYTES: usize = 64 << 10;
 
 pub(crate) struct Log {
     path: PathBuf,
@@ -23,19 +25,23 @@ pub(crate) struct Log {
     tail: VecDeque<u8>,
     left_out: u64,
     last: Vec<u8>,
+    /// Why it cannot be stored.
+    trouble: Option<String>,
 }
 
 impl Log {
     pub fn create(path: PathBuf) -> Result<Log> {
-        let file = File::create(&path).with_context(|| cannot_write(&path))?;
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path);
+        let file = file.with_context(|| cannot_write(&path))?;
         let (tail, last) = (VecDeque::new(), Vec::new());
-        Ok(Log { path, file, head_left: HEAD, tail, left_out: 0, last })
+        Ok(Log { path, file, head_left: HEAD, tail, left_out: 0, last, trouble: None })
     }
 
-    pub fn feed(&mut self, bytes: &[u8]) -> Result<()> {
+    /// Takes what was read. After a [`trouble`](Log::trouble) only the last lines are kept.
+    pub fn feed(&mut self, bytes: &[u8]) {
         let (head, rest) = bytes.split_at(bytes.len().min(self.head_left));
         self.head_left -= head.len();
-        self.file.write_all(head).with_context(|| cannot_write(&self.path))?;
+        self.write(head);
         self.tail.extend(rest);
         let excess = self.tail.len().saturating_sub(TAIL);
         self.tail.drain(..excess);
@@ -43,19 +49,39 @@ impl Log {
         self.last.extend_from_slice(&bytes[bytes.len().saturating_sub(AT_HAND)..]);
         let excess = self.last.len().saturating_sub(AT_HAND);
         self.last.drain(..excess);
-        Ok(())
     }
 
-    /// Writes what is still in memory and returns the last lines.
-    pub fn finish(mut self) -> Result<Vec<String>> {
+    /// Returns why it cannot be stored.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// Writes what is still in memory; returns the last lines and why the log is not whole, if it is not.
+    pub fn finish(mut self) -> (Vec<String>, Option<String>) {
         let mut rest = Vec::new();
         if self.left_out > 0 {
-            write!(rest, "\n# {} bytes are left out here\n", self.left_out)?;
+            rest.extend(format!("\n# {} bytes are left out here\n", self.left_out).into_bytes());
         }
-        rest.extend(self.tail);
-        self.file.write_all(&rest).with_context(|| cannot_write(&self.path))?;
-        Ok(last_lines(&self.last))
+        rest.extend(std::mem::take(&mut self.tail));
+        self.write(&rest);
+        (last_lines(&self.last), self.trouble)
     }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if self.trouble.is_some() {
+            return;
+        }
+        if let Err(error) = self.file.write_all(bytes) {
+            self.trouble = Some(why(&error, &self.path));
+            self.tail.clear();
+            // Nothing is left to be done about a file that cannot be cut.
+            let _ = cut(&self.file, LEFT_BYTES);
+        }
+    }
+}
+
+fn why(error: &io::Error, path: &std::path::Path) -> String {
+    format!("{}: {error}", cannot_write(path))
 }
 
 /// Returns the last lines that a person would see: of a progress bar, which rewrites its line, only the last state.
@@ -79,9 +105,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("stderr.log");
         let mut log = Log::create(path.clone()).unwrap();
-        log.feed(b"one\n 10%\r 50%\r100%\r\n").unwrap();
-        log.feed(b"\nError: \xff").unwrap();
-        assert_eq!(log.finish().unwrap(), ["one", "100%", "Error: \u{fffd}"]);
+        log.feed(b"one\n 10%\r 50%\r100%\r\n");
+        log.feed(b"\nError: \xff");
+        assert_eq!(log.finish().0, ["one", "100%", "Error: \u{fffd}"]);
         assert_eq!(fs::read(path).unwrap(), b"one\n 10%\r 50%\r100%\r\n\nError: \xff");
     }
 
@@ -90,14 +116,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("stderr.log");
         let mut log = Log::create(path.clone()).unwrap();
-        log.feed(b"first\n").unwrap();
+        log.feed(b"first\n");
         let megabyte = [b"x".repeat(1023), b"\n".to_vec()].concat().repeat(1024);
         for _ in 0..20 {
-            log.feed(&megabyte).unwrap();
+            log.feed(&megabyte);
         }
-        log.feed(b"last\n").unwrap();
+        log.feed(b"last\n");
         assert!(log.last.len() <= AT_HAND && log.tail.len() <= TAIL);
-        let lines = log.finish().unwrap();
+        let lines = log.finish().0;
         assert_eq!(lines.last().map(String::as_str), Some("last"));
         let text = fs::read(path).unwrap();
         let left_out = 6 + (20 << 20) + 5 - HEAD - TAIL;

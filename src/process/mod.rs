@@ -24,11 +24,12 @@ pub use done::{DONE, Done, Exit};
 pub use environment::Environment;
 pub use intake::LineCounts;
 pub(crate) use intake::{Intake, Taken};
+pub use kernel::survive_file_limits;
 pub(crate) use log::Log;
 pub use order::{Cancel, Launch, Order};
 pub use shim::{SHIM, TAG, shim_main};
 pub use splitter::{LONGEST_LINE, Piece, Splitter};
-pub(crate) use tree::tagged;
+pub(crate) use tree::{is_stopped, tagged};
 
 /// What stands for a longer time: sums of times stay within the clock's range.
 pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);

@@ -20,13 +20,15 @@ use super::done::{Done, Exit};
 use super::kernel::{self, Signal, Signals};
 use super::order::{Launch, Order};
 use super::site::Site;
-use super::tree::Tree;
+use super::tree::{Sample, Tree};
 use super::watch::Watch;
 
 /// The word that makes a rosetta a shim; not a subcommand, for nobody types it.
 pub const SHIM: &str = "__job";
 /// The variable by which a job's processes are known when its shim is gone.
 pub const TAG: &str = "ROSETTA_TREE";
+/// How long a machine may seem to sleep: its two clocks are read one after the other.
+const ASLEEP_SECONDS: f64 = 0.1;
 
 /// Runs the job that `order` describes. Succeeds if it could say how the job ended, however that was.
 pub fn shim_main(order: &Path) -> ExitCode {
@@ -70,14 +72,17 @@ fn cannot_start(why: anyhow::Error) -> Done {
 fn run(order: &Order, environment: &BTreeMap<String, String>, signals: &Signals) -> Result<Done> {
     let tree = Tree::before_first_child();
     let started = kernel::monotonic_seconds();
-    let begin = Instant::now();
-    let child = spawn(order, environment)?;
+    let (begin, asleep) = (Instant::now(), kernel::seconds_asleep());
+    let cpus = cpus(&order.launch);
+    let child = spawn(order, environment, cpus.as_deref())?;
     let mut watch = Watch::new(&order.launch, signals, tree, child, begin);
     let status = watch.until_end();
     let wall = begin.elapsed();
     let left_behind = watch.sweep();
     let usage = kernel::usage_of_children();
+    let asleep = kernel::seconds_asleep() - asleep;
     Ok(Done {
+        disturbance: disturbance(&watch.peak, asleep, cpus.as_deref()),
         started,
         wall_seconds: wall.as_secs_f64(),
         user_seconds: usage.user_seconds,
@@ -93,6 +98,21 @@ fn run(order: &Order, environment: &BTreeMap<String, String>, signals: &Signals)
     })
 }
 
+/// Returns what disturbed a job, as far as it shows in its own processes.
+fn disturbance(peak: &Sample, asleep: f64, kept_to: Option<&[usize]>) -> Option<String> {
+    let is_kept = |cpu: &usize| kept_to.is_none_or(|cpus| cpus.contains(cpu));
+    if asleep > ASLEEP_SECONDS {
+        Some(format!("the machine slept for {asleep:.1} s"))
+    } else if peak.is_stopped {
+        Some("a process of it was stopped for a time".to_owned())
+    } else if !peak.cpus.iter().all(is_kept) {
+        let (allowed, kept) = (peak.cpus.len(), kept_to.unwrap_or_default().len());
+        Some(format!("its threads could use {allowed} CPUs instead of {kept}"))
+    } else {
+        None
+    }
+}
+
 /// Says how a process ended that nobody here stopped.
 fn exit(status: ExitStatus) -> Exit {
     match status.code() {
@@ -101,7 +121,11 @@ fn exit(status: ExitStatus) -> Exit {
     }
 }
 
-fn spawn(order: &Order, environment: &BTreeMap<String, String>) -> Result<i32> {
+fn spawn(
+    order: &Order,
+    environment: &BTreeMap<String, String>,
+    cpus: Option<&[usize]>,
+) -> Result<i32> {
     let launch = &order.launch;
     let mut command = Command::new(&launch.program);
     command
@@ -111,8 +135,7 @@ fn spawn(order: &Order, environment: &BTreeMap<String, String>) -> Result<i32> {
         .env(TAG, &order.tag)
         .current_dir(&launch.folder)
         .stdin(Stdio::null());
-    let cpus = cpus(launch);
-    kernel::spawn(&mut command, cpus.as_deref()).with_context(|| {
+    kernel::spawn(&mut command, cpus).with_context(|| {
         format!("cannot start `{}` in `{}`", launch.program.display(), launch.folder.display())
     })
 }
@@ -123,4 +146,28 @@ fn cpus(launch: &Launch) -> Option<Vec<usize>> {
     let mut cpus = kernel::cpus_allowed(0);
     cpus.truncate(wanted);
     (!cpus.is_empty()).then_some(cpus)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_disturbs_a_job_shows_in_its_processes() {
+        let peak = |is_stopped, cpus: &[usize]| Sample {
+            is_stopped,
+            cpus: cpus.iter().copied().collect(),
+            ..Sample::default()
+        };
+        let cases = [
+            (peak(false, &[2, 3]), 0.01, None),
+            (peak(false, &[2, 3]), 5.0, Some("the machine slept for 5.0 s")),
+            (peak(true, &[2, 3]), 0.0, Some("a process of it was stopped for a time")),
+            (peak(false, &[1, 2, 3]), 0.0, Some("its threads could use 3 CPUs instead of 2")),
+        ];
+        for (peak, asleep, expected) in cases {
+            assert_eq!(disturbance(&peak, asleep, Some(&[2, 3])).as_deref(), expected);
+        }
+        assert_eq!(disturbance(&peak(false, &[9]), 0.0, None), None);
+    }
 }

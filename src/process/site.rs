@@ -34,9 +34,10 @@ impl Site {
         if let (Some(before), Some(after)) = (self.counters, Counters::read()) {
             let cpu_seconds = done.user_seconds + done.system_seconds;
             let disturbance = after.disturbance(&before, cpu_seconds);
-            done.disturbance = disturbance.filter(|_| launch.is_measured);
+            done.disturbance = done.disturbance.take().or(disturbance);
             done.oom_kills = after.oom_kills_since(&before);
         }
+        done.disturbance = done.disturbance.take().filter(|_| launch.is_measured);
         done.exit = exit(&done.exit, done.oom_kills);
         done.machine = self.machine;
         done.gpu = self.meter.map(gpu::Peak::stop);

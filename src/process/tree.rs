@@ -16,6 +16,7 @@ use super::kernel::{cpus_allowed, own_pid, page_bytes};
 struct Stat {
     parent: i32,
     is_alive: bool,
+    is_stopped: bool,
     threads: u32,
     rss_pages: u64,
 }
@@ -28,6 +29,8 @@ pub struct Sample {
     pub processes: u32,
     pub threads: u32,
     pub cpus: BTreeSet<usize>,
+    /// Whether somebody has stopped one of them.
+    pub is_stopped: bool,
 }
 
 /// The descendants of this process, followed from sample to sample.
@@ -59,6 +62,7 @@ impl Tree {
             sample.processes += 1;
             sample.threads += stat.threads;
             sample.cpus.extend(cpus_allowed(pid));
+            sample.is_stopped |= stat.is_stopped;
         }
         sample
     }
@@ -102,6 +106,11 @@ pub fn descendants(root: i32) -> Vec<i32> {
     let stats = stats(pids());
     let family = below(root, &stats);
     family.into_iter().filter(|pid| stats[pid].is_alive).collect()
+}
+
+/// Whether somebody has stopped a process.
+pub fn is_stopped(pid: i32) -> bool {
+    stat(pid).is_some_and(|stat| stat.is_stopped)
 }
 
 /// Returns all living processes whose environment has the entry `name=value`.
@@ -150,8 +159,10 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     let after_name = memchr::memrchr(b')', text)? + 1;
     let text = std::str::from_utf8(&text[after_name..]).ok()?;
     let fields: Vec<&str> = text.split_ascii_whitespace().collect();
+    let state = *fields.first()?;
     Some(Stat {
-        is_alive: !matches!(*fields.first()?, "Z" | "X"),
+        is_alive: !matches!(state, "Z" | "X"),
+        is_stopped: matches!(state, "T" | "t"),
         parent: fields.get(1)?.parse().ok()?,
         threads: fields.get(17)?.parse().ok()?,
         rss_pages: fields.get(21)?.parse().ok()?,
@@ -175,7 +186,8 @@ mod tests {
     /// A child was once killed before its parent, which then went on with what comes after it.
     #[test]
     fn parents_stand_before_their_children() {
-        let stat = |parent| Stat { parent, is_alive: true, threads: 1, rss_pages: 0 };
+        let stat =
+            |parent| Stat { parent, is_alive: true, is_stopped: false, threads: 1, rss_pages: 0 };
         // 1 → 50 → 49 → … → 2, and strangers below 99.
         let chain = (2..50).map(|pid| (pid, stat(pid + 1))).chain([(50, stat(1)), (98, stat(99))]);
         let stats = chain.collect::<HashMap<_, _>>();
@@ -189,6 +201,8 @@ mod tests {
         assert_eq!((stat.parent, stat.is_alive, stat.threads), (1, true, 5));
         assert_eq!(stat.rss_pages, 321);
         assert!(parse_stat(b"7 (a) S 1").is_none());
+        let stopped = String::from_utf8_lossy(line).replace(") S", ") T");
+        assert!(!stat.is_stopped && parse_stat(stopped.as_bytes()).unwrap().is_stopped);
     }
 
     fn sleeper() -> Child {

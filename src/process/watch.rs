@@ -124,6 +124,7 @@ impl<'a> Watch<'a> {
         self.peak.threads = self.peak.threads.max(sample.threads);
         self.peak.processes = self.peak.processes.max(sample.processes);
         self.peak.cpus.extend(sample.cpus);
+        self.peak.is_stopped |= sample.is_stopped;
         self.next_sample = self.begin + self.next_sample_after(self.begin.elapsed());
         let is_above = |bytes| self.launch.memory_limit_bytes.is_some_and(|limit| bytes > limit);
         // Workers share pages, which the sum counts for each: ask again, exactly, before a job dies of it.

@@ -51,18 +51,27 @@ pub(super) struct Attempt<'a> {
     pub(super) conditions: &'a Conditions,
     /// Its limit where the conditions set none.
     pub(super) timeout: Duration,
-    /// Steps of an epoch.
-    pub(super) steps: u64,
+    pub(super) asked: Asked,
     /// Whether it has its CPUs for itself and the machine is watched.
     pub(super) is_timed: bool,
     /// Further variables.
     pub(super) environment: BTreeMap<String, String>,
 }
 
+/// The training that a job is asked for; none of it where nothing is trained.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Asked {
+    pub(super) epochs: u64,
+    /// Steps of an epoch.
+    pub(super) steps: u64,
+    pub(super) batch_size: u64,
+}
+
 /// How an attempt ended, and what was seen of it.
 pub(super) struct Ending {
     pub(super) finished: Finished,
     pub(super) fold: Fold,
+    pub(super) asked: Asked,
     /// The limit that it had.
     pub(super) timeout: Duration,
 }
@@ -75,7 +84,7 @@ impl Attempt<'_> {
         mut on_event: impl FnMut(&Event),
     ) -> Result<Ending> {
         let launch = self.launch()?;
-        let mut fold = Fold::new(self.steps);
+        let mut fold = Fold::new(self.asked.steps);
         let mut on_line = |line| {
             if let Line::Event(stamped) = line {
                 on_event(&stamped.event);
@@ -83,7 +92,7 @@ impl Attempt<'_> {
             }
         };
         let finished = Local::new().run(&launch, cancel, &mut on_line).await?;
-        Ok(Ending { finished, fold, timeout: launch.timeout })
+        Ok(Ending { finished, fold, asked: self.asked, timeout: launch.timeout })
     }
 
     fn launch(&self) -> Result<Launch> {

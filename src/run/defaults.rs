@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::Result;
 use tokio::sync::watch;
 
-use super::attempt::{Attempt, Program, TIMEOUT};
+use super::attempt::{Asked, Attempt, Program, TIMEOUT};
 use super::conditions::Conditions;
 use super::notice::{Notice, Notify};
 use super::outcome;
@@ -114,7 +114,7 @@ async fn measure(
         job_file: &jobfile::write(folder, &JobFile::of_defaults(&place))?,
         conditions,
         timeout: TIMEOUT,
-        steps: 0,
+        asked: Asked::default(),
         is_timed: true,
         environment: Default::default(),
     };

@@ -8,7 +8,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::attempt::{Attempt, Ending, Program};
+use super::attempt::{Asked, Attempt, Ending, Program};
 use super::conditions::Conditions;
 use super::notice::{Notice, Notify};
 use super::outcome::{self, Scored};
@@ -18,6 +18,7 @@ use super::stamp::seconds;
 use crate::digest::sha256;
 use crate::jobfile::{self, JobFile, Place};
 use crate::machine::Machine;
+use crate::material::Material;
 use crate::plan::{Job, Skip};
 use crate::process::Cancel;
 use crate::proof::{Equivalence, Verdict};
@@ -67,7 +68,7 @@ impl Running<'_> {
             job_file: &jobfile::write(&folder, &file)?,
             conditions: &self.conditions,
             timeout: job.experiment.profile(&job.profile)?.timeout.0,
-            steps: material.steps(),
+            asked: asked(material),
             is_timed: true,
             environment: Default::default(),
         };
@@ -126,5 +127,17 @@ impl Running<'_> {
                 && verdict.device == job.device
         });
         verdict.map_or_else(Equivalence::never_checked, |verdict| verdict.equivalence.clone())
+    }
+}
+
+/// Returns the training that a job is asked for.
+fn asked(material: &Material) -> Asked {
+    match material.order {
+        Some(_) => Asked {
+            epochs: material.epochs,
+            steps: material.steps(),
+            batch_size: material.batch_size,
+        },
+        None => Asked::default(),
     }
 }

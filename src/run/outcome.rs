@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::attempt::Ending;
+use super::attempt::{Asked, Ending};
 use crate::catalog::Device;
 use crate::fold::Fold;
 use crate::gpu;
@@ -23,16 +23,34 @@ pub(super) fn of(ending: &Ending, device: Device) -> Outcome {
     if let Some(why) = computed_elsewhere(device, &ending.fold, ending.finished.gpu.as_ref()) {
         return Outcome::because(Status::Failed, why);
     }
-    match ending.fold.outputs {
-        Some(_) => outcome,
-        None => incomplete(&ending.finished, "it ended without outputs"),
+    if ending.fold.outputs.is_none() {
+        return incomplete(&ending.finished, "it ended without outputs");
+    }
+    match trained_otherwise(&ending.fold, ending.asked) {
+        Some(why) => incomplete(&ending.finished, &why),
+        None => outcome,
+    }
+}
+
+/// Returns what to mark a job with that said `end` and then did not exit as it should: all that it
+/// computed was stored by then.
+pub(super) fn exit_mark(ending: &Ending) -> Option<String> {
+    if !ending.fold.is_ended {
+        return None;
+    }
+    match &ending.finished.exit {
+        Exit::Signal(signal) => Some(format!("crashed at exit: {}", signal_name(*signal))),
+        Exit::OutOfMemory => Some("ran out of memory at exit".to_owned()),
+        Exit::TimedOut | Exit::Stalled | Exit::DidNotExit => Some("did not exit".to_owned()),
+        _ => None,
     }
 }
 
 /// Returns how a job ended, as far as its process and its events tell.
 pub(super) fn of_process(ending: &Ending) -> Outcome {
     let Ending { finished, fold, timeout, .. } = ending;
-    ended_early(finished, timeout).unwrap_or_else(|| complete(finished, fold))
+    let early = ended_early(finished, timeout).filter(|_| exit_mark(ending).is_none());
+    early.unwrap_or_else(|| complete(finished, fold))
 }
 
 /// What the outputs of a job are worth.
@@ -84,7 +102,8 @@ fn computed_elsewhere(device: Device, fold: &Fold, usage: Option<&gpu::Usage>) -
     let said = fold.hello.as_ref().map_or("", |hello| hello.device.as_str());
     let says_cpu = said.eq_ignore_ascii_case("cpu");
     match device {
-        Device::Cpu => None,
+        Device::Cpu => is_of_gpu(said)
+            .then(|| format!("it was asked to compute on the CPU and says that it used `{said}`")),
         Device::Cuda if says_cpu => {
             Some("it was asked to compute on the GPU and says that it used the CPU".to_owned())
         }
@@ -92,6 +111,26 @@ fn computed_elsewhere(device: Device, fold: &Fold, usage: Option<&gpu::Usage>) -
             .filter(|usage| usage.is_unused())
             .map(|_| "it was asked to compute on the GPU and held no memory of one".to_owned()),
     }
+}
+
+/// Whether a framework's own name of a device is that of a GPU.
+fn is_of_gpu(device: &str) -> bool {
+    let device = device.to_ascii_lowercase();
+    ["cuda", "gpu", "nvidia"].iter().any(|word| device.contains(word))
+}
+
+/// Returns how the training differs from what was asked for.
+fn trained_otherwise(fold: &Fold, asked: Asked) -> Option<String> {
+    let epochs = fold.epochs.len() as u64;
+    if epochs != asked.epochs {
+        return Some(format!("it trained {epochs} epochs and was asked for {}", asked.epochs));
+    }
+    let samples = asked.steps * asked.batch_size;
+    let other = fold.epochs.iter().find(|epoch| epoch.samples != samples)?;
+    Some(format!(
+        "epoch {} had {} samples and was asked to have {samples}, {} batches of {}",
+        other.epoch, other.samples, asked.steps, asked.batch_size
+    ))
 }
 
 /// Returns why a process did not end by itself with 0, unless it did.
@@ -110,6 +149,8 @@ pub(super) fn ended_early(finished: &Finished, timeout: &Duration) -> Option<Out
         Exit::Stalled => (Status::Stalled, "it said nothing for too long".to_owned()),
         Exit::OutOfMemory => (Status::OutOfMemory, "it used more memory than it may".to_owned()),
         Exit::Cancelled => (Status::Cancelled, "it was interrupted".to_owned()),
+        Exit::DidNotExit => (Status::TimedOut, "it did not exit".to_owned()),
+        Exit::Refused(why) => (Status::Failed, why.clone()),
         Exit::CannotStart(why) => (Status::Failed, format!("it cannot be started: {why}")),
         Exit::Lost(why) => (Status::Failed, format!("its end is unknown: {why}")),
     };
@@ -130,6 +171,8 @@ pub(super) fn last_words(finished: &Finished) -> Option<&str> {
 fn complete(finished: &Finished, fold: &Fold) -> Outcome {
     if fold.hello.is_none() {
         incomplete(finished, "it ended without saying hello")
+    } else if let Some(why) = &fold.violation {
+        incomplete(finished, why)
     } else if let Some(why) = &fold.bad_loss {
         incomplete(finished, why)
     } else if !fold.is_ended {
@@ -221,7 +264,12 @@ pub(super) mod tests {
     }
 
     pub(crate) fn ending(exit: Exit, events: &[&str]) -> Ending {
-        Ending { finished: finished(exit), fold: fold(events), timeout: Duration::from_secs(90) }
+        Ending {
+            finished: finished(exit),
+            fold: fold(events),
+            asked: Asked::default(),
+            timeout: Duration::from_secs(90),
+        }
     }
 
     pub(crate) const HELLO: &str =

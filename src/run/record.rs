@@ -2,7 +2,7 @@
 //! processes or the clock.
 
 use super::attempt::Ending;
-use super::outcome::Scored;
+use super::outcome::{Scored, exit_mark};
 use crate::env::Built;
 use crate::fold::Fold;
 use crate::gpu;
@@ -48,6 +48,7 @@ impl Record {
                 }
                 record.outcome = scored.outcome;
                 record.score = scored.score;
+                record.marks.extend(exit_mark(ending));
                 record.marks.extend(scored.marks);
             }
         }

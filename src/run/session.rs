@@ -39,7 +39,7 @@ impl Session {
             envs: Envs::new(home.clone(), project.root.clone()),
             data: DataStore::at(home.data()),
             store: store.clone(),
-            command: std::env::args().collect(),
+            command: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
             project: project.clone(),
             home,
         })

@@ -11,6 +11,7 @@ use anyhow::Result;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::event::Event;
+use crate::hint::say;
 use crate::material::Material;
 use crate::plan::Job;
 use crate::progress::{Progress, Report};
@@ -83,8 +84,8 @@ impl Live {
     /// Prints a line above what is moving.
     pub fn say(&self, line: &str) {
         match self.is_terminal {
-            true => self.bars.suspend(|| anstream::eprintln!("{line}")),
-            false => anstream::eprintln!("{line}"),
+            true => self.bars.suspend(|| say(line)),
+            false => say(line),
         }
     }
 

@@ -20,7 +20,7 @@ use crate::process::Cancel;
 use crate::progress::Progress;
 use crate::proof::Trace;
 use crate::proof::part::{Input, Outcomes, Part};
-use crate::run::attempt::{Attempt, Ending, Program, TIMEOUT};
+use crate::run::attempt::{Asked, Attempt, Ending, Program, TIMEOUT};
 use crate::run::conditions::Conditions;
 use crate::run::notice::{Notice, Notify};
 use crate::run::outcome::{ended_early, last_words};
@@ -154,7 +154,7 @@ impl Computer<'_> {
             job_file: file,
             conditions: self.conditions,
             timeout: TIMEOUT,
-            steps: 0,
+            asked: Asked::default(),
             // Several checks share the CPUs.
             is_timed: false,
             environment: self.environment(entrant.job),
