@@ -208,6 +208,27 @@ fn a_verdict_is_kept_until_something_it_follows_from_changes() {
 }
 
 #[test]
+fn a_damaged_cache_of_the_reference_condemns_nobody() {
+    let project = computes(with_reference(), "ours", RIGHT);
+    verdicts(&project, &[]);
+    let mut damaged = 0;
+    for part in list(&project.path("home/checks/reference")) {
+        let outputs = part.join("outputs.npy");
+        if let Ok(mut bytes) = fs::read(&outputs) {
+            let last = bytes.len() - 1;
+            bytes[last] ^= 0x40;
+            fs::write(&outputs, bytes).unwrap();
+            damaged += 1;
+        }
+    }
+    assert!(damaged > 0);
+    let before = starts(&project, "theirs");
+    let (code, found) = verdicts(&project, &["--again"]);
+    assert_eq!((code, grade(&found, "ours").as_str()), (Some(0), "close"), "{found}");
+    assert_eq!(starts(&project, "theirs"), before + 2, "the reference, as target and anew");
+}
+
+#[test]
 fn a_run_checks_first_and_its_record_has_the_grade() {
     let project = computes(with_reference(), "ours", RIGHT);
     let done = project.run(&["-f", "ours", "--markdown"]);

@@ -1,19 +1,25 @@
 //! The cached reference: its numbers, from one check to the next, and which of them go when they
 //! become many.
 //!
-//! Must not depend on what the numbers are or how they are computed. A folder counts as cached by
-//! the file of its events; whose modification time is that of its last use.
+//! Must not depend on what the numbers are or how they are computed. A folder counts as cached by a
+//! file with the digests of all others: numbers that a power cut or a bad disk has changed would
+//! condemn a harness that is right. Its modification time is that of the last use.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use anyhow::{Context, Result};
+
+use crate::digest::sha256_of;
 use crate::home::Home;
+use crate::publish::open_regular;
 use crate::seal::{self, Place};
 
-/// What a cached folder must have.
-const EVENTS: &str = "events.jsonl";
+/// What a cached folder must have: file → SHA-256.
+const SEAL: &str = "digests.json";
 
 /// The checks of all frameworks here and of `.ci/check_mutations.py --full` cache 3.0 GB together; each
 /// further mistake that is looked for adds some tens of MB.
@@ -32,14 +38,49 @@ pub(super) fn work(home: &Home) -> PathBuf {
     home.checks().join("work")
 }
 
-/// Whether a folder is there, whole.
+/// Whether a folder is there, whole and as it was computed.
 pub(super) fn is_cached(folder: &Path) -> bool {
-    Place::new(folder, EVENTS).is_whole()
+    let sealed = Place::new(folder, SEAL).read().ok().flatten();
+    let sealed = sealed.and_then(|text| serde_json::from_str::<Digests>(&text).ok());
+    sealed.is_some_and(|sealed| digests(folder, false).is_ok_and(|found| found == sealed))
+}
+
+/// Puts the numbers of a folder in place. What was there goes.
+pub(super) fn put(folder: &Path, place: &Path) -> Result<()> {
+    let cannot = || format!("cannot read what is in `{}`", folder.display());
+    let digests = digests(folder, true).with_context(cannot)?;
+    Place::new(folder, SEAL).seal(&serde_json::to_vec(&digests)?)?;
+    Place::new(place, SEAL).put(folder)
+}
+
+/// File, below its folder → SHA-256.
+type Digests = BTreeMap<PathBuf, String>;
+
+/// Returns the digests of all files but the seal; with `durably`, they are on disk then.
+fn digests(folder: &Path, durably: bool) -> io::Result<Digests> {
+    let mut digests = Digests::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(&next)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path != folder.join(SEAL) {
+                let file = open_regular(&path)?;
+                let digest = sha256_of(&file)?;
+                if durably {
+                    file.sync_all()?;
+                }
+                digests.insert(path.strip_prefix(folder).unwrap_or(&path).to_owned(), digest);
+            }
+        }
+    }
+    Ok(digests)
 }
 
 /// Notes that a cached folder is of use.
 pub(super) fn used(folder: &Path) -> io::Result<()> {
-    Place::new(folder, EVENTS).used()
+    Place::new(folder, SEAL).used()
 }
 
 /// Removes what no check will miss: the numbers that were not used for longest while there are too
@@ -47,8 +88,19 @@ pub(super) fn used(folder: &Path) -> io::Result<()> {
 ///
 /// Nothing fails if something cannot be removed: it is tried again at the next check.
 pub(super) fn tidy(home: &Home) {
-    seal::sweep(&folder(home), EVENTS, LIMIT_BYTES, IN_USE);
+    seal::sweep(&folder(home), SEAL, LIMIT_BYTES, IN_USE);
+    clear_unsealed(&folder(home), IN_USE);
     clear(&work(home), IN_USE);
+}
+
+/// Removes folders without a seal: of a rosetta that cached without digests, or half removed.
+fn clear_unsealed(store: &Path, in_use: Duration) {
+    for folder in entries(store) {
+        let is_old = age(&folder).is_some_and(|age| age > in_use);
+        if is_old && folder.is_dir() && !Place::new(&folder, SEAL).is_whole() {
+            let _ = fs::remove_dir_all(&folder);
+        }
+    }
 }
 
 /// Removes the folders of processes that have ended; their names end with `-PID-NUMBER`.
@@ -86,9 +138,12 @@ mod tests {
     fn keep(store: &Path, name: &str, bytes: usize, hours: u32) -> PathBuf {
         let folder = store.join(name);
         fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("outputs.npy"), vec![0; bytes]).unwrap();
-        let events = File::create(folder.join(EVENTS)).unwrap();
-        events.set_modified(SystemTime::now() - hours * HOUR).unwrap();
+        fs::create_dir_all(folder.join("weights")).unwrap();
+        fs::write(folder.join("weights/a.npy"), vec![0; bytes]).unwrap();
+        let digests = digests(&folder, true).unwrap();
+        fs::write(folder.join(SEAL), serde_json::to_vec(&digests).unwrap()).unwrap();
+        let seal = File::options().append(true).open(folder.join(SEAL)).unwrap();
+        seal.set_modified(SystemTime::now() - hours * HOUR).unwrap();
         folder
     }
 
@@ -98,18 +153,41 @@ mod tests {
         let old = keep(store.path(), "old", 400, 30);
         let older = keep(store.path(), "older", 400, 40);
         let new = keep(store.path(), "new", 400, 20);
-        seal::sweep(store.path(), EVENTS, 1000, HOUR);
+        seal::sweep(store.path(), SEAL, 1000, HOUR);
         assert!(is_cached(&new) && is_cached(&old) && !older.exists());
         used(&old).unwrap();
-        seal::sweep(store.path(), EVENTS, 500, HOUR);
+        seal::sweep(store.path(), SEAL, 500, HOUR);
         assert!(is_cached(&old) && !new.exists());
+    }
+
+    #[test]
+    fn what_was_damaged_is_not_cached() {
+        let store = tempfile::tempdir().unwrap();
+        let file = |folder: &Path| folder.join("weights/a.npy");
+        let damage: [(&str, fn(&Path)); 5] = [
+            ("nothing", |_| ()),
+            ("a bit", |file| fs::write(file, [&[1][..], &[0; 399]].concat()).unwrap()),
+            ("the end", |file| fs::write(file, [0; 392]).unwrap()),
+            ("a file", |file| fs::remove_file(file).unwrap()),
+            ("one more", |file| fs::write(file.with_extension("x"), "").unwrap()),
+        ];
+        for (what, damage) in damage {
+            let folder = keep(store.path(), what, 400, 0);
+            damage(&file(&folder));
+            assert_eq!(is_cached(&folder), what == "nothing", "{what}");
+        }
+        let [made, place] = ["made", "a bit"].map(|name| store.path().join(name));
+        fs::create_dir(&made).unwrap();
+        fs::write(made.join("outputs.npy"), "right").unwrap();
+        put(&made, &place).unwrap();
+        assert!(is_cached(&place) && !made.exists() && !file(&place).exists());
     }
 
     #[test]
     fn what_is_in_use_stays_however_much_it_is() {
         let store = tempfile::tempdir().unwrap();
         let folder = keep(store.path(), "new", 400, 0);
-        seal::sweep(store.path(), EVENTS, 100, HOUR);
+        seal::sweep(store.path(), SEAL, 100, HOUR);
         assert!(is_cached(&folder));
     }
 

@@ -130,7 +130,7 @@ impl Reference<'_> {
                 let message = format!("the reference `{name}` failed in `{part}`: {why}");
                 return Err(Stop::Failed(message).into());
             }
-            put(&work.path().join(&part.name), place)?;
+            cache::put(&work.path().join(&part.name), place)?;
         }
         Ok(())
     }
@@ -147,15 +147,6 @@ impl Reference<'_> {
         let harness = folder.join(harness.file_name().unwrap_or_default());
         fs::write(&harness, source)?;
         Ok(harness)
-    }
-}
-
-/// Puts the numbers of a part in place.
-fn put(folder: &Path, place: &Path) -> Result<()> {
-    match fs::rename(folder, place) {
-        // Another check was here first with the same numbers.
-        Err(_) if is_cached(place) => Ok(()),
-        result => result.with_context(|| format!("cannot put `{}` in place", place.display())),
     }
 }
 
