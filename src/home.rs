@@ -44,6 +44,11 @@ impl Home {
         self.root.join("data")
     }
 
+    /// Locked by the run that may use the machine for itself.
+    pub fn run_lock(&self) -> PathBuf {
+        self.root.join("run.lock")
+    }
+
     /// What checks work with, and what the reference computed. May be deleted at any time.
     pub fn checks(&self) -> PathBuf {
         self.root.join("checks")

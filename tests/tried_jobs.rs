@@ -225,3 +225,21 @@ fn output_that_nobody_can_read_is_not_a_reason_to_stop() {
     }
     assert_eq!(project.records().len(), 4);
 }
+
+#[test]
+fn two_runs_at_once_do_not_overlap() {
+    let script = format!("date +%s.%N >>begun\n{}sleep 1; date +%s.%N >>ended\n", good());
+    let project = Project::new().harness("fake", &script);
+    let first = project.start(&["--no-check"]);
+    wait_for_job(&project);
+    let second = Done::of(project.start(&["--no-check"]).wait_with_output().unwrap());
+    let first = Done::of(first.wait_with_output().unwrap());
+    assert_eq!((first.code, second.code), (Some(0), Some(0)), "{first:?} {second:?}");
+    assert!(second.stderr.contains("waiting until another run (process "), "{second:?}");
+    let times = |name: &str| {
+        let text = fs::read_to_string(project.path(&format!("harnesses/fake/{name}"))).unwrap();
+        text.lines().map(|line| line.parse::<f64>().unwrap()).collect::<Vec<_>>()
+    };
+    let (begun, ended) = (times("begun"), times("ended"));
+    assert!(begun[1] >= ended[0], "{begun:?} {ended:?}");
+}

@@ -24,6 +24,10 @@ pub enum Notice<'a> {
         name: &'a str,
         why: String,
     },
+    /// Another run must end first.
+    Waiting {
+        process: Option<u32>,
+    },
     /// What is to run could not be checked first.
     NotChecked(&'a anyhow::Error),
     /// Job `index` (from 0) of `total` begins.

@@ -11,6 +11,7 @@ use super::notice::{Notice, Notify};
 use super::prepare::DATA_OF;
 use super::session::Session;
 use super::signals;
+use crate::lock::{Lock, holders};
 use crate::plan::{Job, Plan};
 use crate::proof::Verdict;
 use crate::request::{Limits, Request};
@@ -24,6 +25,7 @@ impl Session {
         request: &Request,
         notify: Notify,
     ) -> Result<Option<Ended>> {
+        let _machine = self.machine(notify);
         let checked = match request.check {
             true => self.check_first(plan, request, notify)?,
             false => Checked::default(),
@@ -39,6 +41,20 @@ impl Session {
         };
         let runtime = signals::runtime()?;
         runtime.block_on(run(plan, verdicts, request, self, &notify_once)).map(Some)
+    }
+
+    /// Waits until no other run of this home uses the machine. A home that cannot be written to has no lock; its runs
+    /// are told apart by their marks.
+    fn machine(&self, notify: Notify) -> Option<Lock> {
+        let path = self.home.run_lock();
+        std::fs::create_dir_all(self.home.root()).ok()?;
+        Lock::try_take(&path).or_else(|| {
+            let others = holders(&path);
+            if !others.is_empty() {
+                notify(Notice::Waiting { process: others.first().copied() });
+            }
+            Lock::wait(&path, "another run", &|_| ()).ok()
+        })
     }
 
     /// Checks what has no verdict yet, before anything is timed. That it cannot be checked is no

@@ -72,6 +72,12 @@ impl Live {
             Notice::StepProgress { name, progress } => self.step_progress(name, progress),
             Notice::StepDone { name, what } => self.step_ended(name, GREEN, "✓", &what),
             Notice::StepFailed { name, why } => self.step_ended(name, RED, "✗", &why),
+            Notice::Waiting { process } => {
+                let process = process.map(|pid| format!(" (process {pid})")).unwrap_or_default();
+                self.say(&format!(
+                    "waiting until another run{process} has ended: two at once would disturb each other"
+                ));
+            }
             Notice::NotChecked(error) => self.say(&format!("not checked: {error:#}")),
             Notice::JobStarted { index, total, job, material } => {
                 self.job_started(index, total, job, material);
