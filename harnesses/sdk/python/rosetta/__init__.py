@@ -12,6 +12,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 import time
 
 __version__ = "1.1.0"
@@ -354,8 +355,19 @@ def start(framework, version, device=None, sync=None, sync_cpu=False):
         report(*error)
 
     sys.excepthook = remember
-    atexit.register(_leave, run)
+    _before_exit(_leave, run)
     return run
+
+
+def _before_exit(function, *arguments):
+    """Calls a function when the harness is done.
+
+    A thread that a framework or a data loader has left would be waited for
+    before `atexit`, perhaps for ever; since Python 3.9 there is an earlier
+    place, where the standard library ends its own pools of threads.
+    """
+    register = getattr(threading, "_register_atexit", atexit.register)
+    register(function, *arguments)
 
 
 def _leave(run):

@@ -137,6 +137,19 @@ class Guard(Case):
             self.assertIn("from %s\n" % source, result.err)
         self.assertIn("from the first stdout\n", result.err)
 
+    @unittest.skipIf(sys.version_info < (3, 9), "an older Python waits for threads first")
+    def test_a_thread_that_is_left_does_not_keep_the_end_back(self):
+        result = self.harness(
+            """
+            import threading, time
+            run = rosetta.start("Framework", "1")
+            run.outputs(np.zeros((5, 2), np.float32))
+            threading.Thread(target=lambda: (time.sleep(2), os._exit(5))).start()
+            """
+        )
+        self.assertEqual(result.code, 5)
+        self.assertEqual([event["ev"] for event in result.events][-2:], ["array", "end"])
+
     def test_start_precedes_the_import_of_the_framework(self):
         result = self.harness("print(1 / 0)")
         self.assertEqual([event["ev"] for event in result.events], ["start"])
