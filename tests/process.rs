@@ -252,6 +252,17 @@ fn a_job_that_says_nothing_is_stalled() {
 }
 
 #[test]
+fn a_shim_that_is_stopped_does_not_hold_its_job() {
+    let mut job = script(r#"echo "$hello"; kill -STOP $PPID; sleep 1000"#);
+    job.launch.timeout = Duration::from_secs(1);
+    job.launch.grace = Duration::from_millis(100);
+    let begin = Instant::now();
+    let finished = job.run();
+    assert!(matches!(finished.exit, Exit::Lost(_)), "{:?}", finished.exit);
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+}
+
+#[test]
 fn a_held_pipe_does_not_delay_the_end() {
     let job = script(r#"echo "$hello"; sleep 1000 & setsid sleep 1000 & exit 0"#);
     let begin = Instant::now();

@@ -3,6 +3,7 @@
 mod common;
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -242,4 +243,56 @@ fn two_runs_at_once_do_not_overlap() {
     };
     let (begun, ended) = (times("begun"), times("ended"));
     assert!(begun[1] >= ended[0], "{begun:?} {ended:?}");
+}
+
+/// Returns the living processes below a folder of the file system, by their working folder.
+fn working_in(folder: &Path) -> Vec<i32> {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| {
+        fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(folder))
+    })
+    .collect()
+}
+
+#[test]
+fn what_a_killed_run_and_its_shim_have_left_is_ended_by_the_next() {
+    let daemon = "setsid sh -c 'trap \"\" TERM HUP; echo >daemon; sleep 1000; sleep 1000' &\n";
+    let script =
+        format!("{}[ -e daemon ] || {daemon}\n[ -e again ] || sleep 1000\n", says(&[START, HELLO]));
+    let project = Project::new().harness("fake", &script);
+    let harness = project.path("harnesses/fake");
+    let mut run = project.start(&["--no-check"]);
+    let begin = Instant::now();
+    while !harness.join("daemon").exists() {
+        assert!(begin.elapsed() < Duration::from_secs(30));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Both at once: nobody is left to sweep.
+    let shim = shim_of(run.id());
+    let mut kill = Command::new("kill");
+    kill.args(["-KILL", &run.id().to_string(), &shim.to_string()]);
+    assert!(kill.status().unwrap().success());
+    run.wait().unwrap();
+    assert!(!working_in(&harness).is_empty(), "the daemon lives on");
+    project.write("harnesses/fake/again", "");
+    let done = project.run(&["--no-check"]);
+    assert!(done.stderr.contains("processes that a killed run had left behind"), "{done:?}");
+    let begin = Instant::now();
+    while !working_in(&harness).is_empty() {
+        assert!(begin.elapsed() < Duration::from_secs(10), "it still lives");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Returns the child of a rosetta that is a shim.
+fn shim_of(rosetta: u32) -> i32 {
+    let children = format!("/proc/{rosetta}/task/{rosetta}/children");
+    let text = fs::read_to_string(children).unwrap();
+    let mut pids = text.split_whitespace().map(|pid| pid.parse::<i32>().unwrap());
+    pids.find(|pid| {
+        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        words.split(|byte| *byte == 0).any(|word| word == b"__job")
+    })
+    .unwrap()
 }

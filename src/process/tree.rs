@@ -9,6 +9,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io::Read;
 
+use rustix::param::clock_ticks_per_second;
+
 use super::kernel::{cpus_allowed, own_pid, page_bytes};
 
 /// What `/proc/PID/stat` says about a process.
@@ -18,6 +20,7 @@ struct Stat {
     is_alive: bool,
     is_stopped: bool,
     threads: u32,
+    started_ticks: u64,
     rss_pages: u64,
 }
 
@@ -108,6 +111,11 @@ pub fn descendants(root: i32) -> Vec<i32> {
     family.into_iter().filter(|pid| stats[pid].is_alive).collect()
 }
 
+/// Returns when a process was started, in seconds since the machine was.
+pub fn started_seconds(pid: i32) -> Option<f64> {
+    stat(pid).map(|stat| stat.started_ticks as f64 / clock_ticks_per_second() as f64)
+}
+
 /// Whether somebody has stopped a process.
 pub fn is_stopped(pid: i32) -> bool {
     stat(pid).is_some_and(|stat| stat.is_stopped)
@@ -115,12 +123,24 @@ pub fn is_stopped(pid: i32) -> bool {
 
 /// Returns all living processes whose environment has the entry `name=value`.
 pub fn tagged(name: &str, value: &str) -> Vec<i32> {
-    let entry = format!("{name}={value}");
-    let has_entry = |pid: &i32| {
+    let named = entries_named(name).into_iter();
+    named.filter(|(_, found)| found == value).map(|(pid, _)| pid).collect()
+}
+
+/// Returns all living processes that have a variable, with its value.
+pub fn entries_named(name: &str) -> Vec<(i32, String)> {
+    let mut found = Vec::new();
+    for pid in pids() {
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|found| found == entry.as_bytes())
-    };
-    pids().into_iter().filter(has_entry).collect()
+        for entry in environment.split(|byte| *byte == 0) {
+            let value =
+                entry.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="));
+            if let Some(value) = value {
+                found.push((pid, String::from_utf8_lossy(value).into_owned()));
+            }
+        }
+    }
+    found
 }
 
 /// Returns everybody below `root`, parents before their children.
@@ -153,7 +173,7 @@ fn stat(pid: i32) -> Option<Stat> {
     parse_stat(&text[..length])
 }
 
-/// Reads the fields that proc_pid_stat(5) numbers 3, 4, 20 and 24.
+/// Reads the fields that proc_pid_stat(5) numbers 3, 4, 20, 22 and 24.
 fn parse_stat(text: &[u8]) -> Option<Stat> {
     // The name is in parentheses and may hold anything, parentheses and invalid UTF-8 too.
     let after_name = memchr::memrchr(b')', text)? + 1;
@@ -165,6 +185,7 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
         is_stopped: matches!(state, "T" | "t"),
         parent: fields.get(1)?.parse().ok()?,
         threads: fields.get(17)?.parse().ok()?,
+        started_ticks: fields.get(19)?.parse().ok()?,
         rss_pages: fields.get(21)?.parse().ok()?,
     })
 }
@@ -186,8 +207,14 @@ mod tests {
     /// A child was once killed before its parent, which then went on with what comes after it.
     #[test]
     fn parents_stand_before_their_children() {
-        let stat =
-            |parent| Stat { parent, is_alive: true, is_stopped: false, threads: 1, rss_pages: 0 };
+        let stat = |parent| Stat {
+            parent,
+            is_alive: true,
+            is_stopped: false,
+            threads: 1,
+            started_ticks: 0,
+            rss_pages: 0,
+        };
         // 1 → 50 → 49 → … → 2, and strangers below 99.
         let chain = (2..50).map(|pid| (pid, stat(pid + 1))).chain([(50, stat(1)), (98, stat(99))]);
         let stats = chain.collect::<HashMap<_, _>>();
@@ -199,7 +226,7 @@ mod tests {
         let line = b"7 (a) \xff(b) S 1 7 7 0 -1 0 0 0 0 0 1 2 3 4 20 0 5 0 99 4096 321 0";
         let stat = parse_stat(line).unwrap();
         assert_eq!((stat.parent, stat.is_alive, stat.threads), (1, true, 5));
-        assert_eq!(stat.rss_pages, 321);
+        assert_eq!((stat.rss_pages, stat.started_ticks), (321, 99));
         assert!(parse_stat(b"7 (a) S 1").is_none());
         let stopped = String::from_utf8_lossy(line).replace(") S", ") T");
         assert!(!stat.is_stopped && parse_stat(stopped.as_bytes()).unwrap().is_stopped);

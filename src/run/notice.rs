@@ -28,6 +28,10 @@ pub enum Notice<'a> {
     Waiting {
         process: Option<u32>,
     },
+    /// Processes were ended that a run had left which was killed together with its shim.
+    Swept {
+        processes: usize,
+    },
     /// What is to run could not be checked first.
     NotChecked(&'a anyhow::Error),
     /// Job `index` (from 0) of `total` begins.

@@ -13,6 +13,7 @@ use super::session::Session;
 use super::signals;
 use crate::lock::{Lock, holders};
 use crate::plan::{Job, Plan};
+use crate::process::end_leftovers;
 use crate::proof::Verdict;
 use crate::request::{Limits, Request};
 
@@ -26,6 +27,10 @@ impl Session {
         notify: Notify,
     ) -> Result<Option<Ended>> {
         let _machine = self.machine(notify);
+        match end_leftovers() {
+            0 => {}
+            processes => notify(Notice::Swept { processes }),
+        }
         let checked = match request.check {
             true => self.check_first(plan, request, notify)?,
             false => Checked::default(),

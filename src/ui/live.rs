@@ -78,6 +78,9 @@ impl Live {
                     "waiting until another run{process} has ended: two at once would disturb each other"
                 ));
             }
+            Notice::Swept { processes } => {
+                self.say(&format!("ended {processes} processes that a killed run had left behind"));
+            }
             Notice::NotChecked(error) => self.say(&format!("not checked: {error:#}")),
             Notice::JobStarted { index, total, job, material } => {
                 self.job_started(index, total, job, material);
