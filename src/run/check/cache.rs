@@ -164,7 +164,8 @@ mod tests {
     fn what_was_damaged_is_not_cached() {
         let store = tempfile::tempdir().unwrap();
         let file = |folder: &Path| folder.join("weights/a.npy");
-        let damage: [(&str, fn(&Path)); 5] = [
+        type Damage = fn(&Path);
+        let damage: [(&str, Damage); 5] = [
             ("nothing", |_| ()),
             ("a bit", |file| fs::write(file, [&[1][..], &[0; 399]].concat()).unwrap()),
             ("the end", |file| fs::write(file, [0; 392]).unwrap()),
