@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::ArgValueCandidates as Names;
 
 use crate::catalog::{Device, Era, Lane};
 use crate::cli::complete;
+use crate::hint::hinted;
 use crate::plan::Wanted;
 use crate::quantity::{parse_bytes, parse_duration};
 use crate::spec::Source;
@@ -125,10 +127,11 @@ pub struct Selection {
     /// Use this kind of data [default: real where it was imported, else synthetic]
     #[arg(long, value_enum)]
     pub data: Option<SourceArg>,
-    /// Where the frameworks come from: the pinned environments, or an interpreter of yours
-    #[arg(long, value_enum, default_value = "pinned")]
-    pub provider: ProviderArg,
-    /// With `--provider system`: the interpreter that has the framework
+    /// Where the frameworks come from: the pinned environments, or an interpreter of yours [default:
+    /// pinned, and system with `--python`]
+    #[arg(long, value_enum, hide_default_value = true)]
+    pub provider: Option<ProviderArg>,
+    /// Take the frameworks that this interpreter has: `--provider system`
     #[arg(long, value_name = "PATH", required_if_eq("provider", "system"))]
     pub python: Option<PathBuf>,
     /// Pass a variable of yours on to the harnesses
@@ -153,12 +156,26 @@ impl Selection {
     }
 
     pub fn is_system(&self) -> bool {
-        self.provider == ProviderArg::System
+        self.python.is_some()
     }
 
     /// Returns the interpreter of the user's own, if the frameworks come from there.
     pub fn interpreter(&self) -> Option<PathBuf> {
-        self.python.clone().filter(|_| self.is_system())
+        self.python.clone()
+    }
+
+    /// Refuses an interpreter that would not be used.
+    pub fn check(&self) -> Result<()> {
+        match (self.provider, &self.python) {
+            (Some(ProviderArg::Pinned), Some(python)) => Err(hinted(
+                format!(
+                    "`--python` goes with `--provider system`, not with `pinned`: found `--python {}`",
+                    python.display()
+                ),
+                "leave one of the two out",
+            )),
+            _ => Ok(()),
+        }
     }
 }
 

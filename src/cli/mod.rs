@@ -39,10 +39,12 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
     let store = |project: &Project| project.store(cli.results.as_deref());
     match &cli.command {
         Command::Run(args) => {
+            args.selection.check()?;
             let project = project()?;
             run::run(&project, &store(&project)?, args)
         }
         Command::Check(args) => {
+            args.selection.check()?;
             let project = project()?;
             check::check(&project, &store(&project)?, args)
         }

@@ -148,8 +148,10 @@ impl Envs {
             Runtime::Interpreter { python, .. } => python.parent().unwrap_or(Path::new("/")),
             Runtime::Programs { .. } => Path::new("/"),
         };
-        let root = root.to_owned();
-        self.with_variables(&spec, assembled(&spec, &root, contents))
+        let (root, environment) = (root.to_owned(), contents.environment.clone());
+        let mut built = self.with_variables(&spec, assembled(&spec, &root, contents))?;
+        built.environment.extend(environment);
+        Ok(built)
     }
 
     /// Returns the state of every environment of a catalog.
@@ -288,7 +290,7 @@ impl Envs {
 
 /// Returns an environment before it is known how large it is and how long it took.
 fn assembled(spec: &EnvSpec, root: &Path, contents: Contents) -> Built {
-    let Contents { runtime, lock, packages } = contents;
+    let Contents { runtime, lock, packages, environment: _ } = contents;
     Built {
         name: spec.name.clone(),
         provider: spec.provider.name(),

@@ -10,6 +10,7 @@
 //! | `digest` | what one is made from, as one number |
 //! | `lockfile` | requirements.lock |
 //! | `workshop` | what this machine has for builds: `python`, `compilers`, `uv`, `tool` |
+//! | `surroundings`, `settings` | which variables and configuration files of the user a build heeds |
 //!
 //! Must not depend on events, records, tables or the command line.
 //!
@@ -25,7 +26,9 @@ mod lockfile;
 mod names;
 mod provider;
 mod python;
+mod settings;
 mod store;
+mod surroundings;
 mod tool;
 mod uv;
 mod workshop;

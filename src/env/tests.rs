@@ -64,7 +64,7 @@ elif [ "$1" = venv ]; then
     /bin/mkdir -p "$last/bin" && : >"$last/bin/python"
 else
     echo "installing $*"
-    echo installed >>"$COUNT"
+    echo installed >>"$HOME/../count"
 fi"#;
 
 impl Machine {
@@ -86,8 +86,9 @@ impl Machine {
 
     fn envs_at(&self, home_of_rosetta: &Home) -> Envs {
         let text = |path: &str| self.at(path).display().to_string();
-        let (path, home, count) = (text("path"), text("user"), text("count"));
-        let host = Host::with(&[("PATH", &path), ("HOME", &home), ("COUNT", &count)]);
+        let (path, home) = (text("path"), text("user"));
+        fs::create_dir_all(&home).unwrap();
+        let host = Host::with(&[("PATH", &path), ("HOME", &home)]);
         Envs::on(host, home_of_rosetta.clone(), self.at("project"))
     }
 

@@ -11,6 +11,7 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, anyhow};
 
+use super::surroundings::is_seen;
 use crate::progress::{Progress, Report};
 
 /// Lines of a failed program that its error shows.
@@ -18,18 +19,6 @@ const TAIL_LINES: usize = 12;
 
 /// Longest part of a line that is shown to a person; the log has the rest.
 const SHOWN_CHARS: usize = 240;
-
-/// Variables of the user's shell that would lead a Python or uv of ours astray.
-const ASTRAY: [&str; 8] = [
-    "PYTHONPATH",
-    "PYTHONHOME",
-    "PYTHONDONTWRITEBYTECODE",
-    "__PYVENV_LAUNCHER__",
-    "VIRTUAL_ENV",
-    "UV_PYTHON",
-    "UV_SYSTEM_PYTHON",
-    "PIP_USER",
-];
 
 /// The variables that rosetta was started with: PATH, HOME and whatever steers pip, uv and cargo.
 #[derive(Debug, Clone)]
@@ -58,9 +47,21 @@ impl Host {
         self.get(name).map(PathBuf::from)
     }
 
-    /// Returns the folders on PATH.
+    /// Returns the folders on PATH, and behind them those where rustup and uv install: cron's PATH
+    /// does not have them.
     pub(super) fn path(&self) -> Vec<PathBuf> {
-        self.get("PATH").map(|path| std::env::split_paths(path).collect()).unwrap_or_default()
+        let path = self.get("PATH").map(|path| std::env::split_paths(path).collect());
+        let mut folders: Vec<PathBuf> = path.unwrap_or_default();
+        let home = self.folder("HOME");
+        let usual =
+            [".cargo/bin", ".local/bin"].map(|bin| home.as_ref().map(|home| home.join(bin)));
+        let cargo = self.folder("CARGO_HOME").map(|cargo| cargo.join("bin"));
+        for folder in cargo.into_iter().chain(usual.into_iter().flatten()) {
+            if folder.is_dir() && !folders.contains(&folder) {
+                folders.push(folder);
+            }
+        }
+        folders
     }
 
     /// Returns a list of folders with what the user's shell has there kept behind.
@@ -71,10 +72,10 @@ impl Host {
         }
     }
 
-    /// Returns the program of that name on PATH, or at that path.
+    /// Returns the program of that name in one of those folders, or at that path.
     pub(super) fn which(&self, program: impl AsRef<OsStr>) -> Option<PathBuf> {
         let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-        which::which_in(program, self.get("PATH"), here).ok()
+        which::which_in(program, std::env::join_paths(self.path()).ok(), here).ok()
     }
 
     /// Returns a command with exactly these variables.
@@ -84,11 +85,13 @@ impl Host {
         command
     }
 
-    /// Returns a command that no Python settings of the user's shell can lead astray.
+    /// Returns a command for a build: it sees where things are and nothing that steers what is built.
     pub(super) fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = self.command_as_is(program);
-        for name in ASTRAY {
-            command.env_remove(name);
+        let mut command = Command::new(program);
+        command.env_clear();
+        command.envs(self.variables.iter().filter(|(name, _)| is_seen(name)));
+        if let Ok(path) = std::env::join_paths(self.path()) {
+            command.env("PATH", path);
         }
         command.env("PYTHONNOUSERSITE", "1").env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
         command.env("UV_PYTHON_DOWNLOADS", "never");

@@ -38,6 +38,11 @@ impl Environment {
         self.0.insert(name, Variable::Inherited { otherwise });
     }
 
+    /// Gives a variable a value unless something has been said about it.
+    pub fn set_default(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        self.0.entry(name.into()).or_insert_with(|| Variable::Set(value.into()));
+    }
+
     /// Hides a variable from the job.
     pub fn remove(&mut self, name: &str) {
         self.0.remove(name);
@@ -89,7 +94,16 @@ mod tests {
     #[test]
     fn the_last_word_about_a_variable_counts() {
         type Change = fn(&mut Environment);
-        let cases: [(&str, Change, Option<&str>); 7] = [
+        let cases: [(&str, Change, Option<&str>); 9] = [
+            ("set by default", |env| env.set_default("HOME", "/own"), Some("/own")),
+            (
+                "inherited before the default",
+                |env| {
+                    env.inherit("HOME");
+                    env.set_default("HOME", "/own");
+                },
+                Some("/there"),
+            ),
             ("set", |env| env.set("HOME", "/here"), Some("/here")),
             ("inherited", |env| env.inherit("HOME"), Some("/there")),
             ("absent", |env| env.inherit("TERM"), None),

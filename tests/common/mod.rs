@@ -108,7 +108,7 @@ impl Project {
     }
 
     /// Writes a program that sh runs.
-    fn program(&self, name: &str, script: &str) {
+    pub fn program(&self, name: &str, script: &str) {
         self.write(name, &format!("#!/bin/sh\n{script}"));
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).unwrap();
     }

@@ -1,0 +1,202 @@
+//! What broke in builds and environments when it was tried: each through the real rosetta, with
+//! programs that are scripts.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{Project, good};
+
+/// Returns a script that keeps a line for the test and then does everything right.
+fn tells(line: &str) -> String {
+    format!("{line} >told\n{}", good())
+}
+
+fn told(project: &Project) -> String {
+    fs::read_to_string(project.path("harnesses/fake/told")).unwrap()
+}
+
+/// Sees to it that only what a test names is in a command's surroundings.
+fn alone(project: &Project, args: &[&str]) -> std::process::Command {
+    let mut command = project.command(args);
+    command.env_clear();
+    command.env("ROSETTA_HOME", project.path("home")).env("NO_COLOR", "1");
+    command.env("HOME", project.path("user")).env("PATH", "/usr/bin:/bin");
+    command
+}
+
+const RUN: [&str; 8] =
+    ["run", "--no-check", "--provider", "system", "--python", "./python", "--device", "cpu"];
+
+/// `~/.keras/keras.json`, `~/.theanorc` and the like changed what was computed.
+#[test]
+fn a_job_has_an_empty_home_of_its_own() {
+    let project = Project::new().harness(
+        "fake",
+        &tells("touch $HOME/left; echo $HOME $(ls -A $HOME) $XDG_CACHE_HOME $XDG_CONFIG_HOME"),
+    );
+    project.write("user/.keras/keras.json", "{}");
+    for _ in 0..2 {
+        let mut command = alone(&project, &RUN);
+        command.env("XDG_CACHE_HOME", project.path("user/.cache"));
+        let done = common::Done::of(command.output().unwrap());
+        assert_eq!(done.code, Some(0), "{done:?}");
+        let told = told(&project);
+        let (home, content) = told.trim().split_once(' ').unwrap();
+        assert!(home.starts_with(&*project.path("results").to_string_lossy()), "{told}");
+        assert_eq!(content, "left", "{told}");
+        assert!(!Path::new(home).exists(), "it ended with the job");
+    }
+    // Whoever needs it passes it on.
+    let mut command = alone(&project, &[&RUN[..], &["--env", "HOME"]].concat());
+    assert!(command.status().unwrap().success());
+    assert!(told(&project).starts_with(&*project.path("user").to_string_lossy()));
+}
+
+#[test]
+fn the_order_of_gpus_is_passed_on_with_their_numbers() {
+    let variables = ["CUDA_DEVICE_ORDER", "TF_CPP_MIN_LOG_LEVEL", "XLA_FLAGS", "KERAS_BACKEND"];
+    let shown = variables.map(|name| format!("${name}.")).join("");
+    let project = Project::new().harness("fake", &tells(&format!("echo {shown}")));
+    let mut command = alone(&project, &RUN);
+    command.envs(variables.map(|name| (name, "x")));
+    assert!(command.status().unwrap().success());
+    assert_eq!(told(&project).trim(), "x....");
+}
+
+/// A shim of pyenv's chooses by the folder that it is run in; it was run in `/`.
+#[test]
+fn an_interpreter_is_asked_in_the_users_folder() {
+    let project = Project::new().harness("fake", &tells("true"));
+    let python = fs::read_to_string(project.path("python")).unwrap();
+    let python = python.replace("echo '", "pwd >>\"$(dirname \"$0\")/asked\"\necho '");
+    project.write("python", &python);
+    let folder = project.path("mine");
+    fs::create_dir(&folder).unwrap();
+    let args = RUN.map(|arg| if arg == "./python" { "../python" } else { arg });
+    let done = common::Done::of(alone(&project, &args).current_dir(&folder).output().unwrap());
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let asked = fs::read_to_string(project.path("asked")).unwrap();
+    assert_eq!(Path::new(asked.lines().next().unwrap()), folder.canonicalize().unwrap());
+}
+
+/// `--python` alone was read and ignored: the pinned environment was measured.
+#[test]
+fn an_interpreter_that_is_named_is_used() {
+    let project = Project::new().harness("fake", &good());
+    let run = ["run", "--no-check", "--python", "./python", "--device", "cpu"];
+    let done = project.rosetta(&run);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(project.records()[0]["env"]["provider"], "system");
+
+    let done = project.rosetta(&[&run[..], &["--provider", "pinned"]].concat());
+    assert_eq!(done.code, Some(2), "{done:?}");
+    assert!(done.stderr.contains("`--python` goes with `--provider system`"), "{done:?}");
+    let done = project.rosetta(&["run", "--provider", "system"]);
+    assert_eq!(done.code, Some(2), "{done:?}");
+    assert!(done.stderr.contains("--python"), "{done:?}");
+}
+
+/// A crate whose compiler is a script: what it sees and says is what a test asks.
+fn with_crate() -> Project {
+    let project = Project::new();
+    project.write(
+        "envs/mini/env.yaml",
+        "version: 1\nname: mini\nprovider: cargo\nmanifest: harnesses/mini/Cargo.toml\n",
+    );
+    project.write("harnesses/mini/Cargo.toml", "[package]\nname = \"mini\"\n");
+    project.write("harnesses/mini/Cargo.lock", "version = 4\n");
+    project.program("user/.cargo/bin/rustc", "echo 'rustc 1.95.0'");
+    let said = r#"{"reason":"compiler-artifact","target":{"kind":["bin"]},"executable":"MADE"}"#;
+    let said = said.replace("MADE", &project.path("made").to_string_lossy());
+    let seen = project.path("seen");
+    project.program("user/.cargo/bin/cargo", &format!("env >{}\necho '{said}'", seen.display()));
+    project.program("made", "exit 0");
+    project
+}
+
+fn digest(command: &mut std::process::Command) -> String {
+    let done = common::Done::of(command.args(["env", "list", "--json"]).output().unwrap());
+    let list: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
+    let mini = list.as_array().unwrap().iter().find(|env| env["name"] == "mini").unwrap();
+    mini["digest"].as_str().unwrap().to_owned()
+}
+
+/// One digest stood for five different programs.
+#[test]
+fn what_steers_cargo_is_left_out_or_in_the_digest() {
+    let project = with_crate();
+    let dropped = ["CARGO_PROFILE_RELEASE_OPT_LEVEL", "CARGO_BUILD_RUSTFLAGS", "RUSTC_WRAPPER"];
+    let plain = digest(&mut alone(&project, &[]));
+    let steered = || {
+        let mut command = alone(&project, &[]);
+        command.envs(dropped.map(|name| (name, "0")));
+        command
+    };
+    assert_eq!(digest(&mut steered()), plain);
+    let mut command = steered();
+    command.args(["env", "build", "mini"]).env("CC", "/opt/cc").env("RUSTFLAGS", "-g");
+    let done = common::Done::of(command.output().unwrap());
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let seen = fs::read_to_string(project.path("seen")).unwrap();
+    assert!(seen.contains("CC=/opt/cc\n") && seen.contains("RUSTFLAGS=-g\n"), "{seen}");
+    assert!(!dropped.iter().any(|name| seen.contains(name)), "{seen}");
+
+    let mut digests = vec![plain.clone()];
+    for flag in ["CC", "CFLAGS", "RUSTFLAGS", "CUDA_COMPUTE_CAP"] {
+        digests.push(digest(alone(&project, &[]).env(flag, "x")));
+    }
+    for file in [".cargo/config.toml", "user/.cargo/config.toml"] {
+        project.write(file, "[source.crates-io]\nreplace-with = \"x\"\n");
+        assert_eq!(digest(&mut alone(&project, &[])), plain, "{file}");
+        project.write(file, "[build]\nrustflags = [\"-C\", \"target-cpu=native\"]\n");
+        digests.push(digest(&mut alone(&project, &[])));
+        fs::remove_file(project.path(file)).unwrap();
+    }
+    // Of the two files, the content counts and not the place: what is compiled is the same.
+    assert_eq!(digests.pop(), digests.last().cloned());
+    let different = digests.iter().collect::<std::collections::BTreeSet<_>>();
+    assert_eq!(different.len(), digests.len());
+}
+
+/// cron's PATH has no ~/.cargo/bin: what was built was skipped for want of cargo, and all was green.
+#[test]
+fn a_built_crate_needs_no_compiler_and_one_is_found_where_rustup_puts_it() {
+    let project = with_crate();
+    let done = common::Done::of(alone(&project, &["env", "build", "mini"]).output().unwrap());
+    assert_eq!(done.code, Some(0), "{done:?}");
+    fs::remove_dir_all(project.path("user/.cargo/bin")).unwrap();
+    let done = common::Done::of(alone(&project, &["env", "list"]).output().unwrap());
+    let row = done.stdout.lines().find(|line| line.contains("mini")).unwrap();
+    assert!(row.contains("built") && !row.contains("no `"), "{row}");
+}
+
+/// `user = true` in pip.conf, and constraints that other tools need, stopped every build.
+#[test]
+fn what_steers_pip_and_uv_stays_behind_and_where_packages_come_from_does_not() {
+    let project = Project::new().fake_uv();
+    let seen = project.path("seen");
+    let uv = fs::read_to_string(project.path("path/uv")).unwrap();
+    let uv = uv.replace("#!/bin/sh\n", &format!("#!/bin/sh\nenv >{}\n", seen.display()));
+    project.write("path/uv", &uv);
+    project.write(
+        "user/.config/uv/uv.toml",
+        "exclude-newer = \"2024-01-01\"\nindex-url = \"https://company/simple\"\n",
+    );
+    let mut command = alone(&project, &["env", "build", "fake"]);
+    command.env("PATH", format!("{}:/usr/bin:/bin", project.path("path").display()));
+    let dropped = ["UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE_NEWER", "PIP_CONSTRAINT", "GIT_DIR"];
+    command.envs(dropped.map(|name| (name, "x"))).env("UV_INDEX_URL", "https://mine");
+    command.env("https_proxy", "http://proxy:1");
+    let done = common::Done::of(command.output().unwrap());
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let seen = fs::read_to_string(seen).unwrap();
+    assert!(!dropped.iter().any(|name| seen.contains(&format!("{name}="))), "{seen}");
+    let line =
+        |name: &str| seen.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    assert_eq!(line("UV_INDEX_URL"), Some("https://mine"));
+    assert_eq!(line("https_proxy"), Some("http://proxy:1"));
+    let passed = fs::read_to_string(line("UV_CONFIG_FILE").unwrap()).unwrap();
+    assert_eq!(passed, "index-url = \"https://company/simple\"\n");
+}
