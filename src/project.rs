@@ -2,15 +2,20 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::catalog::{Catalog, Framework, Language};
 use crate::hint::hinted;
+use crate::probe;
 use crate::record::Version;
 use crate::spec::{self, Experiment};
 use crate::store::Store;
 use crate::table::Published;
+
+/// How long git may take; a large repository on a cold disk is slow.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A folder with `specs/`, `harnesses/`, `envs/` and `results/`.
 #[derive(Debug, Clone)]
@@ -95,15 +100,31 @@ impl Project {
 
     /// Returns which rosetta this is.
     pub fn version(&self) -> Version {
-        let git = |args: &[&str]| {
-            let output = Command::new("git").arg("-C").arg(&self.root).args(args).output().ok()?;
-            let text = String::from_utf8(output.stdout).ok()?;
-            output.status.success().then(|| text.trim().to_owned())
-        };
+        let git = |args: &[&str]| self.git(args);
         let revision = git(&["rev-parse", "--short=12", "HEAD"]).map(|revision| {
             let changed = git(&["status", "--porcelain", "--untracked-files=no"]);
             if changed.is_none_or(|list| list.is_empty()) { revision } else { revision + "+" }
         });
         Version { version: env!("CARGO_PKG_VERSION").to_owned(), revision }
+    }
+
+    /// Returns what git says of this folder, if it is in a repository and git answers.
+    fn git(&self, args: &[&str]) -> Option<String> {
+        let mut git = Command::new("git");
+        git.arg("-C").arg(&self.root).args(args);
+        // Hooks and `git rebase --exec` set GIT_DIR and the like, which name another repository.
+        for (name, _) in std::env::vars_os() {
+            if name.as_encoded_bytes().starts_with(b"GIT_") {
+                git.env_remove(name);
+            }
+        }
+        match probe::ask(&mut git, PATIENCE) {
+            Ok(said) => said.status.success().then(|| said.stdout.trim().to_owned()),
+            Err(error) if error.downcast_ref::<std::io::Error>().is_some() => None, // no git here
+            Err(error) => {
+                anstream::eprintln!("no revision in the records: {error:#}");
+                None
+            }
+        }
     }
 }

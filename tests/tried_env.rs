@@ -200,3 +200,29 @@ fn what_steers_pip_and_uv_stays_behind_and_where_packages_come_from_does_not() {
     let passed = fs::read_to_string(line("UV_CONFIG_FILE").unwrap()).unwrap();
     assert_eq!(passed, "index-url = \"https://company/simple\"\n");
 }
+
+/// `signal.py` beside a harness stood in for Python's own, and broke every experiment there.
+#[test]
+fn a_harness_may_be_named_as_a_module_of_pythons() {
+    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("harnesses/sdk/python");
+    let folder = tempfile::tempdir().unwrap();
+    let names = "signal random queue numbers token select code runpy types warnings subprocess";
+    for name in names.split(' ') {
+        fs::write(folder.path().join(format!("{name}.py")), "raise SystemExit(__file__)\n")
+            .unwrap();
+    }
+    let harness = folder.path().join("tiny.py");
+    let text = "import code, queue, random, subprocess\nimport helper\nhelper.done(random)\n";
+    fs::write(&harness, text).unwrap();
+    let helper =
+        "import sys\ndef done(random):\n    sys.stderr.write('found ' + random.__file__)\n";
+    fs::write(folder.path().join("helper.py"), helper).unwrap();
+    let mut command = std::process::Command::new("python3");
+    command.arg(sdk.join("rosetta/__main__.py")).arg(&harness).current_dir(folder.path());
+    command.env("PYTHONPATH", &sdk).env_remove("ROSETTA_JOB");
+    let Ok(output) = command.output() else { return }; // A machine without Python has none to break.
+    let done = common::Done::of(output);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let found = done.stderr.split("found ").nth(1).unwrap_or_default();
+    assert!(!found.is_empty() && !found.starts_with(folder.path().to_str().unwrap()), "{done:?}");
+}

@@ -234,6 +234,7 @@ impl Envs {
         let names = Names::of(spec, &built.root, &built.runtime);
         built.environment = provider.variables(&built.root)?;
         add_variables(&mut built.environment, &self.workshop.host, spec, &names)?;
+        built.starter = Some(self.workshop.python_sdk().join("rosetta/__main__.py"));
         built.unset = provider.unwanted().iter().map(|&name| name.to_owned()).collect();
         Ok(built)
     }
@@ -303,5 +304,6 @@ fn assembled(spec: &EnvSpec, root: &Path, contents: Contents) -> Built {
         build_seconds: 0.0,
         environment: Default::default(),
         unset: Vec::new(),
+        starter: None,
     }
 }

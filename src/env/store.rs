@@ -73,6 +73,7 @@ impl From<Built1> for Built {
             build_seconds: old.build_seconds,
             environment: BTreeMap::new(),
             unset: Vec::new(),
+            starter: None,
         }
     }
 }

@@ -142,7 +142,8 @@ fn builds_once_and_says_what_is_inside() {
 
     let command = built.command(Path::new("/h/cnn.py"), "cnn").unwrap();
     assert_eq!(command.program, built.root.join("bin/python"));
-    assert_eq!(command.args, ["-m", "rosetta", "/h/cnn.py"]);
+    let starter = machine.at("project/harnesses/sdk/python/rosetta/__main__.py");
+    assert_eq!(command.args, [starter.to_str().unwrap(), "/h/cnn.py"]);
     let sdk = machine.at("project/harnesses/sdk/python").display().to_string();
     assert_eq!(command.environment["PYTHONPATH"], sdk);
 }

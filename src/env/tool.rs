@@ -7,11 +7,13 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 
 use super::surroundings::is_seen;
+use crate::probe::{self, Said};
 use crate::progress::{Progress, Report};
 
 /// Lines of a failed program that its error shows.
@@ -153,7 +155,7 @@ impl<'a> Build<'a> {
         command: Command,
         listen: &mut dyn FnMut(&str) -> Line,
     ) -> Result<()> {
-        let name = program_name(&command);
+        let name = probe::name(&command);
         let mut log = &self.log;
         let no_log = || format!("cannot write `{}`", self.log_path.display());
         writeln!(log, "$ {}", shown(&command)).with_context(no_log)?;
@@ -187,7 +189,7 @@ impl<'a> Build<'a> {
         mut command: Command,
         hear: &mut dyn FnMut(&str) -> Result<()>,
     ) -> Result<ExitStatus> {
-        let name = program_name(&command);
+        let name = probe::name(&command);
         let failed = || format!("cannot start `{name}`");
         let (reader, writer) = std::io::pipe().with_context(failed)?;
         command.stdin(self.lock.try_clone().with_context(failed)?);
@@ -216,22 +218,15 @@ impl<'a> Build<'a> {
 }
 
 /// Returns what a short command prints, or why it printed nothing.
-pub(super) fn output_of(mut command: Command) -> Result<String> {
-    let name = program_name(&command);
-    let output = command.stdin(Stdio::null()).output();
-    let output = output.with_context(|| format!("cannot start `{name}`"))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let lines = said.trim().lines().collect::<Vec<_>>();
+pub(super) fn output_of(mut command: Command, patience: Duration) -> Result<String> {
+    let name = probe::name(&command);
+    let Said { status, stdout, stderr } = probe::ask(&mut command, patience)?;
+    if !status.success() {
+        let lines = stderr.trim().lines().collect::<Vec<_>>();
         let tail = lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n  ");
-        return Err(anyhow!(tail).context(format!("`{name}` failed ({})", output.status)));
+        return Err(anyhow!(tail).context(format!("`{name}` failed ({status})")));
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-fn program_name(command: &Command) -> String {
-    let program = Path::new(command.get_program());
-    program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned()
+    Ok(stdout)
 }
 
 fn shown(command: &Command) -> String {

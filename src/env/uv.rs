@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -29,6 +30,9 @@ uv==0.13.9 \\
 
 /// The program, below its folder.
 const PROGRAM: &str = "bin/uv";
+
+/// How long a uv may take to say its version; a cold network disk is slow.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The oldest uv that knows every option that is used.
 const OLDEST: [u16; 2] = [0, 5];
@@ -65,7 +69,7 @@ impl Uvs {
 fn is_usable(host: &Host, uv: &Path) -> bool {
     let mut command = host.command(uv);
     command.arg("--version");
-    let said = output_of(command).unwrap_or_default();
+    let said = output_of(command, PATIENCE).unwrap_or_default();
     let version = said.split_whitespace().nth(1).map(parse_version).unwrap_or_default();
     version.as_slice() >= OLDEST.as_slice()
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use serde::Deserialize;
@@ -35,6 +36,10 @@ print(json.dumps({
     'user_base': site.getuserbase() if site.ENABLE_USER_SITE else None,
 }))
 ";
+
+/// How long an interpreter may take to list what it has; hundreds of packages on a cold network disk
+/// are slow.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// An interpreter of the user's.
 pub(super) struct System<'a> {
@@ -95,7 +100,8 @@ fn ask(host: &Host, python: &Path) -> Result<Found> {
     let mut command = host.command_as_is(python);
     // In the user's folder, by which a shim of pyenv's chooses; what lies there is not imported.
     command.args(["-c", LIST]);
-    let text = output_of(command).with_context(|| format!("cannot ask `{shown}` what it has"))?;
+    let text = output_of(command, PATIENCE)
+        .with_context(|| format!("cannot ask `{shown}` what it has"))?;
     let last = text.lines().last().unwrap_or_default();
     serde_json::from_str(last).with_context(|| format!("`{shown}` is not a Python interpreter"))
 }
