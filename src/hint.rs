@@ -26,7 +26,8 @@ pub fn hinted(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Er
     anyhow::Error::new(Hinted { message, hints })
 }
 
-/// Prints an error chain to standard error: `error:`, `caused by:` and hints, once, in `main`.
+/// Prints an error chain to standard error: `error:`, `caused by:` and hints. In `main`, and where the
+/// others go on.
 pub fn report(error: &anyhow::Error) {
     let mut hints = Vec::new();
     for (depth, cause) in error.chain().enumerate() {

@@ -50,3 +50,72 @@ fn a_git_that_hangs_costs_the_revision_and_not_the_run() {
     assert!(begun.elapsed() < Duration::from_secs(60));
     assert_eq!(project.records()[0]["rosetta"]["revision"], serde_json::Value::Null);
 }
+
+/// Emacs locks a file that is edited, macOS writes `._NAME`, Jupyter .ipynb_checkpoints: every
+/// command ended with 2.
+#[test]
+fn files_of_other_programs_are_passed_over() {
+    let project = Project::new().harness("fake", &good());
+    project.write_bytes("specs/._tiny.yaml", &[0, 5, 22, 7, 0xff]);
+    project.write_bytes("harnesses/fake/._tiny.py", &[0, 5, 22, 7, 0xff]);
+    project.write_bytes("harnesses/.ipynb_checkpoints/framework.yaml", &[0xff]);
+    project.write_bytes("envs/.ipynb_checkpoints/env.yaml", &[0xff]);
+    let lock = project.path("specs/.#tiny.yaml");
+    std::os::unix::fs::symlink("user@host.1:2", lock).unwrap();
+    for args in [&RUN[..], &["list", "experiments"], &["list"], &["table"], &["env", "list"]] {
+        let done = project.rosetta(args);
+        assert_eq!((done.code, done.stderr.contains("error")), (Some(0), false), "{done:?}");
+    }
+    assert!(project.rosetta(&["list"]).stdout.contains("tiny"));
+}
+
+/// Both were run under one name; the second overwrote the first, and the table mixed them.
+#[test]
+fn two_files_of_one_name_are_refused() {
+    let project = Project::new().harness("fake", &good());
+    project.write("specs/digits.yaml", &common::TINY.replace("name: tiny", "name: digits"));
+    project.write("specs/digits.yml", &common::TINY.replace("name: tiny", "name: digits"));
+    let done = project.rosetta(&["list", "experiments"]);
+    assert_eq!(done.code, Some(2), "{done:?}");
+    assert!(done.stdout.contains("tiny") && !done.stdout.contains("digits"), "{done:?}");
+    let said = "specs/digits.yaml` and `";
+    assert!(done.stderr.contains(said) && done.stderr.contains("digits.yml` are both"), "{done:?}");
+}
+
+/// One broken file stopped every command, `table` too.
+#[test]
+fn what_cannot_be_read_is_named_once_and_stops_nothing_else() {
+    let project = Project::new().harness("fake", &good()).harness("other", &good());
+    assert_eq!(project.rosetta(&RUN).code, Some(0));
+    project.write("specs/broken.yaml", "version: 1\nname: broken\n");
+    project.write("harnesses/bad/framework.yaml", "version: 1\nname: worse\n");
+    project.write("envs/bad/env.yaml", "version: 1\nname: bad\nprovider: conda\n");
+    let names = ["specs/broken.yaml", "harnesses/bad/framework.yaml", "envs/bad/env.yaml"];
+    let all = [&["list"][..], &["env", "list"], &["table"], &RUN];
+    for args in all {
+        let done = project.rosetta(args);
+        assert_eq!(done.code, Some(2), "{args:?}: {done:?}");
+        let count = |name| done.stderr.matches(name).count();
+        let counts = names.map(count);
+        assert!(counts.iter().all(|count| *count <= 1), "{args:?}: {done:?}");
+        assert!(counts.iter().any(|count| *count == 1), "{args:?}: {done:?}");
+        assert!(!done.stdout.is_empty(), "{args:?}: {done:?}");
+    }
+    assert_eq!(
+        project.records().iter().filter(|record| record["outcome"]["status"] == "ok").count(),
+        4
+    );
+    // What names a broken one says what is wrong with it.
+    let done = project.rosetta(&["run", "broken", "--python", "./python"]);
+    assert_eq!(done.code, Some(2));
+    assert!(done.stderr.contains("unknown experiment `broken`"), "{done:?}");
+    let done = project.rosetta(&["env", "build", "bad"]);
+    assert_eq!(done.code, Some(2));
+    assert!(done.stderr.contains("allowed: `venv`, `cargo`"), "{done:?}");
+    // A target whose environment is broken fails alone.
+    project.write("envs/fake/env.yaml", "version: 1\nname: fake\nprovider: conda\n");
+    let done = project.rosetta(&["run", "--no-check", "--device", "cpu", "-f", "fake"]);
+    assert_eq!(done.code, Some(1), "{done:?}");
+    let last = project.records().pop().unwrap();
+    assert!(last["outcome"]["reason"].as_str().unwrap().contains("envs/fake/env.yaml:3"), "{last}");
+}

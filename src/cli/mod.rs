@@ -30,41 +30,43 @@ const PROTOCOL: &str = include_str!("../../docs/protocol.md");
 const OK: ExitCode = ExitCode::SUCCESS;
 /// Something that was asked for is not as it should be: a job, a harness, a file.
 const NOT_OK: u8 = 1;
+/// rosetta or its input failed; also where all was done that could be, and a file of the project could
+/// not be read.
+const WRONG_INPUT: u8 = 2;
 /// Interrupted by the user, as shells report it.
 const INTERRUPTED: u8 = 130;
 
 /// Does what was typed.
 pub fn main(cli: Cli) -> Result<ExitCode> {
-    let project = || Project::find(cli.project.as_deref());
     let store = |project: &Project| project.store(cli.results.as_deref());
+    let here = |act: &dyn Fn(&Project) -> Result<ExitCode>| {
+        let project = Project::find(cli.project.as_deref())?;
+        let code = act(&project)?;
+        Ok(if project.is_damaged() && code == OK { WRONG_INPUT.into() } else { code })
+    };
     match &cli.command {
         Command::Run(args) => {
             args.selection.check()?;
-            let project = project()?;
-            run::run(&project, &store(&project)?, args)
+            here(&|project| run::run(project, &store(project)?, args))
         }
         Command::Check(args) => {
             args.selection.check()?;
-            let project = project()?;
-            check::check(&project, &store(&project)?, args)
+            here(&|project| check::check(project, &store(project)?, args))
         }
         Command::Table(args) => {
-            let project = project()?;
-            table::table(&project, &store(&project)?, args).map(|()| OK)
+            here(&|project| table::table(project, &store(project)?, args).map(|()| OK))
         }
         Command::Defaults(args) => {
-            let project = project()?;
-            defaults::defaults(&project, &store(&project)?, args)
+            here(&|project| defaults::defaults(project, &store(project)?, args))
         }
         Command::List { what, json } => {
-            let project = project()?;
-            table::list(&project, &store(&project)?, *what, *json).map(|()| OK)
+            here(&|project| table::list(project, &store(project)?, *what, *json).map(|()| OK))
         }
         Command::Data(command) => data::data(command),
-        Command::Env(command) => env::env(&project()?, command),
-        Command::Doctor { json } => doctor::doctor(&project()?, *json),
-        Command::Lint { frameworks } => lint_harnesses(&project()?, frameworks),
-        Command::Job(args) => run::job(&project()?, args).map(|()| OK),
+        Command::Env(command) => here(&|project| env::env(project, command)),
+        Command::Doctor { json } => here(&|project| doctor::doctor(project, *json)),
+        Command::Lint { frameworks } => here(&|project| lint_harnesses(project, frameworks)),
+        Command::Job(args) => here(&|project| run::job(project, args).map(|()| OK)),
         Command::Protocol => ui::print(PROTOCOL).map(|()| OK),
         Command::Schema { kind } => ui::print(&schema(*kind)).map(|()| OK),
         Command::Completions { shell } => completions(*shell).map(|()| OK),
