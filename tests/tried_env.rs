@@ -172,6 +172,24 @@ fn a_built_crate_needs_no_compiler_and_one_is_found_where_rustup_puts_it() {
     assert!(row.contains("built") && !row.contains("no `"), "{row}");
 }
 
+/// Burn and candle vanished from a nightly run for want of cargo, and nothing turned red.
+#[test]
+fn a_framework_that_was_named_and_is_skipped_is_not_ok() {
+    let project = with_crate().harness("fake", &good());
+    fs::remove_dir_all(project.path("user/.cargo/bin")).unwrap();
+    let yaml = "version: 1\nname: mini\ntitle: Mini\nlanguage: rust\nera: current\n\
+        targets:\n  - {name: mini, title: Mini, env: {cpu: mini}, starter: true}\n";
+    project.write("harnesses/mini/framework.yaml", yaml);
+    project.write("harnesses/mini/tiny.rs", "");
+    let code = |more: &[&str]| {
+        let done = common::Done::of(alone(&project, &[&RUN[..], more].concat()).output().unwrap());
+        assert!(done.stderr.contains("1 ok, 1 skipped"), "{done:?}");
+        done.code
+    };
+    assert_eq!(code(&[]), Some(0));
+    assert_eq!(code(&["-f", "fake,mini"]), Some(1));
+}
+
 /// `user = true` in pip.conf, and constraints that other tools need, stopped every build.
 #[test]
 fn what_steers_pip_and_uv_stays_behind_and_where_packages_come_from_does_not() {

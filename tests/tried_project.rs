@@ -119,3 +119,58 @@ fn what_cannot_be_read_is_named_once_and_stops_nothing_else() {
     let last = project.records().pop().unwrap();
     assert!(last["outcome"]["reason"].as_str().unwrap().contains("envs/fake/env.yaml:3"), "{last}");
 }
+
+/// `~` and `$HOME` in a crontab or a compose file made folders of that name, with gigabytes in them.
+#[test]
+fn a_tilde_is_the_home_and_a_dollar_is_refused() {
+    let project = Project::new().harness("fake", &good());
+    let run = |name: &str, value: &str| {
+        let mut command = project.command(&RUN);
+        Done::of(command.env("HOME", project.path("user")).env(name, value).output().unwrap())
+    };
+    for (name, file) in [("ROSETTA_HOME", "user/here/data"), ("ROSETTA_RESULTS", "user/here/runs")]
+    {
+        let done = run(name, "~/here");
+        assert_eq!(done.code, Some(0), "{done:?}");
+        assert!(project.path(file).is_dir() && !project.path("~").exists(), "{name}");
+        for wrong in ["$HOME/here", "~somebody/here"] {
+            let done = run(name, wrong);
+            assert_eq!(done.code, Some(2), "{done:?}");
+            assert!(done.stderr.contains(&format!("is `{wrong}`")), "{done:?}");
+            assert!(done.stderr.contains(name) && done.stderr.contains("hint:"), "{done:?}");
+        }
+    }
+}
+
+/// A container has another host name every night, which hid all nights before.
+#[test]
+fn a_machine_keeps_the_name_that_it_was_given() {
+    let project = Project::new().harness("fake", &good());
+    let done = project.rosetta(&[&["--machine", "nightly"], &RUN[..]].concat());
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(project.records()[0]["machine"]["host"], "nightly");
+    assert_eq!(project.rosetta(&["table"]).code, Some(2));
+    let mut command = project.command(&["table"]);
+    let done = Done::of(command.env("ROSETTA_MACHINE", "nightly").output().unwrap());
+    assert!(done.code == Some(0) && done.stdout.contains("fake"), "{done:?}");
+    assert_eq!(project.rosetta(&["--machine", "a b", "table"]).code, Some(2));
+}
+
+/// A secret stood in run.json, launch.json and done.json, for everybody to read.
+#[test]
+fn a_secret_that_is_passed_on_is_in_no_file() {
+    let project = Project::new().harness("fake", &format!("echo $HF_TOKEN >told\n{}", good()));
+    let secret = "hf-0123456789";
+    let passed = [format!("--env=WANDB_API_KEY={secret}"), format!("HF_TOKEN={secret}")];
+    let done = project.rosetta(&[&RUN[..], &[&passed[0], "--env", &passed[1]]].concat());
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let told = std::fs::read_to_string(project.path("harnesses/fake/told")).unwrap();
+    assert_eq!(told.trim(), secret);
+    let grep = Command::new("grep").args(["-rl", secret]).arg(project.path("results")).output();
+    let found = Done::of(grep.unwrap()).stdout;
+    let files = found.lines().collect::<Vec<_>>();
+    assert!(files.len() == 1 && files[0].ends_with("launch.json"), "{files:?}");
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(files[0]).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}

@@ -10,6 +10,7 @@ use clap_complete::ArgValueCandidates as Names;
 use crate::catalog::{Device, Era, Lane};
 use crate::cli::complete;
 use crate::hint::hinted;
+use crate::machine;
 use crate::plan::Wanted;
 use crate::quantity::{parse_bytes, parse_duration};
 use crate::spec::Source;
@@ -31,6 +32,10 @@ pub struct Cli {
     /// Folder of the results [default: results/ of the project]
     #[arg(long, global = true, value_name = "DIR", env = "ROSETTA_RESULTS")]
     pub results: Option<PathBuf>,
+    /// Name of this machine in records and tables [default: its host name, which in a container changes
+    /// from run to run]
+    #[arg(long, global = true, value_name = "NAME", env = machine::VARIABLE, value_parser = machine::check_name)]
+    pub machine: Option<String>,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -187,7 +192,8 @@ impl Selection {
   rosetta run cnn -f pytorch --provider system --python python3
                                                   with the PyTorch that python3 has
 
-Exit code: 0 all jobs are ok, 1 some job is not, 2 rosetta or its input failed, 130 interrupted.")]
+Exit code: 0 all jobs are ok, 1 some job is not, or one of a framework that was named with -f was
+skipped because something is missing here, 2 rosetta or its input failed, 130 interrupted.")]
 pub struct RunArgs {
     #[command(flatten)]
     pub selection: Selection,

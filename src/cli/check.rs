@@ -38,7 +38,7 @@ pub fn check(project: &Project, store: &Store, args: &CheckArgs) -> Result<ExitC
             memory_limit_bytes: None,
             python: chosen.interpreter(),
             environment: chosen.environment.clone(),
-            command: std::env::args().collect(),
+            command: super::command(),
             profile: "check".to_owned(),
         },
         reference: args.reference.clone(),

@@ -10,7 +10,7 @@ mod env;
 mod run;
 mod table;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -21,7 +21,7 @@ use crate::catalog::{EnvFile, FrameworkSpec};
 use crate::project::Project;
 use crate::spec::Spec;
 use crate::variant::Variants;
-use crate::{lint, ui, yaml};
+use crate::{home, launch, lint, machine, ui, yaml};
 
 /// The page that `rosetta protocol` prints.
 const PROTOCOL: &str = include_str!("../../docs/protocol.md");
@@ -38,9 +38,17 @@ const INTERRUPTED: u8 = 130;
 
 /// Does what was typed.
 pub fn main(cli: Cli) -> Result<ExitCode> {
-    let store = |project: &Project| project.store(cli.results.as_deref());
+    let folder = |named: &Option<PathBuf>, what: &str| {
+        named.as_deref().map(|named| home::folder(named, what)).transpose()
+    };
+    let results = folder(&cli.results, "`--results` or `ROSETTA_RESULTS`")?;
+    let root = folder(&cli.project, "`--project` or `ROSETTA_PROJECT`")?;
+    if let Some(name) = &cli.machine {
+        machine::call_it(name);
+    }
+    let store = |project: &Project| project.store(results.as_deref());
     let here = |act: &dyn Fn(&Project) -> Result<ExitCode>| {
-        let project = Project::find(cli.project.as_deref())?;
+        let project = Project::find(root.as_deref())?;
         let code = act(&project)?;
         Ok(if project.is_damaged() && code == OK { WRONG_INPUT.into() } else { code })
     };
@@ -72,6 +80,22 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
         Command::Completions { shell } => completions(*shell).map(|()| OK),
         Command::Man { out } => man(out.as_deref()).map(|()| OK),
     }
+}
+
+/// Returns what was typed, as a record has it: secrets that are passed on are masked.
+fn command() -> Vec<String> {
+    let mut is_passed = false;
+    let shown = |word: std::ffi::OsString| {
+        let word = word.to_string_lossy().into_owned();
+        let shown = match word.strip_prefix("--env=") {
+            Some(passed) => format!("--env={}", launch::shown(passed)),
+            None if is_passed => launch::shown(&word),
+            None => word.clone(),
+        };
+        is_passed = word == "--env";
+        shown
+    };
+    std::env::args_os().map(shown).collect()
 }
 
 /// Returns the JSON schema of a kind of YAML file.

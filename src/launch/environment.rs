@@ -3,7 +3,7 @@
 //! Must not depend on any kind of place: what is inherited is taken over where the job runs.
 
 use crate::catalog::Device;
-use crate::process::Environment;
+use crate::process::{Environment, MASK, is_secret};
 
 /// Variables by which the frameworks read how many threads they may use.
 const THREAD_VARIABLES: [&str; 11] = [
@@ -83,6 +83,14 @@ pub fn environment(device: Device, threads: u32, passed: &[String]) -> Environme
         }
     }
     environment
+}
+
+/// Returns a word such as `NAME=VALUE` as a record may have it: a secret is masked.
+pub fn shown(passed: &str) -> String {
+    match passed.split_once('=') {
+        Some((name, _)) if is_secret(name) => format!("{name}={MASK}"),
+        _ => passed.to_owned(),
+    }
 }
 
 #[cfg(test)]

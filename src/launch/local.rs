@@ -22,6 +22,7 @@ use super::finished::Finished;
 use super::launcher::{Launcher, Running};
 use super::pipe::Pipe;
 use crate::event::Line;
+use crate::machine;
 use crate::process::kernel::{self, Signal};
 use crate::process::{
     Cancel, DONE, Done, Exit, Intake, LONGEST, Launch, Log, Order, SHIM, TAG, tagged,
@@ -134,6 +135,7 @@ impl Shim {
             .arg0("rosetta")
             .arg(SHIM)
             .arg(order)
+            .env(machine::VARIABLE, machine::name())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

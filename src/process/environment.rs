@@ -21,6 +21,18 @@ enum Variable {
     },
 }
 
+/// What stands for a secret where a job is described.
+pub const MASK: &str = "***";
+
+/// Whether a variable of that name holds a secret, by the words in its name.
+pub fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    let words = ["AUTH", "KEY", "PASS", "PAT", "PWD"];
+    let parts = ["APIKEY", "CREDENTIAL", "PASSPHRASE", "PASSWD", "PASSWORD", "SECRET", "TOKEN"];
+    name.split('_').any(|word| words.contains(&word))
+        || parts.iter().any(|part| name.contains(part))
+}
+
 impl Environment {
     /// Gives a variable a value.
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
@@ -89,6 +101,20 @@ mod tests {
     /// A machine that has `HOME=/there` and nothing else.
     fn there(name: &str) -> Option<String> {
         (name == "HOME").then(|| "/there".to_owned())
+    }
+
+    #[test]
+    fn secrets_are_known_by_their_names() {
+        for name in
+            ["HF_TOKEN", "WANDB_API_KEY", "PGPASSWORD", "aws_secret_access_key", "OPENAI_KEY"]
+        {
+            assert!(is_secret(name), "{name}");
+        }
+        for name in
+            ["TUNED_GRAPH", "KEYBOARD", "PATH", "XLA_FLAGS", "PYTHONPATH", "OMP_NUM_THREADS"]
+        {
+            assert!(!is_secret(name), "{name}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ mod watch;
 use std::time::Duration;
 
 pub use done::{DONE, Done, Exit};
-pub use environment::Environment;
+pub use environment::{Environment, MASK, is_secret};
 pub use intake::LineCounts;
 pub(crate) use intake::{Intake, Taken};
 pub(crate) use log::Log;
