@@ -26,7 +26,8 @@ use crate::table::Column;
   rosetta table --markdown                 the latest results, for a README
   rosetta doctor                           what this machine has and lacks")]
 pub struct Cli {
-    /// Folder of the project [default: the one around the current folder]
+    /// Folder of the project [default: the one around the current folder, else the checkout that this
+    /// program was built in]
     #[arg(long, global = true, value_name = "DIR", env = "ROSETTA_PROJECT")]
     pub project: Option<PathBuf>,
     /// Folder of the results [default: results/ of the project]
@@ -437,7 +438,7 @@ pub enum EnvCommand {
         #[arg(required = true, add = Names::new(complete::environments_and_targets))]
         names: Vec<String>,
     },
-    /// Remove what no env.yaml needs any more and no run uses
+    /// Remove what no project needs any more and no run uses
     Gc,
     /// Start a shell in an environment
     Shell {

@@ -49,6 +49,12 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
     let store = |project: &Project| project.store(results.as_deref());
     let here = |act: &dyn Fn(&Project) -> Result<ExitCode>| {
         let project = Project::find(root.as_deref())?;
+        if let (None, Ok(here)) = (&root, std::env::current_dir())
+            && !here.starts_with(&project.root)
+        {
+            let (here, project) = (here.display(), project.root.display());
+            anstream::eprintln!("`{here}` is not in a project; this is the project `{project}`");
+        }
         let code = act(&project)?;
         Ok(if project.is_damaged() && code == OK { WRONG_INPUT.into() } else { code })
     };

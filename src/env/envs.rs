@@ -5,14 +5,14 @@
 use std::convert::Infallible;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 
 use super::built::{Built, Runtime};
 use super::names::{Names, add_variables};
 use super::provider::{self, Contents, Provide};
-use super::store::{self, Place};
+use super::store::{self, Candidate, Place};
 use super::tool::{Build, Host};
 use super::workshop::Workshop;
 use crate::catalog::{Catalog, EnvSpec, ProviderName};
@@ -24,6 +24,10 @@ use crate::obstacle::Obstacle;
 use crate::progress::Report;
 use crate::seal::{Freed, find_or_make};
 use crate::spec::check_name;
+
+/// How long an environment stays after its last use if it is not known which projects used it, as
+/// one that was built before lists were kept.
+const UNKNOWN_USERS: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The environments of a project, built under a home. Builds of different ones may overlap.
 #[derive(Debug)]
@@ -133,7 +137,9 @@ impl Envs {
         if built.digest.is_none() {
             return Ok(Held { built, _lock: None });
         }
-        match store::hold(&built.root)? {
+        let held = store::hold(&built.root)?;
+        store::note_use(&built.root, &self.workshop.project);
+        match held {
             Some(lock) => Ok(Held { built, _lock: Some(lock) }),
             None => Err(anyhow!("the environment `{}` has just been removed", built.name)),
         }
@@ -184,22 +190,58 @@ impl Envs {
             .with_context(|| format!("cannot remove the environment `{name}`"))
     }
 
-    /// Removes builds that no env.yaml stands for any more, half-built ones, and what cargo
-    /// compiled for environments that are no more.
+    /// Removes builds that no env.yaml of the projects that used them stands for any more, half-built
+    /// ones, and what cargo compiled for environments that are no more.
     ///
-    /// Those of an environment whose digest cannot be told are kept, and those that a run uses.
+    /// Those of an environment whose digest cannot be told are kept, those that a run uses, and those
+    /// of which no project is known and that were used lately.
     pub fn gc(&self, catalog: &Catalog) -> Result<Freed> {
-        let is_current = |name: &str, short: &str| self.is_current(catalog.envs.get(name), short);
-        store::gc(&self.workshop.home, &is_current, &|name| {
+        let Workshop { home, project, .. } = &self.workshop;
+        let mut others = Vec::new();
+        for root in store::users_of_home(home)?.into_iter().filter(|root| root != project) {
+            // A project that is gone needs nothing; one that cannot be read may need anything.
+            if root.join("envs").is_dir() {
+                let envs = self.beside(&root);
+                others.push((root.clone(), envs, Catalog::load(&root).ok()));
+            }
+        }
+        let is_needed = |candidate: &Candidate| {
+            let Candidate { name, short, users, age } = candidate;
+            if self.is_current(catalog, name, short) {
+                return true;
+            }
+            match users {
+                None => *age < UNKNOWN_USERS,
+                Some(users) => others.iter().any(|(root, envs, catalog)| {
+                    let is_current = |catalog: &Catalog| envs.is_current(catalog, name, short);
+                    users.contains(root) && catalog.as_ref().is_none_or(is_current)
+                }),
+            }
+        };
+        let is_crate = |catalog: &Catalog, name: &str| {
             let spec = catalog.envs.get(name);
-            spec.is_some_and(|spec| spec.provider.name() == ProviderName::Cargo)
+            catalog.unreadable_envs.contains_key(name)
+                || spec.is_some_and(|spec| spec.provider.name() == ProviderName::Cargo)
+        };
+        store::gc(home, &is_needed, &|name| {
+            let others = others.iter().map(|(_, _, catalog)| catalog.as_ref());
+            let mut others = others.map(|catalog| catalog.is_none_or(|one| is_crate(one, name)));
+            is_crate(catalog, name) || others.any(|is_needed| is_needed)
         })
     }
 
-    fn is_current(&self, spec: Option<&EnvSpec>, short: &str) -> bool {
-        let Some(spec) = spec else { return false };
-        // An environment whose digest cannot be told is kept.
-        self.digest(spec).map_or(true, |digest| digest.starts_with(short))
+    fn is_current(&self, catalog: &Catalog, name: &str, short: &str) -> bool {
+        match catalog.envs.get(name) {
+            // An environment whose digest cannot be told is kept.
+            Some(spec) => self.digest(spec).map_or(true, |digest| digest.starts_with(short)),
+            None => catalog.unreadable_envs.contains_key(name),
+        }
+    }
+
+    /// Returns the environments of another project under the same home.
+    pub(super) fn beside(&self, project: &Path) -> Envs {
+        let Workshop { host, home, .. } = &self.workshop;
+        Envs::on(host.clone(), home.clone(), project.to_owned())
     }
 
     /// Becomes the user's shell inside a built environment; returns only if that fails.
@@ -245,7 +287,9 @@ impl Envs {
         place.sealed.make_in_place(|root| {
             let host = &self.workshop.host;
             let build = Build::begin(host, place.log.clone(), lock.file(), report)?;
-            place.seal(&self.make(spec, &digest, root, &build)?)
+            place.seal(&self.make(spec, &digest, root, &build)?)?;
+            store::note_use(root, &self.workshop.project);
+            Ok(())
         })?;
         self.sealed(spec, &digest).ok_or_else(|| anyhow!("its seal cannot be read back"))
     }

@@ -7,6 +7,7 @@
 //! | `built` | a built one: what is in it, and the command that starts a harness |
 //! | `names` | what texts of env.yaml stand for, and the variables of a job |
 //! | `store` | where they are kept, and their seals |
+//! | `users` | which projects use one |
 //! | `digest` | what one is made from, as one number |
 //! | `lockfile` | requirements.lock |
 //! | `workshop` | what this machine has for builds: `python`, `compilers`, `uv`, `tool` |
@@ -30,6 +31,7 @@ mod settings;
 mod store;
 mod surroundings;
 mod tool;
+mod users;
 mod uv;
 mod workshop;
 

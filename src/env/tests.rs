@@ -335,6 +335,46 @@ fn an_environment_that_a_run_uses_is_not_built_over() {
     envs.build(&spec, &silence).unwrap();
 }
 
+/// In one project it removed the environments of all others that share a home.
+#[test]
+fn gc_keeps_what_another_project_needs() {
+    let machine = Machine::new();
+    let project = |name: &str, env: &str| {
+        let root = machine.at(name);
+        fs::create_dir_all(root.join("harnesses")).unwrap();
+        let spec = spec(&root, env);
+        let yaml = format!(
+            "version: 1\nname: {env}\nprovider: venv\npython: \"3.99\"\nrequirements: [one==1.0]\n"
+        );
+        fs::write(spec.folder.join("env.yaml"), yaml).unwrap();
+        machine.envs().beside(&root).build(&spec, &silence).unwrap();
+        root
+    };
+    let (mine, other, gone) = (project("mine", "x"), project("other", "y"), project("gone", "z"));
+    fs::remove_dir_all(gone).unwrap();
+    fs::write(other.join("envs/y/env.yaml"), "broken").unwrap();
+    // Nobody knows whose it is.
+    let unknown = machine.at("home/envs/w-0123456789ab");
+    fs::create_dir(&unknown).unwrap();
+    fs::write(unknown.join("rosetta.json"), "{}").unwrap();
+    let names = || {
+        let names = machine.folders().into_iter();
+        names.map(|name| name.split('-').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let gc = || {
+        let envs = machine.envs().beside(&mine);
+        envs.gc(&Catalog::load(&mine).unwrap()).unwrap().folders
+    };
+    assert_eq!((gc(), names()), (1, vec!["w".to_owned(), "x".into(), "y".into()]));
+    fs::remove_dir_all(other).unwrap();
+    let seal = fs::File::options().append(true).open(unknown.join("rosetta.json")).unwrap();
+    seal.set_modified(
+        std::time::SystemTime::now() - 31 * 24 * 3600 * std::time::Duration::from_secs(1),
+    )
+    .unwrap();
+    assert_eq!((gc(), names()), (2, vec!["x".to_owned()]));
+}
+
 #[test]
 fn gc_removes_what_cargo_compiled_for_no_environment() {
     let machine = Machine::new();
