@@ -105,6 +105,13 @@ fn can_write(folder: &Path) -> bool {
     there.is_some_and(|there| tempfile::Builder::new().tempfile_in(there).is_ok())
 }
 
+/// Returns the bytes that a user may still write below `path`, which need not exist yet.
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    let there = path.ancestors().find(|folder| folder.exists())?;
+    let disk = rustix::fs::statvfs(there).ok()?;
+    Some(disk.f_bavail * disk.f_frsize)
+}
+
 /// Returns the bytes of all files under a path; links count as themselves.
 pub fn size_bytes(path: &Path) -> u64 {
     let Ok(metadata) = fs::symlink_metadata(path) else { return 0 };

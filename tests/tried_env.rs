@@ -244,3 +244,105 @@ fn a_harness_may_be_named_as_a_module_of_pythons() {
     let found = done.stderr.split("found ").nth(1).unwrap_or_default();
     assert!(!found.is_empty() && !found.starts_with(folder.path().to_str().unwrap()), "{done:?}");
 }
+
+/// Puts another uv in place of the fake one: `more` comes before what that does.
+fn with_uv(project: Project, more: &str) -> Project {
+    let project = project.fake_uv();
+    let uv = fs::read_to_string(project.path("path/uv")).unwrap();
+    // What `--version` asks for comes first.
+    let (first, rest) = uv.split_once("exit\n").unwrap();
+    project.write("path/uv", &format!("{first}exit\n{more}\n{rest}"));
+    project
+}
+
+fn with_path(project: &Project, args: &[&str]) -> std::process::Command {
+    let mut command = alone(project, args);
+    command.env("PATH", format!("{}:/usr/bin:/bin", project.path("path").display()));
+    command
+}
+
+/// Waits until something holds.
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !holds() {
+        assert!(begun.elapsed().as_secs() < 20, "never: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+/// Signals were swallowed while an environment was built in a run; builders of a killed rosetta
+/// went on alone for half a minute.
+#[test]
+fn a_signal_ends_a_build_and_all_that_builds() {
+    for (args, signal, code) in [
+        (&["env", "build", "fake"][..], "TERM", Some(130)),
+        (&["env", "build", "fake"], "KILL", None),
+        (&["run", "--device", "cpu"], "INT", Some(130)),
+        (&["run", "--device", "cpu"], "HUP", Some(130)),
+    ] {
+        let project = with_uv(
+            Project::new().harness("numpy", &good()),
+            "echo $$ >\"$HOME/pid\"\nsetsid sleep 300 &\necho $! >\"$HOME/other\"\nwait",
+        );
+        fs::create_dir(project.path("user")).unwrap();
+        let mut command = with_path(&project, args);
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let pid = |name: &str| {
+            let text = fs::read_to_string(project.path(name)).unwrap_or_default();
+            text.trim().parse::<u32>().ok()
+        };
+        until("a build", || pid("user/pid").is_some() && pid("user/other").is_some());
+        let begun = std::time::Instant::now();
+        let kill = std::process::Command::new("kill")
+            .args(["-s", signal, &child.id().to_string()])
+            .status();
+        assert!(kill.unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), code, "{args:?} {signal}");
+        for name in ["user/pid", "user/other"] {
+            let process = format!("/proc/{}", pid(name).unwrap());
+            until("the end of what builds", || !Path::new(&process).exists());
+        }
+        assert!(begun.elapsed().as_secs() < 10, "{args:?} {signal}");
+    }
+}
+
+/// Once for the check and once for the run: every index that cannot be reached cost twice.
+#[test]
+fn what_cannot_be_built_is_tried_once_in_a_run() {
+    let fails =
+        "echo tried >>\"$HOME/tried\"; echo 'No space left on device (os error 28)'; exit 3";
+    let project = with_uv(Project::new().harness("numpy", &good()), fails);
+    fs::create_dir(project.path("user")).unwrap();
+    let done = common::Done::of(with_path(&project, &["run", "--device", "cpu"]).output().unwrap());
+    assert_eq!(done.code, Some(1), "{done:?}");
+    let tried = fs::read_to_string(project.path("user/tried")).unwrap();
+    assert_eq!(tried.lines().count(), 1, "{done:?}");
+    let reason = project.records()[0]["outcome"]["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains("`uv` failed") && reason.contains("is full"), "{reason}");
+}
+
+/// A package deleted from a sealed environment: ModuleNotFoundError in every run, and no way out.
+#[test]
+fn an_environment_that_has_lost_a_file_is_named_and_built_anew() {
+    let installs = "if [ \"$1\" = pip ]; then\n\
+        site=$PWD/lib/python3.12/site-packages; mkdir -p $site/one-1.dist-info\n\
+        touch $site/one.py; echo 'one.py,sha256=x,0' >$site/one-1.dist-info/RECORD; exit; fi";
+    let project = with_uv(Project::new().harness("fake", &good()), installs);
+    let run = || {
+        let args = ["run", "--no-check", "--device", "cpu"];
+        common::Done::of(with_path(&project, &args).output().unwrap())
+    };
+    let done = run();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let env = common::list(&project.path("home/envs")).into_iter().find(|path| path.is_dir());
+    let file = env.unwrap().join("lib/python3.12/site-packages/one.py");
+    fs::remove_file(&file).unwrap();
+    let done = run();
+    assert_eq!(done.code, Some(1), "{done:?}");
+    let reason = project.records().pop().unwrap()["outcome"]["reason"].to_string();
+    assert!(reason.contains("one.py") && reason.contains("rosetta env build fake"), "{reason}");
+    let done = common::Done::of(with_path(&project, &["env", "build", "fake"]).output().unwrap());
+    assert!(done.code == Some(0) && file.is_file(), "{done:?}");
+    assert_eq!(run().code, Some(0));
+}

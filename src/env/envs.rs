@@ -2,14 +2,17 @@
 //!
 //! Must not depend on how a provider works, nor on events, records, tables or the command line.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 
 use super::built::{Built, Runtime};
+use super::intact::missing_file;
 use super::names::{Names, add_variables};
 use super::provider::{self, Contents, Provide};
 use super::store::{self, Candidate, Place};
@@ -21,6 +24,7 @@ use crate::hint::hinted;
 use crate::home::{Home, size_bytes};
 use crate::lock::Lock;
 use crate::obstacle::Obstacle;
+use crate::process::kernel::Interruptible;
 use crate::progress::Report;
 use crate::seal::{Freed, find_or_make};
 use crate::spec::check_name;
@@ -33,6 +37,8 @@ const UNKNOWN_USERS: Duration = Duration::from_secs(30 * 24 * 3600);
 #[derive(Debug)]
 pub struct Envs {
     workshop: Workshop,
+    /// Name and digest of what could not be built → why.
+    failed: Mutex<BTreeMap<(String, Option<String>), String>>,
 }
 
 /// Whether an environment can be used on this machine.
@@ -73,7 +79,7 @@ impl Envs {
     }
 
     pub(super) fn on(host: Host, home: Home, project: PathBuf) -> Envs {
-        Envs { workshop: Workshop::new(host, home, project) }
+        Envs { workshop: Workshop::new(host, home, project), failed: Default::default() }
     }
 
     /// Returns the SHA-256 of everything that an environment is made from, in hexadecimal.
@@ -111,31 +117,49 @@ impl Envs {
         missing.or_else(|| self.workshop.missing_program(&spec.programs))
     }
 
-    /// Builds an environment unless it is built, and returns it.
+    /// Builds an environment unless it is built and whole, and returns it.
     ///
     /// A process that builds the same one is waited for. What programs say is in a log that an
-    /// error names.
+    /// error names. What has failed is not tried again: a run asks for the same one several times.
+    /// Ctrl-C, SIGTERM and a lost terminal end rosetta meanwhile, and what builds with it.
     pub fn build(&self, spec: &EnvSpec, report: Report) -> Result<Built> {
         let name = &spec.name;
         let what = format!("cannot build the environment `{name}`");
-        if let Some(built) = self.built(spec) {
+        let find = || self.built(spec).filter(|built| missing_file(built).is_none());
+        if let Some(built) = find() {
             return Ok(built);
         }
         if let Some(obstacle) = self.obstacle(spec) {
             return Err(obstacle.stops(&what));
         }
+        if let Some(why) = self.failed().get(&(name.clone(), self.digest(spec).ok())) {
+            return Err(anyhow!(why.clone()).context(what));
+        }
+        let _interruptible = Interruptible::begin();
         let built = find_or_make(
-            || self.built(spec),
+            find,
             || store::lock(&self.workshop.home, name, report),
             |lock| self.build_anew(spec, lock, report),
         );
         built.context(what)
     }
 
+    fn failed(&self) -> MutexGuard<'_, BTreeMap<(String, Option<String>), String>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Keeps others from removing an environment that is about to be used.
     pub fn hold(&self, built: Built) -> Result<Held> {
         if built.digest.is_none() {
             return Ok(Held { built, _lock: None });
+        }
+        if let Some(file) = missing_file(&built) {
+            let (name, file) = (&built.name, file.display());
+            let message = format!(
+                "the environment `{name}` is damaged: there is no `{file}`; \
+                 `rosetta env build {name}` makes it anew"
+            );
+            return Err(anyhow!(message));
         }
         let held = store::hold(&built.root)?;
         store::note_use(&built.root, &self.workshop.project);
@@ -287,7 +311,12 @@ impl Envs {
         place.sealed.make_in_place(|root| {
             let host = &self.workshop.host;
             let build = Build::begin(host, place.log.clone(), lock.file(), report)?;
-            place.seal(&self.make(spec, &digest, root, &build)?)?;
+            let made = self.make(spec, &digest, root, &build);
+            let made = made.inspect_err(|error| {
+                let key = (spec.name.clone(), Some(digest.clone()));
+                self.failed().insert(key, format!("{error:#}"));
+            });
+            place.seal(&made?)?;
             store::note_use(root, &self.workshop.project);
             Ok(())
         })?;

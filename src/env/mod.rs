@@ -7,6 +7,7 @@
 //! | `built` | a built one: what is in it, and the command that starts a harness |
 //! | `names` | what texts of env.yaml stand for, and the variables of a job |
 //! | `store` | where they are kept, and their seals |
+//! | `intact` | whether a built one still has its files |
 //! | `users` | which projects use one |
 //! | `digest` | what one is made from, as one number |
 //! | `lockfile` | requirements.lock |
@@ -23,6 +24,7 @@ mod built;
 mod compilers;
 mod digest;
 mod envs;
+mod intact;
 mod lockfile;
 mod names;
 mod provider;

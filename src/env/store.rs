@@ -208,7 +208,22 @@ pub(super) fn gc(
         freed.folders += 1;
         freed.bytes += remove_target(home, name)?;
     }
+    // What a killed fetch of uv has left, unless one goes on.
+    let tools = home.tools();
+    if let (true, Some(_lock)) = (tools.is_dir(), Lock::try_take(&tools.join(".uv.lock"))) {
+        for left in list(&tools)?.iter().filter(|path| is_left_over(path)) {
+            freed.folders += 1;
+            freed.bytes += size_bytes(left);
+            let failed = || format!("cannot remove `{}`", left.display());
+            fs::remove_dir_all(left).with_context(failed)?;
+        }
+    }
     Ok(freed)
+}
+
+fn is_left_over(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    path.is_dir() && (name.starts_with(b".making-") || name.starts_with(b".old-"))
 }
 
 /// Returns the projects that use something in a home.

@@ -367,12 +367,15 @@ fn gc_keeps_what_another_project_needs() {
     };
     assert_eq!((gc(), names()), (1, vec!["w".to_owned(), "x".into(), "y".into()]));
     fs::remove_dir_all(other).unwrap();
+    // A fetch of uv that was killed.
+    fs::create_dir_all(machine.at("home/tools/.making-uv-1/bin")).unwrap();
     let seal = fs::File::options().append(true).open(unknown.join("rosetta.json")).unwrap();
     seal.set_modified(
         std::time::SystemTime::now() - 31 * 24 * 3600 * std::time::Duration::from_secs(1),
     )
     .unwrap();
-    assert_eq!((gc(), names()), (2, vec!["x".to_owned()]));
+    assert_eq!((gc(), names()), (3, vec!["x".to_owned()]));
+    assert_eq!(fs::read_dir(machine.at("home/tools")).unwrap().count(), 1, "the lock");
 }
 
 #[test]

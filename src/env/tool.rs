@@ -13,11 +13,18 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 
 use super::surroundings::is_seen;
+use crate::hint::Hinted;
+use crate::home::free_bytes;
 use crate::probe::{self, Said};
+use crate::process::guarded;
+use crate::process::kernel::{Signal, send};
 use crate::progress::{Progress, Report};
 
 /// Lines of a failed program that its error shows.
 const TAIL_LINES: usize = 12;
+
+/// Free bytes below which a disk counts as full.
+const FULL: u64 = 1 << 20;
 
 /// Longest part of a line that is shown to a person; the log has the rest.
 const SHOWN_CHARS: usize = 240;
@@ -26,17 +33,19 @@ const SHOWN_CHARS: usize = 240;
 #[derive(Debug, Clone)]
 pub(super) struct Host {
     variables: BTreeMap<OsString, OsString>,
+    /// Whether programs of a build run below a shim of rosetta's, and end with it.
+    is_rosetta: bool,
 }
 
 impl Host {
     pub(super) fn of_this_process() -> Host {
-        Host { variables: std::env::vars_os().collect() }
+        Host { variables: std::env::vars_os().collect(), is_rosetta: true }
     }
 
     #[cfg(test)]
     pub(super) fn with(variables: &[(&str, &str)]) -> Host {
         let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
-        Host { variables: variables.collect() }
+        Host { variables: variables.collect(), is_rosetta: false }
     }
 
     /// Returns a variable that is set and not empty.
@@ -178,10 +187,37 @@ impl<'a> Build<'a> {
         }
         let ending =
             format!("`{name}` failed ({status}); its log is `{}`", self.log_path.display());
+        let ending = match self.explanation(&tail) {
+            Some((why, hint)) => Hinted { message: format!("{ending}; {why}"), hints: vec![hint] },
+            None => Hinted { message: ending, hints: Vec::new() },
+        };
         match tail.is_empty() {
-            true => Err(anyhow!(ending)),
+            true => Err(anyhow::Error::new(ending)),
             false => Err(anyhow!(Vec::from(tail).join("\n  ")).context(ending)),
         }
+    }
+
+    /// Returns what stopped a program that does not say so in words that help, and what helps.
+    fn explanation(&self, tail: &VecDeque<String>) -> Option<(String, String)> {
+        let says =
+            |words: &[&str]| tail.iter().any(|line| words.iter().any(|word| line.contains(word)));
+        let own = self.log_path.parent().unwrap_or(&self.log_path);
+        let folders = [own.to_owned(), std::env::temp_dir()];
+        let full = folders.iter().find(|folder| free_bytes(folder).is_some_and(|n| n < FULL));
+        if full.is_some() || says(&["No space left on device", "os error 28", "Disk quota"]) {
+            let shown = full.unwrap_or(&folders[0]).display();
+            let why = format!("the disk of `{shown}` is full");
+            let hint = "make room, as with `rosetta env gc`, or set ROSETTA_HOME to another disk";
+            return Some((why, hint.to_owned()));
+        }
+        let certificate =
+            ["UnknownIssuer", "CERTIFICATE_VERIFY_FAILED", "invalid peer certificate"];
+        says(&certificate).then(|| {
+            let why = "nobody that this machine trusts has signed a certificate".to_owned();
+            let hint = "behind a proxy that signs anew, name its certificate: \
+                `SSL_CERT_FILE=/path/to/ca.pem rosetta …`";
+            (why, hint.to_owned())
+        })
     }
 
     fn each_line(
@@ -190,6 +226,9 @@ impl<'a> Build<'a> {
         hear: &mut dyn FnMut(&str) -> Result<()>,
     ) -> Result<ExitStatus> {
         let name = probe::name(&command);
+        if self.host.is_rosetta {
+            command = guarded(&command);
+        }
         let failed = || format!("cannot start `{name}`");
         let (reader, writer) = std::io::pipe().with_context(failed)?;
         command.stdin(self.lock.try_clone().with_context(failed)?);
@@ -209,8 +248,12 @@ impl<'a> Build<'a> {
             }
         }
         if heard.is_err() {
-            // The first error is what matters: the child may be gone already.
-            let _ = child.kill();
+            // The first error is what matters: the child may be gone already. A shim is asked, and
+            // ends what is below it.
+            match i32::try_from(child.id()) {
+                Ok(pid) if self.host.is_rosetta => send(pid, Signal::TERM),
+                _ => drop(child.kill()),
+            }
         }
         let status = child.wait().with_context(|| format!("cannot wait for `{name}`"))?;
         heard.map(|()| status)
