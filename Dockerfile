@@ -1,7 +1,8 @@
 # The rosetta CLI with the interpreters that today's and the historic environments need.
 #
 #   docker build -t rosetta .
-#   docker run --rm -v rosetta-cache:/cache -v "$PWD/runs:/project/results/runs" rosetta run
+#   docker run --rm --hostname "$(hostname)" -v rosetta-cache:/cache -v "$PWD/runs:/project/results/runs" rosetta run
+#   (without --hostname or -e ROSETTA_MACHINE=NAME every container is another machine to the tables)
 #   docker run --rm --gpus all … rosetta run --device cuda     (with the NVIDIA container toolkit)
 FROM rust:1.95-bookworm AS build
 WORKDIR /project

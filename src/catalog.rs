@@ -18,10 +18,14 @@ use crate::variant::Variants;
 use crate::yaml::{self, Spanned};
 
 /// Everything that can be run: frameworks, their targets, and environments.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Catalog {
     pub frameworks: Vec<Framework>,
     pub envs: BTreeMap<String, EnvSpec>,
+    /// What is wrong with the files that cannot be read, all others being here.
+    pub unreadable: Vec<anyhow::Error>,
+    /// Environment → what is wrong with its env.yaml.
+    pub unreadable_envs: BTreeMap<String, String>,
 }
 
 /// A folder under `harnesses/`.
@@ -209,18 +213,31 @@ impl std::fmt::Display for Device {
 }
 
 impl Catalog {
-    /// Reads every framework and environment of a project.
+    /// Reads every framework and environment of a project that can be read.
     pub fn load(project: &Path) -> Result<Catalog> {
         let mut catalog = Catalog::default();
         for folder in folders_with(&project.join("envs"), "env.yaml")? {
-            let env = load_env(&folder, project)?;
-            catalog.envs.insert(env.name.clone(), env);
+            match load_env(&folder, project) {
+                Ok(env) => drop(catalog.envs.insert(env.name.clone(), env)),
+                Err(error) => {
+                    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+                    catalog.unreadable_envs.insert(name.into_owned(), format!("{error:#}"));
+                    catalog.unreadable.push(error);
+                }
+            }
         }
         for folder in folders_with(&project.join("harnesses"), "framework.yaml")? {
-            catalog.frameworks.push(Framework::load(&folder, &catalog.envs)?);
+            let loaded = Framework::load(&folder, &catalog);
+            let loaded = loaded.and_then(|new| catalog.refuse_doubles(&new).map(|()| new));
+            match loaded {
+                Ok(framework) => catalog.frameworks.push(framework),
+                Err(error) => catalog.unreadable.push(error),
+            }
         }
-        catalog.refuse_doubles()?;
-        catalog.check_successors()?;
+        // A successor may be in a file that cannot be read.
+        if catalog.unreadable.is_empty() {
+            catalog.check_successors()?;
+        }
         Ok(catalog)
     }
 
@@ -241,6 +258,9 @@ impl Catalog {
 
     /// Returns an environment, or an error with those that exist.
     pub fn env(&self, name: &str) -> Result<&EnvSpec> {
+        if let Some(why) = self.unreadable_envs.get(name) {
+            anyhow::bail!("{why}");
+        }
         let known = self.envs.keys().map(String::as_str);
         self.envs.get(name).ok_or_else(|| unknown("environment", name, known))
     }
@@ -259,11 +279,11 @@ impl Catalog {
         Ok(())
     }
 
-    fn refuse_doubles(&self) -> Result<()> {
-        let mut seen = BTreeMap::new();
-        for (framework, target) in self.targets() {
-            if let Some(first) = seen.insert(&target.name, framework) {
-                let (one, two) = (first.folder.display(), framework.folder.display());
+    /// Refuses a framework one of whose targets is there already.
+    fn refuse_doubles(&self, new: &Framework) -> Result<()> {
+        for target in &new.spec.targets {
+            if let Some((first, _)) = self.targets().find(|(_, known)| known.name == target.name) {
+                let (one, two) = (first.folder.display(), new.folder.display());
                 anyhow::bail!("target `{}` is in both `{one}` and `{two}`", target.name);
             }
         }
@@ -272,7 +292,7 @@ impl Catalog {
 }
 
 impl Framework {
-    fn load(folder: &Path, envs: &BTreeMap<String, EnvSpec>) -> Result<Framework> {
+    fn load(folder: &Path, catalog: &Catalog) -> Result<Framework> {
         let path = folder.join("framework.yaml");
         let spec: FrameworkSpec = yaml::load(&path)?;
         check_header(&path, folder, spec.version, &spec.name)?;
@@ -286,7 +306,8 @@ impl Framework {
                 anyhow::bail!("{shown}: target `{}`: `env` names no device", target.name);
             }
             for env in target.env.values() {
-                if !envs.contains_key(&env.value) {
+                let Catalog { envs, unreadable_envs, .. } = catalog;
+                if !envs.contains_key(&env.value) && !unreadable_envs.contains_key(&env.value) {
                     let known = envs.keys().map(String::as_str);
                     let error = unknown("environment", &env.value, known);
                     return Err(yaml::wrong(&path, &env.referenced, error));
@@ -327,6 +348,11 @@ fn check_header(path: &Path, folder: &Path, version: u32, name: &str) -> Result<
     check_name(name).map_err(|why| anyhow::anyhow!("{shown}: `name`: {why}"))
 }
 
+/// Whether a file belongs to an editor, a file system or a notebook, not to the project.
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
 /// Returns the subfolders of `parent` that hold `file`, sorted.
 fn folders_with(parent: &Path, file: &str) -> Result<Vec<PathBuf>> {
     let mut folders = Vec::new();
@@ -336,7 +362,7 @@ fn folders_with(parent: &Path, file: &str) -> Result<Vec<PathBuf>> {
     };
     for entry in listing {
         let folder = entry.with_context(|| format!("cannot list `{}`", parent.display()))?.path();
-        if folder.join(file).is_file() {
+        if !is_hidden(&folder) && folder.join(file).is_file() {
             folders.push(folder);
         }
     }
@@ -350,7 +376,8 @@ fn harness_files(folder: &Path, language: Language) -> Result<BTreeMap<String, P
         fs::read_dir(folder).with_context(|| format!("cannot list `{}`", folder.display()))?;
     for entry in listing {
         let path = entry.with_context(|| format!("cannot list `{}`", folder.display()))?.path();
-        let is_harness = path.extension().is_some_and(|ext| ext == language.extension());
+        let is_harness =
+            !is_hidden(&path) && path.extension().is_some_and(|ext| ext == language.extension());
         if let (true, Some(stem)) = (is_harness, path.file_stem()) {
             found.insert(stem.to_string_lossy().into_owned(), path.clone());
         }

@@ -33,7 +33,8 @@ pub fn say(line: impl fmt::Display) {
     let _ = writeln!(anstream::stderr().lock(), "{line}");
 }
 
-/// Prints an error chain to standard error: `error:`, `caused by:` and hints, once, in `main`.
+/// Prints an error chain to standard error: `error:`, `caused by:` and hints. In `main`, and where the
+/// others go on.
 pub fn report(error: &anyhow::Error) {
     let mut hints = Vec::new();
     for (depth, cause) in error.chain().enumerate() {

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 
+use crate::hint::hinted;
+
 /// The cache folder: `ROSETTA_HOME`, or `~/.cache/rosetta`.
 #[derive(Debug, Clone)]
 pub struct Home {
@@ -16,13 +18,17 @@ impl Home {
     /// Returns the folder that the environment names.
     pub fn find() -> Result<Home> {
         let from = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
-        let root = from("ROSETTA_HOME")
-            .map(PathBuf::from)
-            .or_else(|| from("XDG_CACHE_HOME").map(|cache| Path::new(&cache).join("rosetta")))
-            .or_else(|| from("HOME").map(|home| Path::new(&home).join(".cache/rosetta")))
-            .ok_or_else(|| anyhow!("neither `ROSETTA_HOME` nor `HOME` is set"))?;
-        let root = std::path::absolute(root)?;
-        Ok(Home { root })
+        let named = |name: &str| {
+            let path = from(name).map(PathBuf::from);
+            path.map(|path| folder(&path, &format!("`{name}`"))).transpose()
+        };
+        let root = match (named("ROSETTA_HOME")?, named("XDG_CACHE_HOME")?, from("HOME")) {
+            (Some(root), _, _) => root,
+            (None, Some(cache), _) => cache.join("rosetta"),
+            (None, None, Some(home)) => Path::new(&home).join(".cache/rosetta"),
+            _ => return Err(anyhow!("neither `ROSETTA_HOME` nor `HOME` is set")),
+        };
+        Ok(Home { root: std::path::absolute(root)? })
     }
 
     /// Returns the home at `root`.
@@ -54,10 +60,61 @@ impl Home {
         self.root.join("checks")
     }
 
+    /// Where checks work: below the home, or in a folder of this user's own where the home cannot be
+    /// written, as one that belongs to root and serves everybody. Nothing is kept there for others.
+    pub fn scratch(&self) -> PathBuf {
+        let checks = self.checks();
+        match can_write(&checks) {
+            true => checks,
+            false => {
+                let user = rustix::process::getuid().as_raw();
+                env::temp_dir().join(format!("rosetta-{user}")).join("checks")
+            }
+        }
+    }
+
     /// Programs that rosetta fetched for itself, such as uv.
     pub fn tools(&self) -> PathBuf {
         self.root.join("tools")
     }
+}
+
+/// Returns a folder that a person or a variable names: shells expand `~`, crontabs and compose files
+/// do not, and a folder of that name is never meant. `what` says where the name is from.
+pub fn folder(named: &Path, what: &str) -> Result<PathBuf> {
+    let shown = named.display();
+    if named.as_os_str().as_encoded_bytes().contains(&b'$') {
+        let message = format!("{what} is `{shown}`: only a shell replaces what begins with `$`");
+        return Err(hinted(message, "write the whole path, or begin it with `~/`"));
+    }
+    let mut parts = named.components();
+    let first = parts.next().map(|part| part.as_os_str().to_string_lossy().into_owned());
+    match first {
+        Some(first) if first == "~" => {
+            let home = env::var_os("HOME").filter(|home| !home.is_empty());
+            let home = home.ok_or_else(|| anyhow!("{what} is `{shown}`, and `HOME` is not set"))?;
+            Ok(Path::new(&home).join(parts.as_path()))
+        }
+        Some(first) if first.starts_with('~') => {
+            let message =
+                format!("{what} is `{shown}`: only a shell knows the home of another user");
+            Err(hinted(message, "write the whole path, or begin it with `~/`"))
+        }
+        _ => Ok(named.to_owned()),
+    }
+}
+
+/// Whether this user may write into a folder, which need not exist yet.
+fn can_write(folder: &Path) -> bool {
+    let there = folder.ancestors().find(|folder| folder.exists());
+    there.is_some_and(|there| tempfile::Builder::new().tempfile_in(there).is_ok())
+}
+
+/// Returns the bytes that a user may still write below `path`, which need not exist yet.
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    let there = path.ancestors().find(|folder| folder.exists())?;
+    let disk = rustix::fs::statvfs(there).ok()?;
+    Some(disk.f_bavail * disk.f_frsize)
 }
 
 /// Returns the bytes of all files under a path; links count as themselves.
@@ -68,4 +125,26 @@ pub fn size_bytes(path: &Path) -> u64 {
     }
     let listing = fs::read_dir(path).into_iter().flatten().flatten();
     listing.map(|entry| size_bytes(&entry.path())).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn checks_work_elsewhere_where_the_home_cannot_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path().join("home"));
+        assert_eq!(home.scratch(), home.checks());
+        fs::create_dir(home.root()).unwrap();
+        fs::set_permissions(home.root(), fs::Permissions::from_mode(0o555)).unwrap();
+        // root may write everywhere.
+        if !rustix::process::getuid().is_root() {
+            assert!(home.scratch().starts_with(env::temp_dir()));
+        }
+        let blocked = Home::at("/proc/1/nowhere");
+        assert!(blocked.scratch().starts_with(env::temp_dir()));
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
@@ -27,6 +28,35 @@ pub struct Machine {
     pub gpus: Vec<Gpu>,
 }
 
+/// The variable that names this machine.
+pub const VARIABLE: &str = "ROSETTA_MACHINE";
+
+static NAME: OnceLock<String> = OnceLock::new();
+
+/// Gives this machine a name in place of its host name, from now on, here and in the shims of jobs.
+pub fn call_it(name: &str) {
+    // Of two names the first counts; there is one command line.
+    let _ = NAME.set(name.to_owned());
+}
+
+/// Returns the name of this machine: as it was called, or its host name.
+pub fn name() -> String {
+    let called = NAME.get().cloned().or_else(|| std::env::var(VARIABLE).ok());
+    let called = called.filter(|name| !name.is_empty() && check_name(name).is_ok());
+    called.or_else(|| System::host_name().ok()).unwrap_or_default()
+}
+
+/// Returns a name that can stand for a machine, or why it cannot; an empty one stands for none.
+pub fn check_name(name: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    match name.len() <= 64 && name.chars().all(is_plain) {
+        true => Ok(name.to_owned()),
+        false => {
+            Err("a machine's name has letters, digits, `.`, `_` and `-`, at most 64".to_owned())
+        }
+    }
+}
+
 impl Machine {
     /// Returns what this machine is now.
     pub fn look() -> Machine {
@@ -36,7 +66,7 @@ impl Machine {
         let system = System::new_with_specifics(kinds).ok();
         let cpu = system.as_ref().and_then(|s| s.cpus().first().map(|cpu| cpu.brand().to_owned()));
         Machine {
-            host: System::host_name().unwrap_or_default(),
+            host: name(),
             cpu: cpu.unwrap_or_default().trim().to_owned(),
             cores: cores(),
             memory_bytes: system.as_ref().map_or(0, System::total_memory),

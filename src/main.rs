@@ -12,6 +12,10 @@ fn main() -> ExitCode {
     if let Some(order) = shim_order() {
         return process::shim_main(&order);
     }
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|word| word == process::BUILDER) {
+        return process::builder_main(arguments);
+    }
     cli::answer_shell();
     match cli::main(Cli::parse()) {
         Ok(code) => code,

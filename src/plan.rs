@@ -53,6 +53,8 @@ pub struct Skip<'a> {
 pub struct Plan<'a> {
     pub jobs: Vec<Job<'a>>,
     pub skips: Vec<Skip<'a>>,
+    /// Whether a job was skipped because its environment lacks something here.
+    pub is_something_missing: bool,
 }
 
 /// Returns the plan for what was asked on a machine with (`has_gpu`) or without a GPU.
@@ -237,7 +239,7 @@ mod tests {
             defaults: None,
             variants: Variants::default(),
         };
-        Catalog { frameworks: vec![framework], envs: BTreeMap::new() }
+        Catalog { frameworks: vec![framework], ..Catalog::default() }
     }
 
     fn names(request: &Request, has_gpu: bool) -> Vec<String> {

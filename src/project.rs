@@ -1,24 +1,37 @@
 //! Where a project is and what it holds. May not know what is asked of it.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::catalog::{Catalog, Framework, Language};
-use crate::hint::hinted;
+use crate::hint::{hinted, report};
+use crate::probe;
 use crate::record::Version;
 use crate::spec::{self, Experiment};
 use crate::store::Store;
 use crate::table::Published;
 
+/// How long git may take; a large repository on a cold disk is slow.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A folder with `specs/`, `harnesses/`, `envs/` and `results/`.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Project {
     pub root: PathBuf,
+    /// Whether a file of it could not be read.
+    is_damaged: Cell<bool>,
 }
 
 impl Project {
+    /// Returns the project in a folder.
+    pub fn at(root: impl Into<PathBuf>) -> Project {
+        Project { root: root.into(), is_damaged: Cell::new(false) }
+    }
+
     /// Returns the project at `named`, or the one that the current folder is in, or the one that
     /// this program was built in.
     pub fn find(named: Option<&Path>) -> Result<Project> {
@@ -29,13 +42,13 @@ impl Project {
             if !is_project(&root) {
                 bail!("`{}` has no `specs` and `harnesses` folders", root.display());
             }
-            return Ok(Project { root });
+            return Ok(Project::at(root));
         }
         let here = std::env::current_dir()?;
         let program = std::env::current_exe().unwrap_or_default();
         let places = here.ancestors().chain(program.ancestors().skip(1));
         match places.into_iter().find(|folder| is_project(folder)) {
-            Some(root) => Ok(Project { root: root.to_owned() }),
+            Some(root) => Ok(Project::at(root)),
             None => Err(hinted(
                 format!(
                     "`{}` is in no rosetta project: no `specs` and `harnesses` folders",
@@ -51,16 +64,38 @@ impl Project {
     }
 
     /// Reads every experiment; the published three stand in their order, others follow by name.
+    /// Says once what is wrong with the files that cannot be read.
     pub fn experiments(&self) -> Result<Vec<Experiment>> {
-        let mut all = spec::load_all(&self.specs())?;
-        let published = ["cnn", "rnn", "resnet50"];
-        let rank = |e: &Experiment| published.iter().position(|name| *name == e.name());
-        all.sort_by_key(|e| (rank(e).unwrap_or(published.len()), e.name().to_owned()));
+        let (all, unreadable) = self.readable_experiments()?;
+        self.tell(&unreadable);
         Ok(all)
     }
 
+    /// Does the same for who is not to be told: returns what is wrong beside the others.
+    pub fn readable_experiments(&self) -> Result<(Vec<Experiment>, Vec<anyhow::Error>)> {
+        let (mut all, unreadable) = spec::load_all(&self.specs())?;
+        let published = ["cnn", "rnn", "resnet50"];
+        let rank = |e: &Experiment| published.iter().position(|name| *name == e.name());
+        all.sort_by_key(|e| (rank(e).unwrap_or(published.len()), e.name().to_owned()));
+        Ok((all, unreadable))
+    }
+
+    /// Reads frameworks and environments, and says once what is wrong with the files that cannot be
+    /// read.
     pub fn catalog(&self) -> Result<Catalog> {
-        Catalog::load(&self.root)
+        let catalog = Catalog::load(&self.root)?;
+        self.tell(&catalog.unreadable);
+        Ok(catalog)
+    }
+
+    fn tell(&self, unreadable: &[anyhow::Error]) {
+        unreadable.iter().for_each(report);
+        self.is_damaged.set(self.is_damaged.get() || !unreadable.is_empty());
+    }
+
+    /// Whether a file of it could not be read, and was passed over.
+    pub fn is_damaged(&self) -> bool {
+        self.is_damaged.get()
     }
 
     /// Ends with an error if a framework's harnesses would not find the SDK that they import.
@@ -95,15 +130,31 @@ impl Project {
 
     /// Returns which rosetta this is.
     pub fn version(&self) -> Version {
-        let git = |args: &[&str]| {
-            let output = Command::new("git").arg("-C").arg(&self.root).args(args).output().ok()?;
-            let text = String::from_utf8(output.stdout).ok()?;
-            output.status.success().then(|| text.trim().to_owned())
-        };
+        let git = |args: &[&str]| self.git(args);
         let revision = git(&["rev-parse", "--short=12", "HEAD"]).map(|revision| {
             let changed = git(&["status", "--porcelain", "--untracked-files=no"]);
             if changed.is_none_or(|list| list.is_empty()) { revision } else { revision + "+" }
         });
         Version { version: env!("CARGO_PKG_VERSION").to_owned(), revision }
+    }
+
+    /// Returns what git says of this folder, if it is in a repository and git answers.
+    fn git(&self, args: &[&str]) -> Option<String> {
+        let mut git = Command::new("git");
+        git.arg("-C").arg(&self.root).args(args);
+        // Hooks and `git rebase --exec` set GIT_DIR and the like, which name another repository.
+        for (name, _) in std::env::vars_os() {
+            if name.as_encoded_bytes().starts_with(b"GIT_") {
+                git.env_remove(name);
+            }
+        }
+        match probe::ask(&mut git, PATIENCE) {
+            Ok(said) => said.status.success().then(|| said.stdout.trim().to_owned()),
+            Err(error) if error.downcast_ref::<std::io::Error>().is_some() => None, // no git here
+            Err(error) => {
+                anstream::eprintln!("no revision in the records: {error:#}");
+                None
+            }
+        }
     }
 }

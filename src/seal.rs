@@ -183,7 +183,7 @@ impl Place {
     }
 
     /// Returns how long ago the folder was used last.
-    fn age(&self) -> Option<Duration> {
+    pub fn age(&self) -> Option<Duration> {
         let modified = fs::metadata(self.seal_file()).ok()?.modified().ok()?;
         Some(SystemTime::now().duration_since(modified).unwrap_or_default())
     }

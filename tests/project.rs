@@ -22,7 +22,7 @@ fn rosetta(args: &[&str]) -> (Option<i32>, String) {
 
 #[test]
 fn the_networks_have_the_published_number_of_parameters() {
-    let project = Project { root: root() };
+    let project = Project::at(root());
     let parameters = |name: &str| {
         let experiments = project.experiments().unwrap();
         let experiment = experiments.iter().find(|e| e.name() == name).unwrap();
@@ -82,7 +82,7 @@ fn every_harness_holds_to_the_contract() {
 
 #[test]
 fn every_target_has_an_environment_with_a_lock() {
-    let catalog = Project { root: root() }.catalog().unwrap();
+    let catalog = Project::at(root()).catalog().unwrap();
     for env in catalog.envs.values() {
         let lock = match &env.provider {
             Provider::Cargo(of) => root().join(&of.manifest).with_file_name("Cargo.lock"),

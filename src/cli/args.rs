@@ -8,8 +8,8 @@ use clap_complete::ArgValueCandidates as Names;
 
 use crate::catalog::{Device, Era, Lane};
 use crate::cli::complete;
+use crate::machine;
 use crate::quantity::{parse_bytes, parse_duration};
-use crate::request::{FrameworksFrom, Limits, Request};
 use crate::spec::Source;
 use crate::table::Column;
 
@@ -23,12 +23,17 @@ use crate::table::Column;
   rosetta table --markdown                 the latest results, for a README
   rosetta doctor                           what this machine has and lacks")]
 pub struct Cli {
-    /// Folder of the project [default: the one around the current folder]
+    /// Folder of the project [default: the one around the current folder, else the checkout that this
+    /// program was built in]
     #[arg(long, global = true, value_name = "DIR", env = "ROSETTA_PROJECT")]
     pub project: Option<PathBuf>,
     /// Folder of the results [default: results/ of the project]
     #[arg(long, global = true, value_name = "DIR", env = "ROSETTA_RESULTS")]
     pub results: Option<PathBuf>,
+    /// Name of this machine in records and tables [default: its host name, which in a container changes
+    /// from run to run]
+    #[arg(long, global = true, value_name = "NAME", env = machine::VARIABLE, value_parser = machine::check_name)]
+    pub machine: Option<String>,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -125,78 +130,16 @@ pub struct Selection {
     /// Use this kind of data [default: real where it was imported, else synthetic]
     #[arg(long, value_enum)]
     pub data: Option<SourceArg>,
-    /// Where the frameworks come from: the pinned environments, or an interpreter of yours
-    #[arg(long, value_enum, default_value = "pinned")]
-    pub provider: ProviderArg,
-    /// With `--provider system`: the interpreter that has the framework
+    /// Where the frameworks come from: the pinned environments, or an interpreter of yours [default:
+    /// pinned, and system with `--python`]
+    #[arg(long, value_enum, hide_default_value = true)]
+    pub provider: Option<ProviderArg>,
+    /// Take the frameworks that this interpreter has: `--provider system`
     #[arg(long, value_name = "PATH", required_if_eq("provider", "system"))]
     pub python: Option<PathBuf>,
     /// Pass a variable of yours on to the harnesses
     #[arg(long = "env", value_name = "NAME[=VALUE]")]
     pub environment: Vec<String>,
-}
-
-impl Selection {
-    /// Returns what is asked for: each job once, in order.
-    pub fn request(&self) -> Request {
-        Request {
-            folder: std::env::current_dir().unwrap_or_default(),
-            experiments: self.experiments.clone(),
-            frameworks: self.frameworks.clone(),
-            all: self.all,
-            era: self.era.and_then(EraArg::era),
-            lane: self.lane.lane(),
-            devices: self.device.clone(),
-            repeats: 1,
-            provider: self.provider.into(),
-            python: self.python.clone(),
-            data: self.data.map(SourceArg::source),
-            environment: self.environment.clone(),
-            ..Request::default()
-        }
-    }
-}
-
-impl RunArgs {
-    pub fn request(&self) -> Request {
-        Request {
-            profile: Some(self.profile.clone()),
-            repeats: self.repeats,
-            order_seed: self.order_seed,
-            threads: self.threads,
-            limits: Limits {
-                timeout: self.timeout,
-                stall_timeout: self.stall_timeout,
-                memory_bytes: self.memory_limit,
-            },
-            check: !self.no_check,
-            ..self.selection.request()
-        }
-    }
-}
-
-impl CheckArgs {
-    /// Returns what is asked for: by name, not shuffled, for nothing is timed.
-    pub fn request(&self) -> Request {
-        let limits = Limits { timeout: self.timeout, ..Limits::default() };
-        Request { limits, check: true, ..self.selection.request() }
-    }
-}
-
-impl DefaultsArgs {
-    pub fn request(&self) -> Request {
-        Request {
-            frameworks: self.frameworks.clone(),
-            all: self.frameworks.is_empty(),
-            provider: match self.python {
-                Some(_) => FrameworksFrom::System,
-                None => FrameworksFrom::Pinned,
-            },
-            python: self.python.clone(),
-            threads: self.threads,
-            ..Request::default()
-        }
-    }
 }
 
 #[derive(Debug, Clone, Args)]
@@ -207,7 +150,8 @@ impl DefaultsArgs {
   rosetta run cnn -f pytorch --provider system --python python3
                                                   with the PyTorch that python3 has
 
-Exit code: 0 all jobs are ok, 1 some job is not, 2 rosetta or its input failed, 130 interrupted.")]
+Exit code: 0 all jobs are ok, 1 some job is not, or one of a framework that was named with -f was
+skipped because something is missing here, 2 rosetta or its input failed, 130 interrupted.")]
 pub struct RunArgs {
     #[command(flatten)]
     pub selection: Selection,
@@ -451,7 +395,7 @@ pub enum EnvCommand {
         #[arg(required = true, add = Names::new(complete::environments_and_targets))]
         names: Vec<String>,
     },
-    /// Remove what no env.yaml needs any more and no run uses
+    /// Remove what no project needs any more and no run uses
     Gc,
     /// Start a shell in an environment
     Shell {
@@ -480,15 +424,6 @@ pub enum SchemaKind {
 pub enum ProviderArg {
     Pinned,
     System,
-}
-
-impl From<ProviderArg> for FrameworksFrom {
-    fn from(provider: ProviderArg) -> FrameworksFrom {
-        match provider {
-            ProviderArg::Pinned => FrameworksFrom::Pinned,
-            ProviderArg::System => FrameworksFrom::System,
-        }
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

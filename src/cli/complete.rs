@@ -74,11 +74,12 @@ fn project() -> Option<Project> {
 }
 
 fn all_experiments() -> Vec<Experiment> {
-    project().and_then(|project| project.experiments().ok()).unwrap_or_default()
+    let read = project().and_then(|project| project.readable_experiments().ok());
+    read.unwrap_or_default().0
 }
 
 fn catalog() -> Option<Catalog> {
-    project().and_then(|project| project.catalog().ok())
+    project().and_then(|project| Catalog::load(&project.root).ok())
 }
 
 fn unique<'a>(names: impl Iterator<Item = &'a String>) -> Vec<CompletionCandidate> {

@@ -1,6 +1,5 @@
 //! `rosetta doctor`: what this machine has, what it lacks, and the command to get it.
 
-use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use serde_json::json;
 use crate::cli::{NOT_OK, OK};
 use crate::env::{Availability, Envs};
 use crate::hint::say;
-use crate::home::Home;
+use crate::home::{Home, free_bytes};
 use crate::machine::Machine;
 use crate::probe;
 use crate::project::Project;
@@ -179,16 +178,4 @@ fn version(program: &Program) -> Option<String> {
     let text = probe::answer(Command::new(path).args(program.arguments), PATIENCE).ok()?;
     let line = text.lines().next().unwrap_or_default().trim();
     (!line.is_empty()).then(|| line.to_owned())
-}
-
-/// Returns the bytes that a user may still write below `path`, which need not exist yet.
-fn free_bytes(path: &Path) -> Option<u64> {
-    use std::os::unix::ffi::OsStrExt;
-    let there = path.ancestors().find(|folder| folder.exists())?;
-    let name = std::ffi::CString::new(there.as_os_str().as_bytes()).ok()?;
-    // SAFETY: `statvfs` is a plain struct of integers, for which zeros are a valid value.
-    let mut stat: libc::statvfs = unsafe { std::mem::zeroed() };
-    // SAFETY: `name` ends with a zero byte and `stat` outlives the call.
-    let result = unsafe { libc::statvfs(name.as_ptr(), &mut stat) };
-    (result == 0).then(|| stat.f_bavail * stat.f_frsize)
 }

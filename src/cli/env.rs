@@ -63,6 +63,9 @@ pub fn env(project: &Project, command: &EnvCommand) -> Result<ExitCode> {
 
 /// Returns an environment by its own name or by that of a target.
 fn find<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a EnvSpec> {
+    if catalog.unreadable_envs.contains_key(name) {
+        return catalog.env(name);
+    }
     let target = catalog.targets().find(|(_, target)| target.name == name);
     let env = target.and_then(|(_, target)| target.env.values().next());
     let targets = catalog.targets().map(|(_, target)| target.name.as_str());

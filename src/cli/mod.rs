@@ -7,10 +7,11 @@ mod data;
 mod defaults;
 mod doctor;
 mod env;
+mod request;
 mod run;
 mod table;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -18,10 +19,11 @@ use clap::CommandFactory;
 
 use self::args::{Cli, Command, SchemaKind};
 use crate::catalog::{EnvFile, FrameworkSpec};
+use crate::hint::say;
 use crate::project::Project;
 use crate::spec::Spec;
 use crate::variant::Variants;
-use crate::{lint, ui, yaml};
+use crate::{home, lint, machine, ui, yaml};
 
 /// The page that `rosetta protocol` prints.
 const PROTOCOL: &str = include_str!("../../docs/protocol.md");
@@ -30,39 +32,57 @@ const PROTOCOL: &str = include_str!("../../docs/protocol.md");
 const OK: ExitCode = ExitCode::SUCCESS;
 /// Something that was asked for is not as it should be: a job, a harness, a file.
 const NOT_OK: u8 = 1;
+/// rosetta or its input failed; also where all was done that could be, and a file of the project could
+/// not be read.
+const WRONG_INPUT: u8 = 2;
 /// Interrupted by the user, as shells report it.
 const INTERRUPTED: u8 = 130;
 
 /// Does what was typed.
 pub fn main(cli: Cli) -> Result<ExitCode> {
-    let project = || Project::find(cli.project.as_deref());
-    let store = |project: &Project| project.store(cli.results.as_deref());
+    let folder = |named: &Option<PathBuf>, what: &str| {
+        named.as_deref().map(|named| home::folder(named, what)).transpose()
+    };
+    let results = folder(&cli.results, "`--results` or `ROSETTA_RESULTS`")?;
+    let root = folder(&cli.project, "`--project` or `ROSETTA_PROJECT`")?;
+    if let Some(name) = &cli.machine {
+        machine::call_it(name);
+    }
+    let store = |project: &Project| project.store(results.as_deref());
+    let here = |act: &dyn Fn(&Project) -> Result<ExitCode>| {
+        let project = Project::find(root.as_deref())?;
+        if let (None, Ok(here)) = (&root, std::env::current_dir())
+            && !here.starts_with(&project.root)
+        {
+            let (here, project) = (here.display(), project.root.display());
+            say(format_args!("`{here}` is not in a project; this is the project `{project}`"));
+        }
+        let code = act(&project)?;
+        Ok(if project.is_damaged() && code == OK { WRONG_INPUT.into() } else { code })
+    };
     match &cli.command {
         Command::Run(args) => {
-            let project = project()?;
-            run::run(&project, &store(&project)?, args)
+            args.selection.check()?;
+            here(&|project| run::run(project, &store(project)?, args))
         }
         Command::Check(args) => {
-            let project = project()?;
-            check::check(&project, &store(&project)?, args)
+            args.selection.check()?;
+            here(&|project| check::check(project, &store(project)?, args))
         }
         Command::Table(args) => {
-            let project = project()?;
-            table::table(&project, &store(&project)?, args).map(|()| OK)
+            here(&|project| table::table(project, &store(project)?, args).map(|()| OK))
         }
         Command::Defaults(args) => {
-            let project = project()?;
-            defaults::defaults(&project, &store(&project)?, args)
+            here(&|project| defaults::defaults(project, &store(project)?, args))
         }
         Command::List { what, json } => {
-            let project = project()?;
-            table::list(&project, &store(&project)?, *what, *json).map(|()| OK)
+            here(&|project| table::list(project, &store(project)?, *what, *json).map(|()| OK))
         }
         Command::Data(command) => data::data(command),
-        Command::Env(command) => env::env(&project()?, command),
-        Command::Doctor { json } => doctor::doctor(&project()?, *json),
-        Command::Lint { frameworks } => lint_harnesses(&project()?, frameworks),
-        Command::Job(args) => run::job(&project()?, args).map(|()| OK),
+        Command::Env(command) => here(&|project| env::env(project, command)),
+        Command::Doctor { json } => here(&|project| doctor::doctor(project, *json)),
+        Command::Lint { frameworks } => here(&|project| lint_harnesses(project, frameworks)),
+        Command::Job(args) => here(&|project| run::job(project, args).map(|()| OK)),
         Command::Protocol => ui::print(PROTOCOL).map(|()| OK),
         Command::Schema { kind } => ui::print(&schema(*kind)).map(|()| OK),
         Command::Completions { shell } => completions(*shell).map(|()| OK),

@@ -34,6 +34,9 @@ pub struct Built {
     /// Variables of the user's shell that its jobs must not see.
     #[serde(skip)]
     pub unset: Vec<String>,
+    /// The file of the SDK that starts scripts; not stored either.
+    #[serde(skip)]
+    pub starter: Option<PathBuf>,
 }
 
 /// What runs harnesses in an environment.
@@ -65,8 +68,13 @@ impl Built {
     pub fn command(&self, harness: &Path, experiment: &str) -> Result<Command> {
         let (program, args) = match &self.runtime {
             Runtime::Interpreter { python, .. } => {
-                let args = ["-m".to_owned(), "rosetta".to_owned(), text(harness)?];
-                (python.clone(), args.into())
+                let starter = self.starter.as_ref().map(|file| text(file)).transpose()?;
+                // By its file: `-m` looks for Python's own modules beside the harness first, where
+                // `signal.py` may be an experiment.
+                let starter = starter.map(|file| vec![file]);
+                let mut args = starter.unwrap_or_else(|| vec!["-m".into(), "rosetta".into()]);
+                args.push(text(harness)?);
+                (python.clone(), args)
             }
             Runtime::Programs { .. } => (self.program(experiment)?, Vec::new()),
         };

@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::tool::{Host, output_of};
+
+/// How long a compiler may take to say its version: rustup may fetch the one that a folder wants.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The compilers of crates, each asked at most once: a folder may choose its own.
 #[derive(Debug, Default)]
@@ -23,7 +27,8 @@ impl Compilers {
         }
         let mut rustc = host.command("rustc");
         rustc.arg("-vV").current_dir(krate);
-        let version = output_of(rustc).context("cannot ask for the Rust compiler's version")?;
+        let version =
+            output_of(rustc, PATIENCE).context("cannot ask for the Rust compiler's version")?;
         lock().insert(krate.to_owned(), version.clone());
         Ok(version)
     }

@@ -2,17 +2,20 @@
 //!
 //! Must not depend on how a provider works, nor on events, records, tables or the command line.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 
 use super::built::{Built, Runtime};
+use super::intact::missing_file;
 use super::names::{Names, add_variables};
 use super::provider::{self, Contents, Provide};
-use super::store::{self, Place};
+use super::store::{self, Candidate, Place};
 use super::tool::{Build, Host};
 use super::workshop::Workshop;
 use crate::catalog::{Catalog, EnvSpec, ProviderName};
@@ -21,14 +24,21 @@ use crate::hint::hinted;
 use crate::home::{Home, size_bytes};
 use crate::lock::Lock;
 use crate::obstacle::Obstacle;
+use crate::process::kernel::Interruptible;
 use crate::progress::Report;
 use crate::seal::{Freed, find_or_make};
 use crate::spec::check_name;
+
+/// How long an environment stays after its last use if it is not known which projects used it, as
+/// one that was built before lists were kept.
+const UNKNOWN_USERS: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The environments of a project, built under a home. Builds of different ones may overlap.
 #[derive(Debug)]
 pub struct Envs {
     workshop: Workshop,
+    /// Name and digest of what could not be built → why.
+    failed: Mutex<BTreeMap<(String, Option<String>), String>>,
 }
 
 /// Whether an environment can be used on this machine.
@@ -69,7 +79,7 @@ impl Envs {
     }
 
     pub(super) fn on(host: Host, home: Home, project: PathBuf) -> Envs {
-        Envs { workshop: Workshop::new(host, home, project) }
+        Envs { workshop: Workshop::new(host, home, project), failed: Default::default() }
     }
 
     /// Returns the SHA-256 of everything that an environment is made from, in hexadecimal.
@@ -107,25 +117,35 @@ impl Envs {
         missing.or_else(|| self.workshop.missing_program(&spec.programs))
     }
 
-    /// Builds an environment unless it is built, and returns it.
+    /// Builds an environment unless it is built and whole, and returns it.
     ///
     /// A process that builds the same one is waited for. What programs say is in a log that an
-    /// error names.
+    /// error names. What has failed is not tried again: a run asks for the same one several times.
+    /// Ctrl-C, SIGTERM and a lost terminal end rosetta meanwhile, and what builds with it.
     pub fn build(&self, spec: &EnvSpec, report: Report) -> Result<Built> {
         let name = &spec.name;
         let what = format!("cannot build the environment `{name}`");
-        if let Some(built) = self.built(spec) {
+        let find = || self.built(spec).filter(|built| missing_file(built).is_none());
+        if let Some(built) = find() {
             return Ok(built);
         }
         if let Some(obstacle) = self.obstacle(spec) {
             return Err(obstacle.stops(&what));
         }
+        if let Some(why) = self.failed().get(&(name.clone(), self.digest(spec).ok())) {
+            return Err(anyhow!(why.clone()).context(what));
+        }
+        let _interruptible = Interruptible::begin();
         let built = find_or_make(
-            || self.built(spec),
+            find,
             || store::lock(&self.workshop.home, name, report),
             |lock| self.build_anew(spec, lock, report),
         );
         built.context(what)
+    }
+
+    fn failed(&self) -> MutexGuard<'_, BTreeMap<(String, Option<String>), String>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps others from removing an environment that is about to be used.
@@ -133,7 +153,17 @@ impl Envs {
         if built.digest.is_none() {
             return Ok(Held { built, _lock: None });
         }
-        match store::hold(&built.root)? {
+        if let Some(file) = missing_file(&built) {
+            let (name, file) = (&built.name, file.display());
+            let message = format!(
+                "the environment `{name}` is damaged: there is no `{file}`; \
+                 `rosetta env build {name}` makes it anew"
+            );
+            return Err(anyhow!(message));
+        }
+        let held = store::hold(&built.root)?;
+        store::note_use(&built.root, &self.workshop.project);
+        match held {
             Some(lock) => Ok(Held { built, _lock: Some(lock) }),
             None => Err(anyhow!("the environment `{}` has just been removed", built.name)),
         }
@@ -148,8 +178,10 @@ impl Envs {
             Runtime::Interpreter { python, .. } => python.parent().unwrap_or(Path::new("/")),
             Runtime::Programs { .. } => Path::new("/"),
         };
-        let root = root.to_owned();
-        self.with_variables(&spec, assembled(&spec, &root, contents))
+        let (root, environment) = (root.to_owned(), contents.environment.clone());
+        let mut built = self.with_variables(&spec, assembled(&spec, &root, contents))?;
+        built.environment.extend(environment);
+        Ok(built)
     }
 
     /// Returns the state of every environment of a catalog.
@@ -182,22 +214,58 @@ impl Envs {
             .with_context(|| format!("cannot remove the environment `{name}`"))
     }
 
-    /// Removes builds that no env.yaml stands for any more, half-built ones, and what cargo
-    /// compiled for environments that are no more.
+    /// Removes builds that no env.yaml of the projects that used them stands for any more, half-built
+    /// ones, and what cargo compiled for environments that are no more.
     ///
-    /// Those of an environment whose digest cannot be told are kept, and those that a run uses.
+    /// Those of an environment whose digest cannot be told are kept, those that a run uses, and those
+    /// of which no project is known and that were used lately.
     pub fn gc(&self, catalog: &Catalog) -> Result<Freed> {
-        let is_current = |name: &str, short: &str| self.is_current(catalog.envs.get(name), short);
-        store::gc(&self.workshop.home, &is_current, &|name| {
+        let Workshop { home, project, .. } = &self.workshop;
+        let mut others = Vec::new();
+        for root in store::users_of_home(home)?.into_iter().filter(|root| root != project) {
+            // A project that is gone needs nothing; one that cannot be read may need anything.
+            if root.join("envs").is_dir() {
+                let envs = self.beside(&root);
+                others.push((root.clone(), envs, Catalog::load(&root).ok()));
+            }
+        }
+        let is_needed = |candidate: &Candidate| {
+            let Candidate { name, short, users, age } = candidate;
+            if self.is_current(catalog, name, short) {
+                return true;
+            }
+            match users {
+                None => *age < UNKNOWN_USERS,
+                Some(users) => others.iter().any(|(root, envs, catalog)| {
+                    let is_current = |catalog: &Catalog| envs.is_current(catalog, name, short);
+                    users.contains(root) && catalog.as_ref().is_none_or(is_current)
+                }),
+            }
+        };
+        let is_crate = |catalog: &Catalog, name: &str| {
             let spec = catalog.envs.get(name);
-            spec.is_some_and(|spec| spec.provider.name() == ProviderName::Cargo)
+            catalog.unreadable_envs.contains_key(name)
+                || spec.is_some_and(|spec| spec.provider.name() == ProviderName::Cargo)
+        };
+        store::gc(home, &is_needed, &|name| {
+            let others = others.iter().map(|(_, _, catalog)| catalog.as_ref());
+            let mut others = others.map(|catalog| catalog.is_none_or(|one| is_crate(one, name)));
+            is_crate(catalog, name) || others.any(|is_needed| is_needed)
         })
     }
 
-    fn is_current(&self, spec: Option<&EnvSpec>, short: &str) -> bool {
-        let Some(spec) = spec else { return false };
-        // An environment whose digest cannot be told is kept.
-        self.digest(spec).map_or(true, |digest| digest.starts_with(short))
+    fn is_current(&self, catalog: &Catalog, name: &str, short: &str) -> bool {
+        match catalog.envs.get(name) {
+            // An environment whose digest cannot be told is kept.
+            Some(spec) => self.digest(spec).map_or(true, |digest| digest.starts_with(short)),
+            None => catalog.unreadable_envs.contains_key(name),
+        }
+    }
+
+    /// Returns the environments of another project under the same home.
+    pub(super) fn beside(&self, project: &Path) -> Envs {
+        let Workshop { host, home, .. } = &self.workshop;
+        Envs::on(host.clone(), home.clone(), project.to_owned())
     }
 
     /// Becomes the user's shell inside a built environment; returns only if that fails.
@@ -232,6 +300,7 @@ impl Envs {
         let names = Names::of(spec, &built.root, &built.runtime);
         built.environment = provider.variables(&built.root)?;
         add_variables(&mut built.environment, &self.workshop.host, spec, &names)?;
+        built.starter = Some(self.workshop.python_sdk().join("rosetta/__main__.py"));
         built.unset = provider.unwanted().iter().map(|&name| name.to_owned()).collect();
         Ok(built)
     }
@@ -242,7 +311,14 @@ impl Envs {
         place.sealed.make_in_place(|root| {
             let host = &self.workshop.host;
             let build = Build::begin(host, place.log.clone(), lock.file(), report)?;
-            place.seal(&self.make(spec, &digest, root, &build)?)
+            let made = self.make(spec, &digest, root, &build);
+            let made = made.inspect_err(|error| {
+                let key = (spec.name.clone(), Some(digest.clone()));
+                self.failed().insert(key, format!("{error:#}"));
+            });
+            place.seal(&made?)?;
+            store::note_use(root, &self.workshop.project);
+            Ok(())
         })?;
         self.sealed(spec, &digest).ok_or_else(|| anyhow!("its seal cannot be read back"))
     }
@@ -288,7 +364,7 @@ impl Envs {
 
 /// Returns an environment before it is known how large it is and how long it took.
 fn assembled(spec: &EnvSpec, root: &Path, contents: Contents) -> Built {
-    let Contents { runtime, lock, packages } = contents;
+    let Contents { runtime, lock, packages, environment: _ } = contents;
     Built {
         name: spec.name.clone(),
         provider: spec.provider.name(),
@@ -301,5 +377,6 @@ fn assembled(spec: &EnvSpec, root: &Path, contents: Contents) -> Built {
         build_seconds: 0.0,
         environment: Default::default(),
         unset: Vec::new(),
+        starter: None,
     }
 }

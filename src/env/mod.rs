@@ -7,9 +7,12 @@
 //! | `built` | a built one: what is in it, and the command that starts a harness |
 //! | `names` | what texts of env.yaml stand for, and the variables of a job |
 //! | `store` | where they are kept, and their seals |
+//! | `intact` | whether a built one still has its files |
+//! | `users` | which projects use one |
 //! | `digest` | what one is made from, as one number |
 //! | `lockfile` | requirements.lock |
 //! | `workshop` | what this machine has for builds: `python`, `compilers`, `uv`, `tool` |
+//! | `surroundings`, `settings` | which variables and configuration files of the user a build heeds |
 //!
 //! Must not depend on events, records, tables or the command line.
 //!
@@ -21,12 +24,16 @@ mod built;
 mod compilers;
 mod digest;
 mod envs;
+mod intact;
 mod lockfile;
 mod names;
 mod provider;
 mod python;
+mod settings;
 mod store;
+mod surroundings;
 mod tool;
+mod users;
 mod uv;
 mod workshop;
 

@@ -3,14 +3,16 @@
 //! Must not depend on how an environment is built. The lock of a name is held by whoever builds or
 //! removes; the folders are sealed ones (see [`crate::seal`]), made in place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::built::{Built, Runtime};
+use super::users;
 use crate::catalog::ProviderName;
 use crate::home::{Home, size_bytes};
 use crate::lock::Lock;
@@ -73,6 +75,7 @@ impl From<Built1> for Built {
             build_seconds: old.build_seconds,
             environment: BTreeMap::new(),
             unset: Vec::new(),
+            starter: None,
         }
     }
 }
@@ -160,18 +163,36 @@ pub(super) fn remove(home: &Home, name: &str, report: Report) -> Result<u64> {
     Ok(freed)
 }
 
-/// Removes what `is_current(name, short digest)` does not claim, and what cargo compiled under
-/// names of which `is_compiled` knows no crate. What is being built or used is left alone.
+/// An environment that a clean-up may find to be needed.
+pub(super) struct Candidate<'a> {
+    pub(super) name: &'a str,
+    /// The digits of its digest that its folder's name has.
+    pub(super) short: &'a str,
+    /// The projects that have used it; none if no list was kept.
+    pub(super) users: Option<BTreeSet<PathBuf>>,
+    /// How long ago it was used last.
+    pub(super) age: Duration,
+}
+
+/// Removes what `is_needed` does not claim, and what cargo compiled under names of which
+/// `is_compiled` knows no crate. What is being built or used is left alone.
 pub(super) fn gc(
     home: &Home,
-    is_current: &dyn Fn(&str, &str) -> bool,
+    is_needed: &dyn Fn(&Candidate) -> bool,
     is_compiled: &dyn Fn(&str) -> bool,
 ) -> Result<Freed> {
     let mut freed = Freed::default();
     for entry in entries(home)? {
-        let place = sealed(&entry.path);
+        // A log stays and goes with what it tells of.
+        let (folder, place) = (entry.folder(), sealed(&entry.path));
         let is_whole = entry.is_log || place.is_whole();
-        if is_whole && is_current(&entry.name, &entry.digest) {
+        let candidate = Candidate {
+            name: &entry.name,
+            short: &entry.digest,
+            users: if folder.exists() { users::of(&folder) } else { Some(BTreeSet::new()) },
+            age: sealed(&folder).age().unwrap_or_default(),
+        };
+        if is_whole && is_needed(&candidate) {
             continue;
         }
         let Some(_lock) = Lock::try_take(&path(home, &entry.name)) else { continue };
@@ -187,7 +208,34 @@ pub(super) fn gc(
         freed.folders += 1;
         freed.bytes += remove_target(home, name)?;
     }
+    // What a killed fetch of uv has left, unless one goes on.
+    let tools = home.tools();
+    if let (true, Some(_lock)) = (tools.is_dir(), Lock::try_take(&tools.join(".uv.lock"))) {
+        for left in list(&tools)?.iter().filter(|path| is_left_over(path)) {
+            freed.folders += 1;
+            freed.bytes += size_bytes(left);
+            let failed = || format!("cannot remove `{}`", left.display());
+            fs::remove_dir_all(left).with_context(failed)?;
+        }
+    }
     Ok(freed)
+}
+
+fn is_left_over(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    path.is_dir() && (name.starts_with(b".making-") || name.starts_with(b".old-"))
+}
+
+/// Returns the projects that use something in a home.
+pub(super) fn users_of_home(home: &Home) -> Result<BTreeSet<PathBuf>> {
+    Ok(entries(home)?.iter().filter_map(|entry| users::of(&entry.path)).flatten().collect())
+}
+
+/// Notes that a project uses an environment now.
+pub(super) fn note_use(folder: &Path, project: &Path) {
+    users::note(folder, project);
+    // A home that cannot be written has no ages.
+    let _ = sealed(folder).used();
 }
 
 /// Where cargo keeps what it compiled for an environment, for its next build.
@@ -222,6 +270,11 @@ struct Entry {
 }
 
 impl Entry {
+    /// Returns the environment's folder, also of a log.
+    fn folder(&self) -> PathBuf {
+        self.path.with_file_name(format!("{}-{}", self.name, self.digest))
+    }
+
     fn parse(path: PathBuf) -> Option<Entry> {
         let file = path.file_name()?.to_str()?;
         let is_log = file.ends_with(".log");

@@ -64,7 +64,7 @@ elif [ "$1" = venv ]; then
     /bin/mkdir -p "$last/bin" && : >"$last/bin/python"
 else
     echo "installing $*"
-    echo installed >>"$COUNT"
+    echo installed >>"$HOME/../count"
 fi"#;
 
 impl Machine {
@@ -86,8 +86,9 @@ impl Machine {
 
     fn envs_at(&self, home_of_rosetta: &Home) -> Envs {
         let text = |path: &str| self.at(path).display().to_string();
-        let (path, home, count) = (text("path"), text("user"), text("count"));
-        let host = Host::with(&[("PATH", &path), ("HOME", &home), ("COUNT", &count)]);
+        let (path, home) = (text("path"), text("user"));
+        fs::create_dir_all(&home).unwrap();
+        let host = Host::with(&[("PATH", &path), ("HOME", &home)]);
         Envs::on(host, home_of_rosetta.clone(), self.at("project"))
     }
 
@@ -141,7 +142,8 @@ fn builds_once_and_says_what_is_inside() {
 
     let command = built.command(Path::new("/h/cnn.py"), "cnn").unwrap();
     assert_eq!(command.program, built.root.join("bin/python"));
-    assert_eq!(command.args, ["-m", "rosetta", "/h/cnn.py"]);
+    let starter = machine.at("project/harnesses/sdk/python/rosetta/__main__.py");
+    assert_eq!(command.args, [starter.to_str().unwrap(), "/h/cnn.py"]);
     let sdk = machine.at("project/harnesses/sdk/python").display().to_string();
     assert_eq!(command.environment["PYTHONPATH"], sdk);
 }
@@ -331,6 +333,49 @@ fn an_environment_that_a_run_uses_is_not_built_over() {
     assert!(error.starts_with("cannot build the environment `x`: process "), "{error}");
     drop(held);
     envs.build(&spec, &silence).unwrap();
+}
+
+/// In one project it removed the environments of all others that share a home.
+#[test]
+fn gc_keeps_what_another_project_needs() {
+    let machine = Machine::new();
+    let project = |name: &str, env: &str| {
+        let root = machine.at(name);
+        fs::create_dir_all(root.join("harnesses")).unwrap();
+        let spec = spec(&root, env);
+        let yaml = format!(
+            "version: 1\nname: {env}\nprovider: venv\npython: \"3.99\"\nrequirements: [one==1.0]\n"
+        );
+        fs::write(spec.folder.join("env.yaml"), yaml).unwrap();
+        machine.envs().beside(&root).build(&spec, &silence).unwrap();
+        root
+    };
+    let (mine, other, gone) = (project("mine", "x"), project("other", "y"), project("gone", "z"));
+    fs::remove_dir_all(gone).unwrap();
+    fs::write(other.join("envs/y/env.yaml"), "broken").unwrap();
+    // Nobody knows whose it is.
+    let unknown = machine.at("home/envs/w-0123456789ab");
+    fs::create_dir(&unknown).unwrap();
+    fs::write(unknown.join("rosetta.json"), "{}").unwrap();
+    let names = || {
+        let names = machine.folders().into_iter();
+        names.map(|name| name.split('-').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let gc = || {
+        let envs = machine.envs().beside(&mine);
+        envs.gc(&Catalog::load(&mine).unwrap()).unwrap().folders
+    };
+    assert_eq!((gc(), names()), (1, vec!["w".to_owned(), "x".into(), "y".into()]));
+    fs::remove_dir_all(other).unwrap();
+    // A fetch of uv that was killed.
+    fs::create_dir_all(machine.at("home/tools/.making-uv-1/bin")).unwrap();
+    let seal = fs::File::options().append(true).open(unknown.join("rosetta.json")).unwrap();
+    seal.set_modified(
+        std::time::SystemTime::now() - 31 * 24 * 3600 * std::time::Duration::from_secs(1),
+    )
+    .unwrap();
+    assert_eq!((gc(), names()), (3, vec!["x".to_owned()]));
+    assert_eq!(fs::read_dir(machine.at("home/tools")).unwrap().count(), 1, "the lock");
 }
 
 #[test]

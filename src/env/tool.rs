@@ -7,45 +7,45 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 
+use super::surroundings::is_seen;
+use crate::hint::Hinted;
+use crate::home::free_bytes;
+use crate::probe::{self, Said};
+use crate::process::guarded;
+use crate::process::kernel::{Signal, send};
 use crate::progress::{Progress, Report};
 
 /// Lines of a failed program that its error shows.
 const TAIL_LINES: usize = 12;
 
+/// Free bytes below which a disk counts as full.
+const FULL: u64 = 1 << 20;
+
 /// Longest part of a line that is shown to a person; the log has the rest.
 const SHOWN_CHARS: usize = 240;
-
-/// Variables of the user's shell that would lead a Python or uv of ours astray.
-const ASTRAY: [&str; 8] = [
-    "PYTHONPATH",
-    "PYTHONHOME",
-    "PYTHONDONTWRITEBYTECODE",
-    "__PYVENV_LAUNCHER__",
-    "VIRTUAL_ENV",
-    "UV_PYTHON",
-    "UV_SYSTEM_PYTHON",
-    "PIP_USER",
-];
 
 /// The variables that rosetta was started with: PATH, HOME and whatever steers pip, uv and cargo.
 #[derive(Debug, Clone)]
 pub(super) struct Host {
     variables: BTreeMap<OsString, OsString>,
+    /// Whether programs of a build run below a shim of rosetta's, and end with it.
+    is_rosetta: bool,
 }
 
 impl Host {
     pub(super) fn of_this_process() -> Host {
-        Host { variables: std::env::vars_os().collect() }
+        Host { variables: std::env::vars_os().collect(), is_rosetta: true }
     }
 
     #[cfg(test)]
     pub(super) fn with(variables: &[(&str, &str)]) -> Host {
         let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
-        Host { variables: variables.collect() }
+        Host { variables: variables.collect(), is_rosetta: false }
     }
 
     /// Returns a variable that is set and not empty.
@@ -58,9 +58,21 @@ impl Host {
         self.get(name).map(PathBuf::from)
     }
 
-    /// Returns the folders on PATH.
+    /// Returns the folders on PATH, and behind them those where rustup and uv install: cron's PATH
+    /// does not have them.
     pub(super) fn path(&self) -> Vec<PathBuf> {
-        self.get("PATH").map(|path| std::env::split_paths(path).collect()).unwrap_or_default()
+        let path = self.get("PATH").map(|path| std::env::split_paths(path).collect());
+        let mut folders: Vec<PathBuf> = path.unwrap_or_default();
+        let home = self.folder("HOME");
+        let usual =
+            [".cargo/bin", ".local/bin"].map(|bin| home.as_ref().map(|home| home.join(bin)));
+        let cargo = self.folder("CARGO_HOME").map(|cargo| cargo.join("bin"));
+        for folder in cargo.into_iter().chain(usual.into_iter().flatten()) {
+            if folder.is_dir() && !folders.contains(&folder) {
+                folders.push(folder);
+            }
+        }
+        folders
     }
 
     /// Returns a list of folders with what the user's shell has there kept behind.
@@ -71,10 +83,10 @@ impl Host {
         }
     }
 
-    /// Returns the program of that name on PATH, or at that path.
+    /// Returns the program of that name in one of those folders, or at that path.
     pub(super) fn which(&self, program: impl AsRef<OsStr>) -> Option<PathBuf> {
         let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-        which::which_in(program, self.get("PATH"), here).ok()
+        which::which_in(program, std::env::join_paths(self.path()).ok(), here).ok()
     }
 
     /// Returns a command with exactly these variables.
@@ -84,11 +96,13 @@ impl Host {
         command
     }
 
-    /// Returns a command that no Python settings of the user's shell can lead astray.
+    /// Returns a command for a build: it sees where things are and nothing that steers what is built.
     pub(super) fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = self.command_as_is(program);
-        for name in ASTRAY {
-            command.env_remove(name);
+        let mut command = Command::new(program);
+        command.env_clear();
+        command.envs(self.variables.iter().filter(|(name, _)| is_seen(name)));
+        if let Ok(path) = std::env::join_paths(self.path()) {
+            command.env("PATH", path);
         }
         command.env("PYTHONNOUSERSITE", "1").env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
         command.env("UV_PYTHON_DOWNLOADS", "never");
@@ -150,7 +164,7 @@ impl<'a> Build<'a> {
         command: Command,
         listen: &mut dyn FnMut(&str) -> Line,
     ) -> Result<()> {
-        let name = program_name(&command);
+        let name = probe::name(&command);
         let mut log = &self.log;
         let no_log = || format!("cannot write `{}`", self.log_path.display());
         writeln!(log, "$ {}", shown(&command)).with_context(no_log)?;
@@ -173,10 +187,37 @@ impl<'a> Build<'a> {
         }
         let ending =
             format!("`{name}` failed ({status}); its log is `{}`", self.log_path.display());
+        let ending = match self.explanation(&tail) {
+            Some((why, hint)) => Hinted { message: format!("{ending}; {why}"), hints: vec![hint] },
+            None => Hinted { message: ending, hints: Vec::new() },
+        };
         match tail.is_empty() {
-            true => Err(anyhow!(ending)),
+            true => Err(anyhow::Error::new(ending)),
             false => Err(anyhow!(Vec::from(tail).join("\n  ")).context(ending)),
         }
+    }
+
+    /// Returns what stopped a program that does not say so in words that help, and what helps.
+    fn explanation(&self, tail: &VecDeque<String>) -> Option<(String, String)> {
+        let says =
+            |words: &[&str]| tail.iter().any(|line| words.iter().any(|word| line.contains(word)));
+        let own = self.log_path.parent().unwrap_or(&self.log_path);
+        let folders = [own.to_owned(), std::env::temp_dir()];
+        let full = folders.iter().find(|folder| free_bytes(folder).is_some_and(|n| n < FULL));
+        if full.is_some() || says(&["No space left on device", "os error 28", "Disk quota"]) {
+            let shown = full.unwrap_or(&folders[0]).display();
+            let why = format!("the disk of `{shown}` is full");
+            let hint = "make room, as with `rosetta env gc`, or set ROSETTA_HOME to another disk";
+            return Some((why, hint.to_owned()));
+        }
+        let certificate =
+            ["UnknownIssuer", "CERTIFICATE_VERIFY_FAILED", "invalid peer certificate"];
+        says(&certificate).then(|| {
+            let why = "nobody that this machine trusts has signed a certificate".to_owned();
+            let hint = "behind a proxy that signs anew, name its certificate: \
+                `SSL_CERT_FILE=/path/to/ca.pem rosetta …`";
+            (why, hint.to_owned())
+        })
     }
 
     fn each_line(
@@ -184,7 +225,10 @@ impl<'a> Build<'a> {
         mut command: Command,
         hear: &mut dyn FnMut(&str) -> Result<()>,
     ) -> Result<ExitStatus> {
-        let name = program_name(&command);
+        let name = probe::name(&command);
+        if self.host.is_rosetta {
+            command = guarded(&command);
+        }
         let failed = || format!("cannot start `{name}`");
         let (reader, writer) = std::io::pipe().with_context(failed)?;
         command.stdin(self.lock.try_clone().with_context(failed)?);
@@ -204,8 +248,12 @@ impl<'a> Build<'a> {
             }
         }
         if heard.is_err() {
-            // The first error is what matters: the child may be gone already.
-            let _ = child.kill();
+            // The first error is what matters: the child may be gone already. A shim is asked, and
+            // ends what is below it.
+            match i32::try_from(child.id()) {
+                Ok(pid) if self.host.is_rosetta => send(pid, Signal::TERM),
+                _ => drop(child.kill()),
+            }
         }
         let status = child.wait().with_context(|| format!("cannot wait for `{name}`"))?;
         heard.map(|()| status)
@@ -213,22 +261,15 @@ impl<'a> Build<'a> {
 }
 
 /// Returns what a short command prints, or why it printed nothing.
-pub(super) fn output_of(mut command: Command) -> Result<String> {
-    let name = program_name(&command);
-    let output = command.stdin(Stdio::null()).output();
-    let output = output.with_context(|| format!("cannot start `{name}`"))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let lines = said.trim().lines().collect::<Vec<_>>();
+pub(super) fn output_of(mut command: Command, patience: Duration) -> Result<String> {
+    let name = probe::name(&command);
+    let Said { status, stdout, stderr } = probe::ask(&mut command, patience)?;
+    if !status.success() {
+        let lines = stderr.trim().lines().collect::<Vec<_>>();
         let tail = lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n  ");
-        return Err(anyhow!(tail).context(format!("`{name}` failed ({})", output.status)));
+        return Err(anyhow!(tail).context(format!("`{name}` failed ({status})")));
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-fn program_name(command: &Command) -> String {
-    let program = Path::new(command.get_program());
-    program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned()
+    Ok(stdout)
 }
 
 fn shown(command: &Command) -> String {

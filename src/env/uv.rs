@@ -6,10 +6,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::python::{Interpreter, parse_version};
+use super::settings;
 use super::tool::{Build, Host, output_of};
 use crate::hint::hinted;
 use crate::home::Home;
@@ -29,8 +31,22 @@ uv==0.13.9 \\
 /// The program, below its folder.
 const PROGRAM: &str = "bin/uv";
 
+/// How long a uv may take to say its version; a cold network disk is slow.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// The oldest uv that knows every option that is used.
 const OLDEST: [u16; 2] = [0, 5];
+
+/// Makes uv trust the certificates of the system.
+const SYSTEM_CERTS: &str = "UV_SYSTEM_CERTS";
+
+/// Where systems keep their certificates; uv without any trusts nobody.
+const SYSTEM_CERTIFICATES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
 
 /// The user's own uv, looked for once.
 #[derive(Debug, Default)]
@@ -53,7 +69,7 @@ impl Uvs {
 fn is_usable(host: &Host, uv: &Path) -> bool {
     let mut command = host.command(uv);
     command.arg("--version");
-    let said = output_of(command).unwrap_or_default();
+    let said = output_of(command, PATIENCE).unwrap_or_default();
     let version = said.split_whitespace().nth(1).map(parse_version).unwrap_or_default();
     version.as_slice() >= OLDEST.as_slice()
 }
@@ -111,12 +127,13 @@ fn fetch(build: &Build, aside: &Path, python: &Interpreter) -> Result<()> {
     let mut pip = build.host.command(aside.join("bin/python"));
     pip.args(["-m", "pip", "install", "--progress-bar", "off", "--no-deps", "--require-hashes"]);
     pip.args(["--only-binary", ":all:", "-r"]).arg(&requirements);
+    settings::for_pip(build.host, &mut pip);
     build.run(pip)
 }
 
 /// Returns a uv command. Its cache moves into our home when the usual one is on another file
 /// system, because only within one can files be linked instead of copied.
-pub(super) fn command(host: &Host, home: &Home, uv: &Path) -> Command {
+pub(super) fn command(host: &Host, home: &Home, uv: &Path) -> Result<Command> {
     let mut command = host.command(uv);
     let usual = host.folder("XDG_CACHE_HOME").map(|cache| cache.join("uv"));
     let usual = usual.or_else(|| host.folder("HOME").map(|home| home.join(".cache/uv")));
@@ -124,7 +141,13 @@ pub(super) fn command(host: &Host, home: &Home, uv: &Path) -> Command {
     if host.get("UV_CACHE_DIR").is_none() && !is_here {
         command.env("UV_CACHE_DIR", home.root().join("uv-cache"));
     }
-    command
+    // pip trusts whom the system trusts, a company's proxy too; uv must be told to.
+    let is_chosen = [SYSTEM_CERTS, "UV_NATIVE_TLS"].iter().any(|name| host.get(name).is_some());
+    if !is_chosen && SYSTEM_CERTIFICATES.iter().any(|file| Path::new(file).is_file()) {
+        command.env(SYSTEM_CERTS, "1");
+    }
+    settings::for_uv(host, home, &mut command)?;
+    Ok(command)
 }
 
 /// Returns the file system that a path is on, or would be.

@@ -3,7 +3,7 @@
 //! Must not depend on any kind of place: what is inherited is taken over where the job runs.
 
 use crate::catalog::Device;
-use crate::process::Environment;
+use crate::process::{Environment, MASK, is_secret};
 
 /// Variables by which the frameworks read how many threads they may use.
 const THREAD_VARIABLES: [&str; 11] = [
@@ -21,10 +21,11 @@ const THREAD_VARIABLES: [&str; 11] = [
 ];
 
 /// Variables of the user that every job sees; all others are left behind, for a record must not
-/// depend on a shell's history.
-const INHERITED: [&str; 17] = [
+/// depend on a shell's history. HOME and the folders of XDG are not among them: frameworks read
+/// their users' settings there, such as `~/.keras/keras.json` and `~/.theanorc`, so each job has an
+/// empty home of its own.
+const INHERITED: [&str; 16] = [
     "PATH",
-    "HOME",
     "USER",
     "LOGNAME",
     "LANG",
@@ -34,16 +35,25 @@ const INHERITED: [&str; 17] = [
     "LD_LIBRARY_PATH",
     "CUDA_HOME",
     "CUDA_PATH",
+    "CUDA_DEVICE_ORDER",
     "CUDA_VISIBLE_DEVICES",
     "NVIDIA_VISIBLE_DEVICES",
     "NVIDIA_DRIVER_CAPABILITIES",
-    "XDG_CACHE_HOME",
     "XDG_RUNTIME_DIR",
     "SSL_CERT_FILE",
 ];
 
 /// What hides the GPUs from a job of the CPU: a framework that sees one takes it, whatever the harness asks for.
 const HIDDEN_GPU: [(&str, &str); 2] = [("CUDA_VISIBLE_DEVICES", ""), ("JAX_PLATFORMS", "cpu")];
+
+/// Where the CUDA driver keeps what it compiled.
+const CUDA_CACHE: &str = "CUDA_CACHE_PATH";
+
+/// Returns where the driver keeps it unless told otherwise.
+fn cuda_cache() -> Option<String> {
+    let home = std::env::var("HOME").ok().filter(|home| !home.is_empty())?;
+    Some(format!("{home}/.nv/ComputeCache"))
+}
 
 /// Returns the environment of a job, apart from what its env and its target add.
 ///
@@ -56,6 +66,11 @@ pub fn environment(device: Device, threads: u32, passed: &[String]) -> Environme
     for name in THREAD_VARIABLES {
         environment.set(name, threads.to_string());
     }
+    // What the driver compiled for this GPU: without it every job of an old framework compiles anew.
+    if let Some(cache) = cuda_cache() {
+        environment.set(CUDA_CACHE, cache);
+    }
+    environment.inherit(CUDA_CACHE);
     if device == Device::Cpu {
         for (name, value) in HIDDEN_GPU {
             environment.set(name, value);
@@ -68,6 +83,14 @@ pub fn environment(device: Device, threads: u32, passed: &[String]) -> Environme
         }
     }
     environment
+}
+
+/// Returns a word such as `NAME=VALUE` as a record may have it: a secret is masked.
+pub fn shown(passed: &str) -> String {
+    match passed.split_once('=') {
+        Some((name, _)) if is_secret(name) => format!("{name}={MASK}"),
+        _ => passed.to_owned(),
+    }
 }
 
 #[cfg(test)]

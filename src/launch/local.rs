@@ -22,6 +22,7 @@ use super::finished::Finished;
 use super::launcher::{Launcher, Running};
 use super::pipe::Pipe;
 use crate::event::{Event, Line, Stamped};
+use crate::machine;
 use crate::process::kernel::{self, Signal};
 use crate::process::{
     Cancel, DONE, Done, Exit, Intake, LONGEST, Launch, Log, Order, SHIM, TAG, is_stopped, tagged,
@@ -65,7 +66,8 @@ impl Local {
         // Orphans of a shim that was killed come here, where they can be found.
         kernel::become_subreaper().context("cannot become a subreaper")?;
         let mut job = Attended::new(launch)?;
-        let mut shim = Shim::start(&self.rosetta, launch)?;
+        let home = Home::make(&launch.job_folder)?;
+        let mut shim = Shim::start(&self.rosetta, launch, &home)?;
         let ended = job.attend(&mut shim, cancel, on_line).await;
         if ended.is_err() {
             shim.tell(Cancel::Now);
@@ -98,6 +100,26 @@ impl Launcher for Local {
     }
 }
 
+/// A home folder for one job, empty when it begins and gone when it has ended: what frameworks keep for their users there
+/// must not change what the next job computes, nor how fast.
+struct Home(PathBuf);
+
+impl Home {
+    fn make(job_folder: &Path) -> Result<Home> {
+        let folder = job_folder.join("home");
+        let failed = || format!("cannot make `{}`", folder.display());
+        std::fs::create_dir_all(&folder).with_context(failed)?;
+        Ok(Home(folder))
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // What cannot be removed stays beside the job's other files and does no harm.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 /// The shim's process; killed with everything below it if rosetta loses interest.
 struct Shim {
     child: Child,
@@ -105,16 +127,20 @@ struct Shim {
 }
 
 impl Shim {
-    fn start(rosetta: &Path, launch: &Launch) -> Result<Shim> {
+    fn start(rosetta: &Path, launch: &Launch, home: &Home) -> Result<Shim> {
         let pid = kernel::own_pid();
         let tag = format!("{pid}-{}", kernel::monotonic_seconds());
-        let order = Order { launch: launch.clone(), parent: Some(pid), tag: tag.clone() };
+        let mut launch = launch.clone();
+        launch.environment.set_default("HOME", home.0.to_string_lossy());
+        let job_folder = launch.job_folder.clone();
+        let order = Order { launch, parent: Some(pid), tag: tag.clone() };
         let order = order.write()?;
-        remove(&launch.job_folder.join(DONE))?;
+        remove(&job_folder.join(DONE))?;
         let child = Command::new(rosetta)
             .arg0("rosetta")
             .arg(SHIM)
             .arg(order)
+            .env(machine::VARIABLE, machine::name())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

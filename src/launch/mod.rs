@@ -12,7 +12,7 @@ mod launcher;
 mod local;
 mod pipe;
 
-pub use environment::environment;
+pub use environment::{environment, shown};
 pub use finished::Finished;
 pub use launcher::{Launcher, Running};
 pub use local::Local;

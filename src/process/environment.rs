@@ -21,6 +21,18 @@ enum Variable {
     },
 }
 
+/// What stands for a secret where a job is described.
+pub const MASK: &str = "***";
+
+/// Whether a variable of that name holds a secret, by the words in its name.
+pub fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    let words = ["AUTH", "KEY", "PASS", "PAT", "PWD"];
+    let parts = ["APIKEY", "CREDENTIAL", "PASSPHRASE", "PASSWD", "PASSWORD", "SECRET", "TOKEN"];
+    name.split('_').any(|word| words.contains(&word))
+        || parts.iter().any(|part| name.contains(part))
+}
+
 impl Environment {
     /// Gives a variable a value.
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
@@ -36,6 +48,11 @@ impl Environment {
             None => None,
         };
         self.0.insert(name, Variable::Inherited { otherwise });
+    }
+
+    /// Gives a variable a value unless something has been said about it.
+    pub fn set_default(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        self.0.entry(name.into()).or_insert_with(|| Variable::Set(value.into()));
     }
 
     /// Hides a variable from the job.
@@ -87,9 +104,32 @@ mod tests {
     }
 
     #[test]
+    fn secrets_are_known_by_their_names() {
+        for name in
+            ["HF_TOKEN", "WANDB_API_KEY", "PGPASSWORD", "aws_secret_access_key", "OPENAI_KEY"]
+        {
+            assert!(is_secret(name), "{name}");
+        }
+        for name in
+            ["TUNED_GRAPH", "KEYBOARD", "PATH", "XLA_FLAGS", "PYTHONPATH", "OMP_NUM_THREADS"]
+        {
+            assert!(!is_secret(name), "{name}");
+        }
+    }
+
+    #[test]
     fn the_last_word_about_a_variable_counts() {
         type Change = fn(&mut Environment);
-        let cases: [(&str, Change, Option<&str>); 7] = [
+        let cases: [(&str, Change, Option<&str>); 9] = [
+            ("set by default", |env| env.set_default("HOME", "/own"), Some("/own")),
+            (
+                "inherited before the default",
+                |env| {
+                    env.inherit("HOME");
+                    env.set_default("HOME", "/own");
+                },
+                Some("/there"),
+            ),
             ("set", |env| env.set("HOME", "/here"), Some("/here")),
             ("inherited", |env| env.inherit("HOME"), Some("/there")),
             ("absent", |env| env.inherit("TERM"), None),

@@ -12,6 +12,7 @@ use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt, parent_id};
 use std::process::{Command, ExitStatus};
 use std::ptr::null_mut;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 pub use rustix::process::Signal;
@@ -212,6 +213,78 @@ impl Signals {
         // SAFETY: both arguments live as long as the call.
         let signal = unsafe { libc::sigtimedwait(&self.0, null_mut(), &raw const timeout) };
         Signal::from_named_raw(signal)
+    }
+}
+
+/// Ends this process by a signal; returns if the signal does not end it.
+pub fn end_by(signal: Signal) {
+    // A dump of this process' core would tell nothing.
+    let _ = rustix::process::setrlimit(
+        rustix::process::Resource::Core,
+        rustix::process::Rlimit { current: Some(0), maximum: Some(0) },
+    );
+    if hear_every_signal().is_ok() {
+        send(own_pid(), signal);
+    }
+}
+
+/// While one of these lives, Ctrl-C, SIGTERM and a lost terminal end this process at once, with the code for an
+/// interruption. Handlers of others, which may wait for something, come back afterwards.
+pub struct Interruptible(());
+
+/// How many there are, and what the signals did before the first.
+static INTERRUPTIBLE: Mutex<(usize, Vec<(libc::c_int, libc::sigaction)>)> =
+    Mutex::new((0, Vec::new()));
+
+/// What shells know as interrupted.
+const INTERRUPTED: libc::c_int = 130;
+
+impl Interruptible {
+    pub fn begin() -> Interruptible {
+        let mut state = INTERRUPTIBLE.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.0 == 0 {
+            let signals = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
+            state.1 = signals.into_iter().filter_map(replace_handler).collect();
+        }
+        state.0 += 1;
+        Interruptible(())
+    }
+}
+
+impl Drop for Interruptible {
+    fn drop(&mut self) {
+        let mut state = INTERRUPTIBLE.lock().unwrap_or_else(PoisonError::into_inner);
+        state.0 -= 1;
+        if state.0 == 0 {
+            for (signal, before) in std::mem::take(&mut state.1) {
+                // SAFETY: `before` is what sigaction gave for that signal.
+                unsafe { libc::sigaction(signal, &before, null_mut()) };
+            }
+        }
+    }
+}
+
+/// Makes a signal end this process; returns what it did before, unless it was ignored: nohup means it.
+fn replace_handler(signal: libc::c_int) -> Option<(libc::c_int, libc::sigaction)> {
+    // SAFETY: both structures are valid when all zero, and the handler makes system calls only.
+    unsafe {
+        let (mut before, mut ours) = (zeroed::<libc::sigaction>(), zeroed::<libc::sigaction>());
+        libc::sigaction(signal, std::ptr::null(), &mut before);
+        if before.sa_sigaction == libc::SIG_IGN {
+            return None;
+        }
+        ours.sa_sigaction = end_at_once as extern "C" fn(libc::c_int) as usize;
+        libc::sigaction(signal, &ours, null_mut());
+        Some((signal, before))
+    }
+}
+
+extern "C" fn end_at_once(_signal: libc::c_int) {
+    let words = b"\ninterrupted\n";
+    // SAFETY: both calls may be made in a signal handler.
+    unsafe {
+        libc::write(2, words.as_ptr().cast(), words.len());
+        libc::_exit(INTERRUPTED);
     }
 }
 

@@ -6,6 +6,7 @@
 //! `shim`) and says in a [`Done`] how that went. What the process writes on its standard output passes the shim by: nothing
 //! stands between the harness and the clock of whoever reads it, through an `Intake` and a `Log`.
 
+mod builder;
 mod done;
 mod environment;
 mod intake;
@@ -21,8 +22,9 @@ mod watch;
 
 use std::time::Duration;
 
+pub use builder::{BUILDER, builder_main, guarded};
 pub use done::{DONE, Done, Exit};
-pub use environment::Environment;
+pub use environment::{Environment, MASK, is_secret};
 pub use intake::LineCounts;
 pub(crate) use intake::{Intake, Taken};
 pub use kernel::survive_file_limits;

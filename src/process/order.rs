@@ -2,7 +2,9 @@
 //!
 //! Must not depend on how a job is run.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -59,11 +61,15 @@ pub struct Order {
 }
 
 impl Order {
-    /// Writes the order into the job's folder and returns its path.
+    /// Writes the order into the job's folder, which has none, and returns its path.
     pub fn write(&self) -> Result<PathBuf> {
         let path = self.launch.job_folder.join("launch.json");
         let text = serde_json::to_vec_pretty(self).context("cannot describe the launch in JSON")?;
-        fs::write(&path, text).with_context(|| cannot_write(&path))?;
+        // For this user's eyes: variables may hold secrets.
+        let mut file = OpenOptions::new();
+        let file = file.write(true).create(true).truncate(true).mode(0o600).open(&path);
+        let written = file.and_then(|mut file| file.write_all(&text));
+        written.with_context(|| cannot_write(&path))?;
         Ok(path)
     }
 

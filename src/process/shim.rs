@@ -17,6 +17,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use super::done::{Done, Exit};
+use super::environment::{MASK, is_secret};
 use super::kernel::{self, Signal, Signals};
 use super::order::{Launch, Order};
 use super::site::Site;
@@ -51,8 +52,18 @@ fn obey(order: &Path, signals: &Signals) -> Result<()> {
     let site = Site::look(launch);
     let mut done = run(&order, &environment, signals).unwrap_or_else(cannot_start);
     site.tell(launch, &mut done);
-    done.environment = environment;
+    done.environment = shown(environment);
     done.write(&launch.job_folder)
+}
+
+/// Returns variables as whoever reads about the job may see them.
+fn shown(mut environment: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    for (name, value) in &mut environment {
+        if is_secret(name) {
+            MASK.clone_into(value);
+        }
+    }
+    environment
 }
 
 /// Makes the kernel send HUP when the parent dies, and orphans of the job come here.

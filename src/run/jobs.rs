@@ -15,6 +15,7 @@ use super::prepare::Needs;
 use super::session::Session;
 use super::signals;
 use super::stamp::{run_id, seconds};
+use crate::launch;
 use crate::machine::Machine;
 use crate::material::Size;
 use crate::plan::{Job, Plan};
@@ -52,7 +53,7 @@ pub async fn run(
         id: id.clone(),
         started: seconds(started),
         command: session.command.clone(),
-        request: Some(request.clone()),
+        request: Some(without_secrets(request)),
         profile: profile.clone(),
         jobs: plan.jobs.iter().map(Job::name).collect(),
         machine: machine.clone(),
@@ -90,4 +91,10 @@ fn seal(
     notify(Notice::JobFinished(&record));
     records.push(record);
     Ok(())
+}
+
+/// Returns a request as a record may have it.
+fn without_secrets(request: &Request) -> Request {
+    let environment = request.environment.iter().map(|passed| launch::shown(passed)).collect();
+    Request { environment, ..request.clone() }
 }

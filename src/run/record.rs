@@ -227,6 +227,7 @@ mod tests {
             build_seconds: 0.0,
             environment: BTreeMap::new(),
             unset: Vec::new(),
+            starter: None,
         }
     }
 

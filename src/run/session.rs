@@ -11,6 +11,7 @@ use crate::data::DataStore;
 use crate::env::{Availability, Envs};
 use crate::gpu;
 use crate::home::Home;
+use crate::launch;
 use crate::obstacle::Obstacle;
 use crate::plan::{Job, Plan, Skip, plan};
 use crate::project::Project;
@@ -28,7 +29,7 @@ pub struct Session {
     pub store: Store,
     /// The command line.
     pub command: Vec<String>,
-    project: Project,
+    version: Version,
 }
 
 impl Session {
@@ -39,15 +40,15 @@ impl Session {
             envs: Envs::new(home.clone(), project.root.clone()),
             data: DataStore::at(home.data()),
             store: store.clone(),
-            command: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
-            project: project.clone(),
+            command: command(),
+            version: project.version(),
             home,
         })
     }
 
     /// Returns which rosetta this is.
     pub fn version(&self) -> Version {
-        self.project.version()
+        self.version.clone()
     }
 
     /// Returns the plan for what was asked, without the jobs whose environment is not available
@@ -62,7 +63,10 @@ impl Session {
         for job in std::mem::take(&mut plan.jobs) {
             match self.missing(&job, request, &mut known) {
                 None => plan.jobs.push(job),
-                Some(missing) if job.repeat == 1 => plan.skips.push(skip(&job, missing)),
+                Some(missing) if job.repeat == 1 => {
+                    plan.skips.push(skip(&job, missing));
+                    plan.is_something_missing = true;
+                }
                 Some(_) => {}
             }
         }
@@ -99,4 +103,20 @@ impl Session {
 fn skip<'a>(job: &Job<'a>, obstacle: Obstacle) -> Skip<'a> {
     let Job { experiment, framework, target, device, .. } = *job;
     Skip { experiment, framework, target, device, obstacle }
+}
+
+/// Returns what was typed, as a record has it: secrets that are passed on are masked.
+fn command() -> Vec<String> {
+    let mut is_passed = false;
+    let shown = |word: std::ffi::OsString| {
+        let word = word.to_string_lossy().into_owned();
+        let shown = match word.strip_prefix("--env=") {
+            Some(passed) => format!("--env={}", launch::shown(passed)),
+            None if is_passed => launch::shown(&word),
+            None => word.clone(),
+        };
+        is_passed = word == "--env";
+        shown
+    };
+    std::env::args_os().map(shown).collect()
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::digest::sha256;
-use crate::hint::unknown;
+use crate::hint::{hinted, unknown};
 use crate::spec::validate::validate;
 use crate::spec::{Expectation, Profile, Setting, Source, Spec};
 use crate::yaml::{self, Spanned};
@@ -23,19 +23,39 @@ pub struct Experiment {
     pub spec: Spec,
 }
 
-/// Returns every experiment of a `specs/` folder, by file name.
-pub fn load_all(folder: &Path) -> Result<Vec<Experiment>> {
+/// Returns every experiment of a `specs/` folder, by file name, and what is wrong with the files that
+/// cannot be read. Hidden files, such as those of editors and file systems, are passed over.
+pub fn load_all(folder: &Path) -> Result<(Vec<Experiment>, Vec<anyhow::Error>)> {
     let listing = fs::read_dir(folder)
         .with_context(|| format!("cannot list the specs in `{}`", folder.display()))?;
-    let mut paths = Vec::new();
+    let mut paths = BTreeMap::<String, Vec<PathBuf>>::new();
     for entry in listing {
         let path = entry.with_context(|| format!("cannot list `{}`", folder.display()))?.path();
-        if path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml") {
-            paths.push(path);
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let is_spec = path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml");
+        if is_spec && !stem.starts_with('.') {
+            paths.entry(stem).or_default().push(path);
         }
     }
-    paths.sort();
-    paths.iter().map(|path| Experiment::load(path)).collect()
+    let (mut all, mut wrong) = (Vec::new(), Vec::new());
+    for (stem, mut files) in paths {
+        files.sort();
+        let loaded = match files.as_slice() {
+            [file] => Experiment::load(file),
+            files => Err(named_twice(&stem, files)),
+        };
+        match loaded {
+            Ok(experiment) => all.push(experiment),
+            Err(error) => wrong.push(error),
+        }
+    }
+    Ok((all, wrong))
+}
+
+fn named_twice(name: &str, files: &[PathBuf]) -> anyhow::Error {
+    let files = files.iter().map(|file| format!("`{}`", file.display())).collect::<Vec<_>>();
+    let message = format!("{} are both the experiment `{name}`", files.join(" and "));
+    hinted(message, "keep one of them")
 }
 
 impl Experiment {

@@ -46,8 +46,8 @@ expect:
   - {profile: quick, source: own, accuracy: [0.5, 1.0]}
 ";
 
-/// Runs a harness as `python -m rosetta HARNESS` does.
-const RUN_HARNESS: &str = "if [ \"$1\" = -m ]; then exec sh \"$3\"; fi\n";
+/// Runs a harness as `python …/rosetta/__main__.py HARNESS` does.
+const RUN_HARNESS: &str = "case \"$1\" in */rosetta/__main__.py) exec sh \"$2\";; esac\n";
 
 impl Project {
     /// Returns a project with the experiment `tiny` and no harness.
@@ -108,7 +108,7 @@ impl Project {
     }
 
     /// Writes a program that sh runs.
-    fn program(&self, name: &str, script: &str) {
+    pub fn program(&self, name: &str, script: &str) {
         self.write(name, &format!("#!/bin/sh\n{script}"));
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).unwrap();
     }

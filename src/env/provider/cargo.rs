@@ -16,12 +16,14 @@ use crate::catalog::{Crate, EnvSpec};
 use crate::env::built::{Built, Runtime};
 use crate::env::digest::{Parts, files_under};
 use crate::env::lockfile::lock_hint;
+use crate::env::settings;
 use crate::env::store;
+use crate::env::surroundings::COMPILING;
 use crate::env::tool::{Build, Host, Line, text};
 use crate::env::workshop::Workshop;
 use crate::obstacle::Obstacle;
 
-/// Variables of the user's shell that change what is compiled.
+/// Variables of the user's shell that change what rustc makes; cargo sees them.
 const FLAGS: [&str; 3] = ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"];
 
 /// A crate of harnesses, as env.yaml names it.
@@ -65,7 +67,12 @@ impl Provide for Cargo<'_> {
         let programs = self.compile(build)?;
         copy_into(&root.join("bin"), &programs)?;
         let runtime = Runtime::Programs { compiler: Some(self.rustc()?) };
-        Ok(Contents { runtime, packages: packages(&lock), lock: Some(lock) })
+        Ok(Contents {
+            runtime,
+            packages: packages(&lock),
+            lock: Some(lock),
+            environment: BTreeMap::new(),
+        })
     }
 
     /// Brings Cargo.lock in line with Cargo.toml, changing no more than that needs.
@@ -107,6 +114,15 @@ impl Cargo<'_> {
             let flags = self.workshop.host.get(variable).unwrap_or_default();
             parts.add(variable, flags.as_encoded_bytes());
         }
+        // Of what is not there nothing is added: a digest must not change with this list.
+        let set = COMPILING.iter().filter_map(|name| Some((name, self.workshop.host.get(name)?)));
+        for (name, value) in set {
+            parts.add(name, value.as_encoded_bytes());
+        }
+        let settings = settings::of_cargo(&self.workshop.host, &self.folder());
+        if !settings.is_empty() {
+            parts.add_all("cargo's settings", &settings);
+        }
         parts.add_all("features", &self.of.features);
         let project = &self.spec.project;
         for folder in [self.folder(), project.join("harnesses/sdk/rust")] {
@@ -137,6 +153,8 @@ impl Cargo<'_> {
 
     fn cargo(&self, host: &Host, words: &[&str]) -> Command {
         let mut cargo = host.command("cargo");
+        let set = FLAGS.iter().chain(&COMPILING).filter_map(|name| Some((name, host.get(name)?)));
+        cargo.envs(set);
         cargo.args(words).arg("--manifest-path").arg(self.manifest());
         // Toolchain files and .cargo/config.toml are looked for from the working folder upwards.
         cargo.current_dir(self.folder());

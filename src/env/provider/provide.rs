@@ -54,4 +54,6 @@ pub(in crate::env) struct Contents {
     pub(in crate::env) lock: Option<String>,
     /// Package → version.
     pub(in crate::env) packages: BTreeMap<String, String>,
+    /// Variables that its jobs need, as found in what is used as it is.
+    pub(in crate::env) environment: BTreeMap<String, String>,
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use serde::Deserialize;
@@ -15,7 +16,9 @@ use crate::obstacle::Obstacle;
 
 /// Lists the distributions that imports would find, first one first; runs on CPython 3.6 too.
 const LIST: &str = "
-import json, platform, sys
+import sys
+sys.path[:] = [folder for folder in sys.path if folder]
+import json, platform, site
 try:
     from importlib.metadata import distributions
     found = ((d.metadata['Name'], d.version) for d in distributions())
@@ -30,8 +33,13 @@ print(json.dumps({
     'executable': sys.executable,
     'version': platform.python_version(),
     'packages': packages,
+    'user_base': site.getuserbase() if site.ENABLE_USER_SITE else None,
 }))
 ";
+
+/// How long an interpreter may take to list what it has; hundreds of packages on a cold network disk
+/// are slow.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// An interpreter of the user's.
 pub(super) struct System<'a> {
@@ -45,6 +53,9 @@ struct Found {
     executable: PathBuf,
     version: String,
     packages: BTreeMap<String, String>,
+    /// Where `pip install --user` puts things, if it looks there.
+    #[serde(default)]
+    user_base: Option<String>,
 }
 
 impl Provide for System<'_> {
@@ -58,9 +69,13 @@ impl Provide for System<'_> {
 
     fn found(&self) -> Result<Option<Contents>> {
         let program = self.workshop.named_python(self.python).map_err(Obstacle::into_error)?;
-        let Found { executable, version, packages } = ask(&self.workshop.host, &program)?;
+        let Found { executable, version, packages, user_base } =
+            ask(&self.workshop.host, &program)?;
         let runtime = Runtime::Interpreter { python: executable, version };
-        Ok(Some(Contents { runtime, lock: None, packages }))
+        // Named, because the home of a job is empty.
+        let user_base = user_base.map(|folder| ("PYTHONUSERBASE".to_owned(), folder));
+        let environment = user_base.into_iter().collect();
+        Ok(Some(Contents { runtime, lock: None, packages, environment }))
     }
 
     fn build(&self, _root: &Path, _build: &Build) -> Result<Contents> {
@@ -71,7 +86,7 @@ impl Provide for System<'_> {
         Err(anyhow!("an interpreter of yours has no lock"))
     }
 
-    /// The user's own variables stay, user site and all.
+    /// The user's own PYTHONPATH stays.
     fn variables(&self, _root: &Path) -> Result<BTreeMap<String, String>> {
         let sdk = text(&self.workshop.python_sdk())?;
         let path = self.workshop.host.in_front("PYTHONPATH", sdk);
@@ -83,8 +98,10 @@ impl Provide for System<'_> {
 fn ask(host: &Host, python: &Path) -> Result<Found> {
     let shown = python.display();
     let mut command = host.command_as_is(python);
-    command.args(["-c", LIST]).current_dir("/");
-    let text = output_of(command).with_context(|| format!("cannot ask `{shown}` what it has"))?;
+    // In the user's folder, by which a shim of pyenv's chooses; what lies there is not imported.
+    command.args(["-c", LIST]);
+    let text = output_of(command, PATIENCE)
+        .with_context(|| format!("cannot ask `{shown}` what it has"))?;
     let last = text.lines().last().unwrap_or_default();
     serde_json::from_str(last).with_context(|| format!("`{shown}` is not a Python interpreter"))
 }

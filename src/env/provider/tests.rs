@@ -33,6 +33,7 @@ fn digest_by(rustc: &str, variables: &[(&str, &str)], spec: &EnvSpec) -> String 
         build_seconds: 0.0,
         environment: BTreeMap::new(),
         unset: Vec::new(),
+        starter: None,
     };
     of(spec, &workshop(variables, spec)).digest_elsewhere(&built).unwrap()
 }

@@ -14,6 +14,7 @@ use crate::env::built::Runtime;
 use crate::env::digest::Parts;
 use crate::env::lockfile::{self, Lockfile};
 use crate::env::python::{Interpreter, parse_version};
+use crate::env::settings;
 use crate::env::tool::{Build, text};
 use crate::env::uv;
 use crate::env::workshop::Workshop;
@@ -70,14 +71,14 @@ impl Provide for Venv<'_> {
         }
         let packages = lockfile::packages(&lock);
         let runtime = Runtime::Interpreter { python: root.join("bin/python"), version };
-        Ok(Contents { runtime, lock: Some(lock), packages })
+        Ok(Contents { runtime, lock: Some(lock), packages, environment: BTreeMap::new() })
     }
 
     fn lock(&self, build: &Build) -> Result<()> {
         let Workshop { host, home, .. } = self.workshop;
         let python = self.interpreter().ok();
         let uv = self.workshop.uv(python.as_ref(), build.report)?;
-        let uv = uv::command(host, home, &uv);
+        let uv = uv::command(host, home, &uv)?;
         let python = python.as_ref().map(|python| python.executable.as_path());
         self.lock_file().make(build, uv, python, &home.envs())
     }
@@ -133,11 +134,11 @@ impl Venv<'_> {
     fn make_with_uv(&self, python: &Interpreter, root: &Path, build: &Build) -> Result<()> {
         let uv = self.workshop.uv(Some(python), build.report)?;
         let lock = self.lock_file().path();
-        let mut venv = self.uv(&uv);
+        let mut venv = self.uv(&uv)?;
         venv.args(["venv", "--quiet", "--no-project", "--python"]);
         venv.arg(&python.executable).arg(root);
         build.run(venv)?;
-        let mut sync = self.uv(&uv);
+        let mut sync = self.uv(&uv)?;
         sync.args(["pip", "sync", "--require-hashes", "--strict", "--compile-bytecode"]);
         sync.args(["--link-mode", "hardlink", "--python"]).arg(root.join("bin/python"));
         sync.args(lockfile::only_wheels(self.pins));
@@ -151,7 +152,7 @@ impl Venv<'_> {
         build.run(sync)
     }
 
-    fn uv(&self, uv: &Path) -> Command {
+    fn uv(&self, uv: &Path) -> Result<Command> {
         uv::command(&self.workshop.host, &self.workshop.home, uv)
     }
 
@@ -176,6 +177,7 @@ fn pip_install(root: &Path, build: &Build) -> Command {
     let mut pip = build.host.command(root.join("bin/python"));
     pip.args(["-m", "pip", "install", "--progress-bar", "off", "--no-deps"]);
     pip.arg("--require-hashes").current_dir(root);
+    settings::for_pip(build.host, &mut pip);
     pip
 }
 

@@ -77,7 +77,7 @@ fn project(root: &Path) -> (Experiment, Catalog) {
         write(root, &format!("harnesses/{name}/tiny.py"), &format!("one = '{name}'\n"));
     }
     write(root, "harnesses/theirs/variants.yaml", VARIANTS);
-    let experiment = spec::load_all(&root.join("specs")).unwrap().remove(0);
+    let experiment = spec::load_all(&root.join("specs")).unwrap().0.remove(0);
     (experiment, Catalog::load(root).unwrap())
 }
 
@@ -104,6 +104,7 @@ fn built(digest: Option<&str>) -> Built {
         build_seconds: 0.0,
         environment: BTreeMap::new(),
         unset: Vec::new(),
+        starter: None,
     }
 }
 

@@ -433,7 +433,9 @@ def _has_begun_cuda():
 def _run_anew(path):
     """Runs a job of a series in a process that imports everything itself; returns its exit code."""
     events = os.path.join(_read_job(path)["outputs"], "events.jsonl")
-    command = [sys.executable, "-m", "rosetta", sys.argv[0]]
+    # By its file: `-m` looks for Python's own modules beside the harness first.
+    main = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
+    command = [sys.executable, main, sys.argv[0]]
     with open(events, "wb") as file:
         return subprocess.call(command, stdout=file, env=dict(os.environ, ROSETTA_JOB=path))
 

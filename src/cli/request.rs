@@ -1,0 +1,95 @@
+//! What was typed → what is asked for.
+//!
+//! Must not depend on what becomes of it.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::cli::args::{
+    CheckArgs, DefaultsArgs, EraArg, ProviderArg, RunArgs, Selection, SourceArg,
+};
+use crate::hint::hinted;
+use crate::request::{FrameworksFrom, Limits, Request};
+
+impl Selection {
+    /// Returns what is asked for: each job once, in order.
+    pub fn request(&self) -> Request {
+        Request {
+            folder: std::env::current_dir().unwrap_or_default(),
+            experiments: self.experiments.clone(),
+            frameworks: self.frameworks.clone(),
+            all: self.all,
+            era: self.era.and_then(EraArg::era),
+            lane: self.lane.lane(),
+            devices: self.device.clone(),
+            repeats: 1,
+            provider: provider(&self.python),
+            python: self.python.clone(),
+            data: self.data.map(SourceArg::source),
+            environment: self.environment.clone(),
+            ..Request::default()
+        }
+    }
+
+    /// Refuses an interpreter that would not be used.
+    pub fn check(&self) -> Result<()> {
+        match (self.provider, &self.python) {
+            (Some(ProviderArg::Pinned), Some(python)) => Err(hinted(
+                format!(
+                    "`--python` goes with `--provider system`, not with `pinned`: found `--python {}`",
+                    python.display()
+                ),
+                "leave one of the two out",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl RunArgs {
+    pub fn request(&self) -> Request {
+        Request {
+            profile: Some(self.profile.clone()),
+            repeats: self.repeats,
+            order_seed: self.order_seed,
+            threads: self.threads,
+            limits: Limits {
+                timeout: self.timeout,
+                stall_timeout: self.stall_timeout,
+                memory_bytes: self.memory_limit,
+            },
+            check: !self.no_check,
+            ..self.selection.request()
+        }
+    }
+}
+
+impl CheckArgs {
+    /// Returns what is asked for: by name, not shuffled, for nothing is timed.
+    pub fn request(&self) -> Request {
+        let limits = Limits { timeout: self.timeout, ..Limits::default() };
+        Request { limits, check: true, ..self.selection.request() }
+    }
+}
+
+impl DefaultsArgs {
+    pub fn request(&self) -> Request {
+        Request {
+            frameworks: self.frameworks.clone(),
+            all: self.frameworks.is_empty(),
+            provider: provider(&self.python),
+            python: self.python.clone(),
+            threads: self.threads,
+            ..Request::default()
+        }
+    }
+}
+
+/// An interpreter that was named has the frameworks.
+fn provider(python: &Option<PathBuf>) -> FrameworksFrom {
+    match python {
+        Some(_) => FrameworksFrom::System,
+        None => FrameworksFrom::Pinned,
+    }
+}
