@@ -73,6 +73,7 @@ pub mod project;
 pub mod publish;
 pub mod quantity;
 pub mod record;
+pub mod regular;
 pub mod run;
 pub mod score;
 pub mod seal;

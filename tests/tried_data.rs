@@ -1,8 +1,12 @@
 //! What was tried on the data of rosetta and went wrong, through the real binary: foreign files, odd files, whole homes.
 
+use std::fs;
 use std::io::{Cursor, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use common::{Done, Project};
+use common::{Done, Project, good, list};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use zip::write::{SimpleFileOptions, ZipWriter};
@@ -358,4 +362,117 @@ fn reviews_that_were_processed_already_are_refused() {
             ("f.npz", zip(&[("x.npy", &y), ("y.npy", &y)]), &["no array `x_train`", "`x.npy`"]),
         ],
     );
+}
+// Homes and odd files.
+
+/// Runs a command that must end by itself.
+fn in_time(mut command: Command) -> Done {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let begin = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begin.elapsed() > Duration::from_secs(20) {
+            child.kill().unwrap();
+            panic!("it hangs");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Done::of(child.wait_with_output().unwrap())
+}
+
+fn fifo(path: &Path) {
+    let _ = fs::remove_file(path);
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+#[test]
+fn a_fifo_or_device_is_refused_at_once() {
+    for kind in ["fifo", "device", "folder"] {
+        let odd = |path: &Path| {
+            let _ = fs::remove_file(path);
+            match kind {
+                "fifo" => fifo(path),
+                "device" => std::os::unix::fs::symlink("/dev/zero", path).unwrap(),
+                _ => fs::create_dir(path).unwrap(),
+            }
+        };
+        let project = Project::new().harness("fake", &good());
+        odd(&project.path("archive"));
+        let import = ["data", "import", "imdb", "archive", "--unverified"];
+        let done = in_time(project.command(&import));
+        assert_eq!(done.code, Some(2), "{done:?}");
+        assert!(done.stderr.contains("is not a regular file"), "{done:?}");
+        for array in ["x_train", "y_test"] {
+            let project = Project::new().harness("fake", &good());
+            odd(&project.path(&format!("specs/{array}.npy")));
+            let run = ["run", "--provider", "system", "--python", "./python", "--device", "cpu"];
+            let done = in_time(project.command(&run));
+            assert_ne!(done.code, Some(0), "{kind} {array}: {done:?}");
+            assert!(done.stderr.contains("is not a regular file"), "{kind} {array}: {done:?}");
+        }
+        odd(&project.path("specs/tiny.yaml"));
+        let done = in_time(project.command(&["lint"]));
+        assert_eq!(done.code, Some(2), "{done:?}");
+        assert!(done.stderr.contains("is not a regular file"), "{done:?}");
+    }
+}
+
+#[test]
+fn verify_without_names_is_content_with_a_healthy_home() {
+    let project = Project::new().harness("fake", &good());
+    let done = project.rosetta(&["data", "verify"]);
+    assert_eq!(done.code, Some(0), "an empty home: {done:?}");
+    assert_eq!(project.run(&[]).code, Some(0));
+    let done = project.rosetta(&["data", "verify"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(done.stderr.contains("weights"), "what was made for experiments too: {done:?}");
+    // A name that is given must be there.
+    assert_eq!(project.rosetta(&["data", "verify", "imdb"]).code, Some(2));
+
+    let order = list(&project.path("home/data/orders")).remove(0).join("order.npy");
+    let mut bytes = fs::read(&order).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&order, bytes).unwrap();
+    let done = project.rosetta(&["data", "verify"]);
+    assert_eq!(done.code, Some(2), "{done:?}");
+    assert!(done.stderr.contains("order.npy` changed since it was made"), "{done:?}");
+}
+
+#[test]
+fn damaged_data_is_one_row_and_does_not_hide_others() {
+    let (project, done) =
+        import("cifar10", "a.tar.gz", &binary(&[vec![3], vec![200; 3072]].concat()));
+    assert_eq!(done.code, Some(0));
+    project.write("home/data/imdb/synthetic/manifest.json", "{");
+    project.write("home/data/random-images/synthetic/manifest.json", "{");
+    let done = project.rosetta(&["data", "list"]);
+    let rows = done.stdout.lines().filter(|line| line.contains("imdb")).collect::<Vec<_>>();
+    assert_eq!(
+        rows.iter().filter(|row| row.trim_start().starts_with("imdb")).count(),
+        1,
+        "{rows:?}"
+    );
+    assert!(!rows.iter().any(|row| row.contains("not here yet")), "{rows:?}");
+    let done = project.rosetta(&["data", "verify"]);
+    assert_eq!(done.code, Some(2), "{done:?}");
+    for name in ["imdb", "random-images"] {
+        assert!(done.stderr.contains(&format!("synthetic `{name}` is damaged")), "{done:?}");
+    }
+    assert!(done.stderr.contains("✓ verify cifar10 is done"), "{done:?}");
+}
+
+#[test]
+fn what_a_killed_make_left_is_swept_by_the_next_make_of_anything() {
+    let project = Project::new().harness("fake", &good());
+    let left = ["orders/.making-1-9-9", "weights/.making-x", "cifar10/.making-synthetic"];
+    for left in left {
+        project.write(&format!("home/data/{left}/half.npy"), "half");
+    }
+    // A folder that was being replaced when rosetta was killed is what counts.
+    project.write("home/data/imdb/.old-real/manifest.json", "{}");
+    assert_eq!(project.run(&[]).code, Some(0));
+    for left in left {
+        assert!(!project.path(&format!("home/data/{left}")).exists(), "{left}");
+    }
+    assert!(project.path("home/data/imdb/real/manifest.json").exists());
 }

@@ -16,6 +16,7 @@ use ureq::{Agent, Body};
 use crate::data::known::Published;
 use crate::digest::hex;
 use crate::progress::{Progress, Report};
+use crate::regular;
 
 /// No archive is larger.
 const MOST_BYTES: u64 = 1 << 30;
@@ -58,7 +59,7 @@ impl Download<'_> {
 
     fn fits(&self, path: &Path, report: Report) -> Result<bool> {
         report(Progress::Doing("checking the digest".to_owned()));
-        let digests = digests(&mut File::open(path)?, report)?;
+        let digests = digests(&mut regular::open(path)?, report)?;
         Ok(self.digest.fits(&digests.md5, &digests.sha256))
     }
 

@@ -2,19 +2,21 @@
 //!
 //! Must not depend on what an experiment needs.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Seek;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::data::known::{self, Archive, Known};
-use crate::data::sealed::{self, Origin, Plan};
+use crate::data::manifest::Origin;
+use crate::data::sealed::{self, Plan};
 use crate::data::store::{IMPORT_RECIPE, stored};
 use crate::data::{DataStore, Stored, archive, fetch, import, signature};
 use crate::hint::{Hinted, hinted};
 use crate::progress::{Progress, Report};
+use crate::regular;
 use crate::spec::Source;
 
 impl DataStore {
@@ -68,8 +70,7 @@ impl DataStore {
         }
         let shown = path.display();
         let cannot = || format!("cannot import `{shown}`");
-        let mut file = File::open(path).with_context(cannot)?;
-        ensure!(file.metadata().with_context(cannot)?.is_file(), "`{shown}` is not a file");
+        let mut file = regular::open(path).with_context(cannot)?;
         signature::refuse_messages(&archive::first_bytes(&mut file)?).with_context(cannot)?;
         report(Progress::Doing(format!("checking {shown}")));
         let digests = fetch::digests(&mut file, report).with_context(cannot)?;

@@ -12,6 +12,7 @@ mod gzip;
 mod import;
 mod intake;
 mod known;
+mod manifest;
 mod npy;
 mod own;
 mod pickle;
@@ -24,8 +25,8 @@ mod twin;
 mod weights;
 
 pub use known::{ALL as KNOWN, Known};
+pub use manifest::Origin;
 pub use npy::{Dtype, Element, Header, Odd, Writer as NpyWriter, in_c_order};
-pub use sealed::Origin;
 pub use store::{ArrayFile, DataStore, Dataset, Order, Status, Stored, Weights};
 
 #[cfg(test)]

@@ -5,18 +5,20 @@
 //! on what a harness does with them.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::data::manifest::{Entry, file_sha256, stamp};
 use crate::data::npy::{Dtype, Element, Header, Odd, Writer, in_c_order, shown};
-use crate::data::sealed::{self, Entry, Plan, create_folder, file_sha256, stamp};
+use crate::data::sealed::{self, Plan, create_folder};
 use crate::digest::sha256;
 use crate::progress::{Progress, Report};
 use crate::publish::publish;
+use crate::regular;
 use crate::spec::{Experiment, Source};
 use crate::yaml;
 
@@ -77,12 +79,10 @@ impl Found {
 }
 
 fn inspect(name: &str, path: &Path) -> Result<Found> {
-    let mut file = File::open(path)?;
-    let metadata = file.metadata()?;
-    ensure!(metadata.is_file(), "it is not a file");
+    let mut file = regular::open(path)?;
     let header = Header::read(&mut file)?;
     let element = header.element()?;
-    let (size, wanted) = (metadata.len(), header.start as u64 + header.bytes()?);
+    let (size, wanted) = (file.metadata()?.len(), header.start as u64 + header.bytes()?);
     ensure!(size == wanted, "it has {size} bytes but its header means {wanted}: truncated?");
     ensure!(header.shape.first().is_some_and(|rows| *rows > 0), "it has no rows");
     ensure!(!header.shape.contains(&0), "its shape {} has a 0", shown(&header.shape));
@@ -140,7 +140,7 @@ fn convert(
 
 fn write_converted(path: &Path, found: &Found, writer: &mut Writer) -> Result<()> {
     let Found { header, element, dtype } = found;
-    let mut file = File::open(path)?;
+    let mut file = regular::open(path)?;
     file.seek(SeekFrom::Start(header.start as u64))?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
@@ -193,7 +193,7 @@ fn known_digest(
     let folder = root.join("own");
     let key = sha256(path.as_os_str().as_encoded_bytes());
     let note = folder.join(format!("{}.json", &key[..32]));
-    let known = fs::read(&note).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let known = regular::read(&note).ok().and_then(|text| serde_json::from_slice(&text).ok());
     let fits = |known: &Remembered| {
         known.path == path && known.bytes == bytes && known.modified == modified
     };

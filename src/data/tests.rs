@@ -267,6 +267,9 @@ fn twins_are_of_the_shape_of_the_real_sets() {
     assert_eq!(shapes("imdb")[0], shape("x_train", &[40, 150]));
     assert_eq!(shapes("random-images"), [shape("x_test", &[2, 3, 224, 224])]);
     assert!(place.store.make("resnet50", &|_| ()).is_err());
+    // What `data make` without names asks for is just what can be made.
+    assert_eq!(place.store.twins(), ["cifar10", "imdb", "random-images"]);
+    place.store.twins().iter().for_each(|name| drop(place.store.make(name, &|_| ()).unwrap()));
 }
 
 #[test]
@@ -482,5 +485,7 @@ fn names_that_mean_nothing_here_are_explained() {
     let missing = place.store.import("imdb", Path::new("/nowhere/imdb.npz"), true, quiet);
     assert_eq!(message(missing.unwrap_err()), "cannot import `/nowhere/imdb.npz`");
     let folder = place.store.import("imdb", place.folder.path(), true, quiet);
-    assert!(message(folder.unwrap_err()).ends_with("is not a file"));
+    assert!(
+        format!("{:#}", folder.unwrap_err()).ends_with("it is not a regular file but a folder")
+    );
 }
