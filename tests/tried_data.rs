@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Done, Project, good, list};
+use common::{Done, Project, TINY, good, list};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use zip::write::{SimpleFileOptions, ZipWriter};
@@ -459,6 +459,42 @@ fn damaged_data_is_one_row_and_does_not_hide_others() {
         assert!(done.stderr.contains(&format!("synthetic `{name}` is damaged")), "{done:?}");
     }
     assert!(done.stderr.contains("✓ verify cifar10 is done"), "{done:?}");
+}
+
+#[test]
+fn counts_without_end_in_a_spec_are_refused_with_what_is_allowed() {
+    let cases = [
+        (
+            "epochs: 1}",
+            "epochs: 1000000000000}",
+            "`epochs` must be a whole number from 1 to 1000000",
+        ),
+        (
+            "batch_size: 4",
+            "batch_size: 9000000000",
+            "`batch_size` must be a whole number from 1 to",
+        ),
+        (
+            "settings:",
+            "check: {batch_size: 0}\nsettings:",
+            "`batch_size` must be a whole number from 1 to 1000000",
+        ),
+        ("[3, 2]", "[32768, 32768]", "the weights have 2147483648 elements; at most 1073741824"),
+    ];
+    for (from, to, words) in cases {
+        let project = Project::new().harness("fake", &good());
+        let tiny = TINY
+            .replace("epochs: 1,", "")
+            .replace("learning_rate: 0.1}", "learning_rate: 0.1, epochs: 1}");
+        let spec = tiny.replace(from, to);
+        assert_ne!(spec, tiny, "{from}");
+        let spec = spec.replace("dense.bias, shape: [3]", "dense.bias, shape: [1073741824]");
+        project.write("specs/tiny.yaml", &spec);
+        let done = in_time(project.command(&["lint"]));
+        assert_eq!(done.code, Some(2), "{done:?}");
+        assert!(done.stderr.contains(words), "no `{words}` in\n{}", done.stderr);
+        assert!(done.stderr.contains("tiny.yaml"), "{done:?}");
+    }
 }
 
 #[test]

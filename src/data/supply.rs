@@ -15,6 +15,9 @@ use crate::progress::{Progress, Report};
 use crate::spec::{Experiment, Source, WeightsRecipe};
 use crate::yaml;
 
+/// 4 GiB: 20,000 epochs of CIFAR-10, 800 of ImageNet.
+const MOST_ORDER_BYTES: u64 = 4 << 30;
+
 impl DataStore {
     /// Returns the data of an experiment: its own files, or the named set from the best source there is.
     pub fn ready(
@@ -113,6 +116,13 @@ impl DataStore {
 
     /// Returns the order in which rows are visited, made on first use.
     pub fn order(&self, seed: u64, epochs: usize, rows: usize) -> Result<Order> {
+        let bytes = (epochs as u64).saturating_mul(rows as u64).saturating_mul(4);
+        if bytes > MOST_ORDER_BYTES {
+            bail!(
+                "the batch order of {epochs} epochs of {rows} rows takes {bytes} bytes; \
+                 at most {MOST_ORDER_BYTES} are written: ask for fewer epochs or rows"
+            );
+        }
         let folder = self.root.join("orders").join(format!("{seed}-{epochs}-{rows}"));
         let (name, source, recipe) = ("order", Source::Synthetic, weights::ORDER_RECIPE);
         let plan = Plan { folder: &folder, name, source, recipe, archive: None };

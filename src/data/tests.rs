@@ -287,6 +287,8 @@ fn weights_and_orders_come_from_the_seed() {
     other.spec.initial_weights.tensors.clear();
     assert!(place.store.weights(&other, &|_| ()).unwrap().names.is_empty());
 
+    let error = place.store.order(7, 1_000_000, 50_000).unwrap_err().to_string();
+    assert!(error.contains("takes 200000000000 bytes; at most 4294967296 are written"), "{error}");
     let order = place.store.order(7, 2, 5).unwrap();
     let bytes = fs::read(&order.path).unwrap();
     let rows =
