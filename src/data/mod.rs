@@ -15,6 +15,7 @@ mod known;
 mod manifest;
 mod npy;
 mod own;
+mod patience;
 mod pickle;
 mod resnet50;
 mod sealed;
