@@ -359,6 +359,7 @@ fn reviews_that_were_processed_already_are_refused() {
             ("c.npz", padded, &["review 0 has word 0", "padded already?"]),
             ("d.npz", square, &["(2, 150) of int32", "padded already?"]),
             ("e.npz", mnist, &["(2, 28, 28) of uint8", "a list of words per review"]),
+            ("g.npz", each(&|review| review.clear()), &["review 0 has no words"]),
             ("f.npz", zip(&[("x.npy", &y), ("y.npy", &y)]), &["no array `x_train`", "`x.npy`"]),
         ],
     );
@@ -511,4 +512,55 @@ fn what_a_killed_make_left_is_swept_by_the_next_make_of_anything() {
         assert!(!project.path(&format!("home/data/{left}")).exists(), "{left}");
     }
     assert!(project.path("home/data/imdb/real/manifest.json").exists());
+}
+
+#[test]
+fn a_small_file_that_unpacks_to_a_large_program_is_refused_in_bounded_memory() {
+    // 16 MB of numbers to push, which zip to 16 KB.
+    let push = [b"\x80\x02(".as_slice(), &b"K\x01".repeat(9 << 20), b"l."].concat();
+    let words = "at most 16777216 are read";
+    refused("resnet50", &[("bomb.pth", zip(&[("a/data.pkl", &push)]), &[words])]);
+}
+
+#[test]
+fn own_files_that_are_something_else_are_named() {
+    for (bytes, words) in [
+        (b"version https://git-lfs.github.com/spec/v1\n".to_vec(), "a Git LFS pointer"),
+        (zip(&[("x_train.npy", b"x")]), "a zip archive"),
+        (b"\x89HDF\r\n\x1a\n".to_vec(), "an HDF5 file"),
+        (Vec::new(), "an empty file"),
+    ] {
+        let project = Project::new().harness("fake", &good());
+        project.write_bytes("specs/x_train.npy", &bytes);
+        let done = project.run(&[]);
+        assert_ne!(done.code, Some(0), "{done:?}");
+        assert!(done.stderr.contains("tiny.yaml:7:"), "{done:?}");
+        let words = format!("not a .npy file, as `numpy.save` writes: it is {words}");
+        assert!(done.stderr.contains(&words), "no `{words}` in\n{}", done.stderr);
+    }
+}
+
+#[test]
+fn labels_in_a_file_without_end_are_read_piece_by_piece() {
+    // A sparse file of 64 GB whose header is right: nothing of it may be held at once.
+    let project = Project::new().harness("fake", &good());
+    let header = npy("<i8", "(8589934592,)", &[]);
+    project.write_bytes("specs/y_train.npy", &[header.as_slice(), &(-1i64).to_le_bytes()].concat());
+    let file = fs::OpenOptions::new().write(true).open(project.path("specs/y_train.npy")).unwrap();
+    file.set_len(header.len() as u64 + (64 << 30)).unwrap();
+    let run = ["run", "--provider", "system", "--python", "./python", "--device", "cpu"];
+    let done = in_time(project.command(&run));
+    assert!(done.stderr.contains("label -1 in row 0"), "{done:?}");
+}
+
+#[test]
+fn a_divisor_that_is_none_is_refused() {
+    for divisor in ["0", "-1", ".nan"] {
+        let project = Project::new();
+        let with = format!("y_test: y_test.npy}}\n  divide_by: {divisor}");
+        project.write("specs/tiny.yaml", &TINY.replace("y_test: y_test.npy}", &with));
+        let done = project.rosetta(&["lint"]);
+        assert_eq!(done.code, Some(2), "{divisor}: {done:?}");
+        assert!(done.stderr.contains("divide_by"), "{divisor}: {done:?}");
+    }
 }

@@ -8,17 +8,13 @@ use flate2::bufread::GzDecoder;
 
 /// Reads what a gzip file unpacks to.
 pub struct Gzip<R> {
-    state: State<BufReader<R>>,
-}
-
-enum State<R> {
-    Member(GzDecoder<R>),
-    Ended,
+    /// The member that is being read; none after the last one.
+    member: Option<GzDecoder<BufReader<R>>>,
 }
 
 impl<R: Read> Gzip<R> {
     pub fn new(packed: R) -> Gzip<R> {
-        Gzip { state: State::Member(GzDecoder::new(BufReader::new(packed))) }
+        Gzip { member: Some(GzDecoder::new(BufReader::new(packed))) }
     }
 }
 
@@ -27,20 +23,18 @@ impl<R: Read> Read for Gzip<R> {
         if buffer.is_empty() {
             return Ok(0);
         }
-        loop {
-            let State::Member(member) = &mut self.state else { return Ok(0) };
+        while let Some(mut member) = self.member.take() {
             let count = member.read(buffer)?;
             if count > 0 {
+                self.member = Some(member);
                 return Ok(count);
             }
-            let State::Member(member) = std::mem::replace(&mut self.state, State::Ended) else {
-                return Ok(0);
-            };
             let mut packed = member.into_inner();
             if skip_zeros(&mut packed)? {
-                self.state = State::Member(GzDecoder::new(packed));
+                self.member = Some(GzDecoder::new(packed));
             }
         }
+        Ok(0)
     }
 }
 

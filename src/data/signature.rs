@@ -5,31 +5,30 @@ use anyhow::{Result, anyhow, bail};
 /// How many bytes are enough to know a file: those of a tar's first header.
 pub const LENGTH: usize = 512;
 
-/// A kind of file, and what to do with one.
+/// A kind of file, and what to do with one, if that is known.
 struct Kind {
     what: &'static str,
     next: &'static str,
 }
 
 const DOWNLOAD: &str = "download it anew";
-const PUBLISHED: &str = "take the file as its authors publish it";
 
 /// First bytes of files that hold data.
 const BEGINNINGS: [(&[u8], &str, &str); 14] = [
-    (b"\x1f\x8b", "a gzip file", PUBLISHED),
-    (b"PK", "a zip archive", PUBLISHED),
+    (b"\x1f\x8b", "a gzip file", ""),
+    (b"PK", "a zip archive", ""),
     (b"\xfd7zXZ\0", "an xz file", "unpack it with `xz -d` and pack it again with `gzip`"),
     (b"\x28\xb5\x2f\xfd", "a Zstandard file", "unpack it with `zstd -d`"),
     (b"BZh", "a bzip2 file", "unpack it with `bzip2 -d` and pack it again with `gzip`"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", PUBLISHED),
-    (b"Rar!", "a RAR archive", PUBLISHED),
-    (b"\x89HDF\r\n", "an HDF5 file, as Keras writes", PUBLISHED),
-    (b"GGUF", "a GGUF file", PUBLISHED),
-    (b"MATLAB", "a file of MATLAB", PUBLISHED),
-    (b"\x93NUMPY", "a .npy file of NumPy", PUBLISHED),
-    (b"\x80\x02", "a pickle", PUBLISHED),
-    (b"\x80\x04", "a pickle", PUBLISHED),
-    (b"\x80\x05", "a pickle", PUBLISHED),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", ""),
+    (b"Rar!", "a RAR archive", ""),
+    (b"\x89HDF\r\n", "an HDF5 file, as Keras writes", ""),
+    (b"GGUF", "a GGUF file", ""),
+    (b"MATLAB", "a file of MATLAB", ""),
+    (b"\x93NUMPY", "a .npy file of NumPy", ""),
+    (b"\x80\x02", "a pickle", ""),
+    (b"\x80\x04", "a pickle", ""),
+    (b"\x80\x05", "a pickle", ""),
 ];
 
 /// Refuses what holds no data whoever published it: a pointer, an error page, nothing.
@@ -43,6 +42,7 @@ pub fn refuse_messages(begin: &[u8]) -> Result<()> {
 /// Returns the error for a file that is something else than what is `wanted`, as `a .tar.gz archive`.
 pub fn not_a(wanted: &str, begin: &[u8]) -> anyhow::Error {
     match message(begin).or_else(|| data(begin)) {
+        Some(Kind { what, next: "" }) => anyhow!("not {wanted}: it is {what}"),
         Some(Kind { what, next }) => anyhow!("not {wanted}: it is {what}; {next}"),
         None => {
             let begin = begin[..begin.len().min(16)].escape_ascii();

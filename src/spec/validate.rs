@@ -119,6 +119,15 @@ fn check_data(task: Task, data: &DataSpec, path: &Path) -> Result<()> {
             return Err(yaml::wrong(path, &file.referenced, message));
         }
     }
+    if let Some(divide_by) = data.divide_by {
+        let is_sound = divide_by.is_finite() && divide_by > 0.0 && !data.files.is_empty();
+        if !is_sound {
+            bail!(
+                "{}: `divide_by: {divide_by}`: a positive number is expected, and only with `files`",
+                path.display()
+            );
+        }
+    }
     let needed: &[&str] = match task {
         _ if data.files.is_empty() => &[],
         Task::Classification => &ARRAYS,

@@ -72,13 +72,17 @@ fn reviews(bytes: &[u8], is_genuine: bool) -> Result<Vec<i32>> {
     let lists = pickled.objects_of(array).ok_or_else(|| anyhow!("it has no lists of words"))?;
     ensure!(lists.len() <= ROWS, "{} reviews; at most {ROWS} are expected", lists.len());
     let mut tokens = Vec::with_capacity(lists.len() * LENGTH);
-    let mut seen = Seen::default();
+    let (mut seen, mut left) = (Seen::default(), MOST_WORDS);
     for (row, list) in lists.iter().enumerate() {
         let words = pickled.integers(*list);
         let words = words.ok_or_else(|| anyhow!("review {row} is not a list of whole numbers"))?;
+        left = left.checked_sub(words.len()).ok_or_else(|| {
+            anyhow!("more than {MOST_WORDS} words up to review {row}, as no such file has")
+        })?;
         let is_word = |word: &i64| (0..=1_000_000).contains(word);
         ensure!(words.iter().all(is_word), "review {row} has a word that is not an index");
         if !is_genuine {
+            ensure!(!words.is_empty(), "review {row} has no words");
             ensure!(!words.contains(&0), "review {row} has word 0: padded already? {RAW}");
             seen.add(&words);
         }
@@ -88,6 +92,8 @@ fn reviews(bytes: &[u8], is_genuine: bool) -> Result<Vec<i32>> {
     Ok(tokens)
 }
 
+/// Half of Keras' file has 6 million. A small file may mean one long review many times over.
+const MOST_WORDS: usize = 50_000_000;
 const RAW: &str = "Words of Keras' file count from 1, the most frequent one";
 
 /// What tells reviews as Keras stores them from those that its `load_data` returns.

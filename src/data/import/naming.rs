@@ -68,7 +68,13 @@ pub fn assign(found: &Shapes, wanted: &[(String, Vec<usize>)]) -> Result<Names> 
     }
     for (name, canonical) in &names {
         let (is, should) = (&found[name], wanted_shapes[canonical.as_str()]);
-        ensure!(is == should, "tensor `{name}` is {}, not {}", shown(is), shown(should));
+        ensure!(
+            is == should,
+            "tensor `{}` is {}, not {}",
+            shown_name(name),
+            shown(is),
+            shown(should)
+        );
     }
     Ok(names)
 }
@@ -172,6 +178,8 @@ mod tests {
     use super::{Shapes, assign};
     use crate::data::resnet50;
 
+    type Rename = dyn Fn(&str) -> String;
+
     /// The tensors of ResNet-50 and its classifier, each under another name.
     fn named(name: impl Fn(&str) -> String) -> Shapes {
         let mut all = resnet50::shapes();
@@ -209,7 +217,7 @@ mod tests {
 
     #[test]
     fn names_of_torchvision_and_hugging_face_behind_any_prefix_are_mapped() {
-        let cases: [(&str, &dyn Fn(&str) -> String); 7] = [
+        let cases: [(&str, &Rename); 7] = [
             ("torchvision", &str::to_owned),
             ("DataParallel", &|name| format!("module.{name}")),
             ("compiled", &|name| format!("_orig_mod.module.{name}")),

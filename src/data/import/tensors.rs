@@ -2,7 +2,7 @@
 //!
 //! Must not depend on which network they belong to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 
@@ -17,6 +17,8 @@ use crate::data::signature;
 
 /// Weights of ResNet-50 have 100 MB, with the two moments of Adam 300 MB.
 const LIMIT: u64 = 512 << 20;
+/// What is said of the tensors has 100 KB, with an optimiser 1 MB.
+const MOST_PICKLE: usize = 16 << 20;
 /// First byte of a pickle of protocol 2 and later.
 const PICKLE: u8 = 0x80;
 /// First pickle of a file of PyTorch before 1.6: 0x1950a86a20f9469cfc6c.
@@ -65,7 +67,10 @@ fn zipped(unpacked: &Unpacked, choose: &Choose) -> Result<BTreeMap<String, Weigh
     if let Some(order) = files.get(&format!("{root}byteorder")) {
         ensure!(order.as_slice() == b"little", "numbers are not little-endian");
     }
-    let pickled = Pickled::load(&files[main], Dialect::Torch)?;
+    let pickle = &files[main];
+    let count = pickle.len();
+    ensure!(count <= MOST_PICKLE, "`data.pkl` has {count} bytes; at most {MOST_PICKLE} are read");
+    let pickled = Pickled::load(pickle, Dialect::Torch)?;
     let storage = |key: &str| files.get(&format!("{root}data/{key}")).map(Vec::as_slice);
     state_dict(&pickled, &storage, choose)
 }
@@ -126,15 +131,20 @@ fn state_dict<'a>(
     for (name, stands_for) in names {
         let tensor = tensors[&name];
         let elements = storage(&tensor.storage.key);
-        let elements = elements.ok_or_else(|| anyhow!("the elements of `{name}` are missing"))?;
-        let bytes = gather(tensor, elements).with_context(|| format!("tensor `{name}`"))?;
+        let elements = elements
+            .ok_or_else(|| anyhow!("the elements of `{}` are missing", shown_name(&name)))?;
+        let bytes =
+            gather(tensor, elements).with_context(|| format!("tensor `{}`", shown_name(&name)))?;
         weights.insert(stands_for, Weight { bytes });
     }
     Ok(weights)
 }
 
+/// What a dictionary holds.
+type Items = [(Value, Value)];
+
 /// Returns the dictionary of tensors: the whole, or the only one that a checkpoint has, with its key.
-fn tensors_of(pickled: &Pickled) -> Result<(Option<&str>, &[(Value, Value)])> {
+fn tensors_of(pickled: &Pickled) -> Result<(Option<&str>, &Items)> {
     let Some(Object::Dict(items)) = pickled.object(pickled.root) else {
         let held = pickled.held(pickled.root);
         bail!(
@@ -142,12 +152,19 @@ fn tensors_of(pickled: &Pickled) -> Result<(Option<&str>, &[(Value, Value)])> {
         )
     };
     let has_tensor =
-        |items: &[(Value, Value)]| items.iter().any(|(_, value)| pickled.tensor(*value).is_some());
-    let inner = items.iter().filter_map(|(key, value)| match pickled.object(*value)? {
-        Object::Dict(items) if has_tensor(items) => Some((pickled.text(*key)?, items.as_slice())),
-        _ => None,
-    });
-    let inner = inner.collect::<Vec<_>>();
+        |items: &Items| items.iter().any(|(_, value)| pickled.tensor(*value).is_some());
+    let mut seen = BTreeSet::new();
+    let mut inner = Vec::new();
+    for (key, value) in items {
+        // One dictionary may stand under a million keys: it is looked at once.
+        let is_new = matches!(value, Value::Object(id) if seen.insert(*id));
+        if let Some(Object::Dict(items)) = pickled.object(*value)
+            && is_new
+            && has_tensor(items)
+        {
+            inner.push((pickled.text(*key).unwrap_or("?"), items.as_slice()));
+        }
+    }
     match inner[..] {
         [(key, items)] => Ok((Some(key), items)),
         [] if has_tensor(items) => Ok((None, items)),
@@ -197,7 +214,8 @@ fn safetensors(bytes: &[u8], choose: &Choose) -> Result<BTreeMap<String, Weight>
         let dtype = tensor.dtype();
         ensure!(
             dtype == safetensors::Dtype::F32,
-            "tensor `{name}` is of type `{dtype}`, not F32; save it as float32"
+            "tensor `{}` is of type `{dtype}`, not F32; save it as float32",
+            shown_name(&name)
         );
         weights.insert(stands_for, Weight { bytes: tensor.data().to_vec() });
     }
