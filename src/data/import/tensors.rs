@@ -287,16 +287,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_header_whose_length_begins_as_a_pickle_is_a_header() {
-        // 0x180 bytes: the first byte of the file is 0x80, which is a pickle's too.
-        let bytes = include_bytes!("../../../tests/fixtures/data/header-0x180.safetensors");
-        assert_eq!(bytes[0], 0x80);
-        let weights = load(bytes).unwrap();
-        assert_eq!(weights.len(), 1);
-        assert_eq!(weights["bn1.bias"].bytes.len(), 4 * 64);
-    }
-
     fn safetensors(length: u64, header: &str, elements: &[u8]) -> Vec<u8> {
         [length.to_le_bytes().as_slice(), header.as_bytes(), elements].concat()
     }
@@ -304,7 +294,7 @@ mod tests {
     #[test]
     fn a_header_of_any_length_is_a_header() {
         // Lengths that begin as a pickle, a zip, a JSON text, gzip, an HTML page do.
-        for length in [0x7080u64, 0x4b50, 0x7b20, 0x7b, 0x8b1f, 0x683c, 0x0280] {
+        for length in [0x180u64, 0x7080, 0x4b50, 0x7b20, 0x7b, 0x8b1f, 0x683c, 0x0280] {
             let one = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
             let header = format!("{one:<width$}", width = length as usize);
             assert_eq!(load(&safetensors(length, &header, &[0; 8])).unwrap().len(), 1, "{length}");
