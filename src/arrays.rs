@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::data::{Element, Header, in_c_order};
-use crate::publish::open_regular;
+use crate::regular;
 
 /// The most that an array may take: 2^20 rows of 1,000 logits.
 const MAX_BYTES: u64 = 8 << 30;
@@ -46,7 +46,7 @@ pub struct Stored {
 impl Stored {
     /// Reads at most `rows` rows.
     pub fn read(path: &Path, rows: usize) -> Result<Stored> {
-        let mut file = BufReader::new(open_regular(path)?);
+        let mut file = BufReader::new(regular::open(path)?);
         let header = Header::read(&mut file)?;
         let (all, element) = (header.bytes()?, header.element()?);
         let there = header.shape.first().copied().unwrap_or(1);

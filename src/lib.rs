@@ -74,6 +74,7 @@ pub mod proof;
 pub mod publish;
 pub mod quantity;
 pub mod record;
+pub mod regular;
 pub mod request;
 pub mod run;
 pub mod score;

@@ -1,11 +1,11 @@
 //! Holds harness files to the section contract of harnesses/README.md. May not know how they run.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use crate::catalog::{Framework, Lane, Language};
+use crate::regular;
 use crate::spec::Task;
 
 /// A place in a harness that breaks the contract.
@@ -98,7 +98,7 @@ const TUNED_LINES: usize = 30;
 pub fn lint(framework: &Framework, task_of: impl Fn(&str) -> Option<Task>) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     let read = |path: &Path| {
-        fs::read_to_string(path)
+        regular::read_to_string(path)
             .with_context(|| format!("cannot read harness `{}`", path.display()))
     };
     for (experiment, path) in &framework.harnesses {

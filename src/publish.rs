@@ -1,22 +1,10 @@
 //! Puts a file in place so that a reader sees all of it or what was there before, even after a
-//! power cut; opens files, and only files. Must not depend on what is in them.
+//! power cut. Must not depend on what is in it.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-
-use rustix::fs::OFlags;
-
-/// Opens a file to read, and nothing else: a FIFO or a device in its place would never end.
-pub fn open_regular(path: &Path) -> io::Result<File> {
-    let no_wait = OFlags::NONBLOCK.bits().cast_signed();
-    let file = File::options().read(true).custom_flags(no_wait).open(path)?;
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(io::Error::other("it is not a regular file")),
-    }
-}
 
 /// Removes a folder that is in the way of a file: a job can write where its own files go.
 pub fn make_way(path: &Path) {

@@ -18,6 +18,10 @@ use crate::home::size_bytes;
 use crate::lock::{self, Lock};
 use crate::publish::publish;
 
+/// What the name of a folder begins with while it is made aside, and while another takes its place.
+const MAKING: &str = ".making-";
+const OLD: &str = ".old-";
+
 /// Where a sealed folder is, or will be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -106,14 +110,9 @@ impl Place {
     /// Makes the folder aside, seal and all, and puts it in place. What was there goes last, unless
     /// it is used. Call it under a lock: a killed process leaves what is cleared away here.
     pub fn make_aside<T>(&self, fill: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
-        let (aside, old) = (self.beside("making")?, self.beside("old")?);
+        let aside = self.beside(MAKING)?;
         create_folder(aside.parent().unwrap_or(&aside))?;
-        if old.exists() && !self.folder.exists() {
-            // Killed between the two renames of `put`.
-            fs::rename(&old, &self.folder).with_context(|| self.cannot_put())?;
-        }
-        wipe(&old, self.seal)?;
-        wipe(&aside, self.seal)?;
+        self.clear_leftovers()?;
         create_folder(&aside)?;
         let made = fill(&aside).and_then(|made| self.put(&aside).map(|()| made));
         if made.is_err() {
@@ -123,10 +122,21 @@ impl Place {
         made
     }
 
+    /// Removes what a killed process left beside the folder. Call it under a lock.
+    fn clear_leftovers(&self) -> Result<()> {
+        let (aside, old) = (self.beside(MAKING)?, self.beside(OLD)?);
+        if old.exists() && !self.folder.exists() {
+            // Killed between the two renames of `put`.
+            fs::rename(&old, &self.folder).with_context(|| self.cannot_put())?;
+        }
+        wipe(&old, self.seal)?;
+        wipe(&aside, self.seal)
+    }
+
     /// Moves a sealed folder of the same disk into place. What was there goes, unless it is used.
     pub fn put(&self, made: &Path) -> Result<()> {
         self.sealed(made, ())?;
-        let old = self.beside("old")?;
+        let old = self.beside(OLD)?;
         let _alone = self.take()?;
         sync_folder(made)?;
         if self.folder.exists() {
@@ -175,7 +185,7 @@ impl Place {
     /// Returns a hidden neighbour of the folder.
     fn beside(&self, what: &str) -> Result<PathBuf> {
         let name = self.folder.file_name().ok_or_else(|| anyhow!("a folder needs a name"))?;
-        Ok(self.folder.with_file_name(format!(".{what}-{}", name.to_string_lossy())))
+        Ok(self.folder.with_file_name(format!("{what}{}", name.to_string_lossy())))
     }
 
     fn cannot_put(&self) -> String {
@@ -200,6 +210,28 @@ impl Alone {
         let bytes = size_bytes(&self.place.folder);
         self.remove()?;
         Ok(bytes)
+    }
+}
+
+/// Removes what killed processes left in `parent` beside the folders that they were making.
+///
+/// `try_lock` takes the lock under which a folder is made, unless somebody has it. Nothing fails if something cannot be
+/// removed: the next one to make that folder must do it, or say why not.
+pub fn clear_leftovers(
+    parent: &Path,
+    seal: &'static str,
+    try_lock: impl Fn(&Path) -> Option<Lock>,
+) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_str().unwrap_or_default();
+        let Some(of) = name.strip_prefix(MAKING).or_else(|| name.strip_prefix(OLD)) else {
+            continue;
+        };
+        let place = Place::new(parent.join(of), seal);
+        if let Some(_lock) = try_lock(place.folder()) {
+            let _ = place.clear_leftovers();
+        }
     }
 }
 

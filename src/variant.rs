@@ -2,7 +2,6 @@
 //! wrong when a model is translated. May not know how a harness is run, nor what it gave.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -10,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::hint::unknown;
+use crate::regular;
 use crate::yaml::{self, Spanned};
 
 /// Name of the file beside framework.yaml.
@@ -99,7 +99,7 @@ impl Variants {
             anyhow::bail!("{}: `version` is {version}; this rosetta reads 1", path.display());
         }
         for (experiment, harness) in harnesses {
-            let source = fs::read_to_string(harness)
+            let source = regular::read_to_string(harness)
                 .with_context(|| format!("cannot read `{}`", harness.display()))?;
             for variant in &variants.variants {
                 variant.check(&path, experiment, &source)?;

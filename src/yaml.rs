@@ -2,7 +2,7 @@
 //!
 //! The only module that knows the YAML library. May not know what the files mean.
 
-use std::fs;
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 pub use serde_yaml::Location;
 
 use crate::hint::{Hinted, nearest};
+use crate::regular;
 
 /// Largest YAML file that is read: a spec is a few kilobytes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -33,11 +34,14 @@ pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T> {
 /// Returns the text of a YAML file.
 pub fn read(path: &Path) -> Result<String> {
     let shown = path.display();
-    let size = fs::metadata(path).with_context(|| format!("cannot read `{shown}`"))?.len();
+    let cannot = || format!("cannot read `{shown}`");
+    let mut file = regular::open(path).with_context(cannot)?;
+    let size = file.metadata().with_context(cannot)?.len();
     if size > MAX_BYTES {
         return Err(anyhow!("`{shown}` has {size} bytes; at most {MAX_BYTES} are read"));
     }
-    let bytes = fs::read(path).with_context(|| format!("cannot read `{shown}`"))?;
+    let mut bytes = Vec::new();
+    file.by_ref().take(MAX_BYTES).read_to_end(&mut bytes).with_context(cannot)?;
     String::from_utf8(bytes).map_err(|error| not_utf8(path, error))
 }
 

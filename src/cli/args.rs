@@ -356,13 +356,13 @@ pub enum DataCommand {
     },
     /// Make the synthetic twin of a data set
     Make {
-        /// Data sets to make [default: all]
+        /// Data sets to make [default: all that have a twin]
         #[arg(add = Names::new(complete::data_sets))]
         names: Vec<String>,
     },
     /// Compare every file with its digest
     Verify {
-        /// Data sets to verify [default: all]
+        /// Data sets to verify [default: all that is here, and what was made for experiments]
         #[arg(add = Names::new(complete::data_sets))]
         names: Vec<String>,
     },

@@ -26,24 +26,45 @@ pub fn data(command: &DataCommand) -> Result<ExitCode> {
             live.step(&format!("import {name}"), work)?;
         }
         DataCommand::Make { names } => {
-            for name in or_all(names, &store) {
-                live.step(&format!("make {name}"), |report| store.make(&name, report))?;
-            }
+            let twins = store.twins().into_iter().map(str::to_owned);
+            let names = if names.is_empty() { twins.collect() } else { names.clone() };
+            return each(&names, |name| {
+                live.step(&format!("make {name}"), |report| store.make(name, report))
+            });
         }
-        DataCommand::Verify { names } => {
-            for name in or_all(names, &store) {
-                live.step(&format!("verify {name}"), |report| store.verify(&name, report))?;
-            }
-        }
+        DataCommand::Verify { names } => return verify(&store, names, &live),
     }
     Ok(OK)
 }
 
-fn or_all(names: &[String], store: &DataStore) -> Vec<String> {
-    match names {
-        [] => store.list().into_iter().map(|status| status.known.name.to_owned()).collect(),
-        names => names.to_vec(),
+/// Verifies what is named or, without names, all that is here.
+fn verify(store: &DataStore, names: &[String], live: &Live) -> Result<ExitCode> {
+    let is_here = |status: &Status| !status.stored.is_empty() || !status.damaged.is_empty();
+    let here = store.list().into_iter().filter(is_here);
+    let all = here.map(|status| status.known.name.to_owned()).chain([MADE.to_owned()]);
+    let names = if names.is_empty() { all.collect() } else { names.to_vec() };
+    each(&names, |name| {
+        live.step(&format!("verify {name}"), |report| match name {
+            MADE => store.verify_made(report),
+            name => store.verify(name, report),
+        })
+    })
+}
+
+/// What has no name of its own.
+const MADE: &str = "weights, batch orders and converted files";
+
+/// Does the work for each name; one that fails does not stop the others.
+fn each<T>(names: &[String], work: impl Fn(&str) -> Result<T>) -> Result<ExitCode> {
+    let mut failed = None;
+    for name in names {
+        if let Err(error) = work(name)
+            && let Some(before) = failed.replace(error)
+        {
+            crate::hint::report(&before);
+        }
     }
+    failed.map_or(Ok(OK), Err)
 }
 
 fn list(store: &DataStore, as_json: bool) -> Result<()> {
@@ -70,7 +91,7 @@ fn list(store: &DataStore, as_json: bool) -> Result<()> {
     let mut rows = Vec::new();
     for status in &all {
         let name = status.known.name.to_owned();
-        if status.stored.is_empty() {
+        if status.stored.is_empty() && status.damaged.is_empty() {
             let missing = "not here yet: made or imported when it is needed".to_owned();
             rows.push(vec![name.clone(), missing, String::new(), String::new(), String::new()]);
         }

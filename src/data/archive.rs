@@ -8,21 +8,60 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use flate2::read::MultiGzDecoder;
 use tar::EntryType;
 use zip::ZipArchive;
+
+use crate::data::gzip::Gzip;
+use crate::data::signature;
 
 /// More entries than any archive that rosetta knows has, many times over.
 const MOST_ENTRIES: usize = 10_000;
 
+/// How many of the files that nobody wanted are named.
+const MOST_NAMES: usize = 4;
+
 /// The wanted files of an archive, by file name.
 pub type Files = BTreeMap<String, Vec<u8>>;
 
+/// What an archive holds.
+#[derive(Debug, Default)]
+pub struct Unpacked {
+    pub files: Files,
+    /// The first ones that nobody wanted.
+    others: Vec<String>,
+}
+
+impl Unpacked {
+    fn pass_over(&mut self, path: &str) {
+        if self.others.len() < MOST_NAMES {
+            self.others.push(shown_name(path));
+        }
+    }
+
+    /// Says what else the archive holds, for a refusal.
+    pub fn held(&self) -> String {
+        match self.others.is_empty() {
+            true => String::new(),
+            false => format!("; it holds `{}`", self.others.join("`, `")),
+        }
+    }
+}
+
+/// Returns a name out of a file as it can be shown: short, without control characters.
+pub fn shown_name(name: &str) -> String {
+    const LONGEST: usize = 80;
+    let mut shown = name.chars().take(LONGEST).flat_map(char::escape_debug).collect::<String>();
+    if name.chars().nth(LONGEST).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 /// Returns the wanted files of a `.tar.gz` that holds at most `limit` bytes when unpacked.
-pub fn read_tar_gz(file: impl Read, wanted: &[String], limit: u64) -> Result<Files> {
-    let unpacked = Limited { reader: MultiGzDecoder::new(file), left: limit, limit };
-    let mut archive = tar::Archive::new(unpacked);
-    let mut files = Files::new();
+pub fn read_tar_gz(file: impl Read, wanted: &[String], limit: u64) -> Result<Unpacked> {
+    let limited = Limited { reader: Gzip::new(file), left: limit, limit };
+    let mut archive = tar::Archive::new(limited);
+    let mut unpacked = Unpacked::default();
     let entries = archive.entries().context(TRUNCATED)?;
     for (index, entry) in entries.enumerate() {
         ensure!(index < MOST_ENTRIES, "more than {MOST_ENTRIES} entries; the archive is refused");
@@ -36,22 +75,25 @@ pub fn read_tar_gz(file: impl Read, wanted: &[String], limit: u64) -> Result<Fil
             EntryType::Symlink => Some("a symbolic link"),
             EntryType::Link => Some("a hard link"),
             EntryType::Char | EntryType::Block | EntryType::Fifo => Some("a device"),
-            _ => Some("no plain file"),
+            _ => Some("not a plain file"),
         };
         if let Some(what) = what {
-            bail!("entry `{path}` is {what}; the archive is refused");
+            bail!("entry `{}` is {what}; the archive is refused", shown_name(&path));
         }
-        let Some(name) = wanted_name(&path, wanted) else { continue };
+        let Some(name) = wanted_name(&path, wanted) else {
+            unpacked.pass_over(&path);
+            continue;
+        };
         let size = entry.size();
         ensure!(size <= limit, too_large(&path, size, limit));
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes).context(TRUNCATED)?;
         ensure!(bytes.len() as u64 == size, TRUNCATED);
-        insert(&mut files, name, bytes)?;
+        insert(&mut unpacked.files, name, bytes)?;
     }
     // What follows the last entry is read too: only then is gzip's own check made.
     io::copy(&mut archive.into_inner(), &mut io::sink()).context(TRUNCATED)?;
-    Ok(files)
+    Ok(unpacked)
 }
 
 /// Returns the wanted files of a zip that holds at most `limit` bytes when unpacked.
@@ -59,24 +101,29 @@ pub fn read_zip(
     file: impl Read + Seek,
     is_wanted: &dyn Fn(&str) -> bool,
     limit: u64,
-) -> Result<Files> {
+) -> Result<Unpacked> {
     let mut archive = ZipArchive::new(file).context(TRUNCATED)?;
     ensure!(
         archive.len() <= MOST_ENTRIES,
         "more than {MOST_ENTRIES} entries; the archive is refused"
     );
     ensure!(!archive.has_duplicate_names(), "two entries of one name; the archive is refused");
-    let (mut files, mut left) = (Files::new(), limit);
+    let (mut unpacked, mut left) = (Unpacked::default(), limit);
     for index in 0..archive.len() {
         let entry = archive.by_index_data(index).context(TRUNCATED)?;
         let path = entry.name().context(TRUNCATED)?.into_owned();
         check_path(&path)?;
-        ensure!(!entry.is_symlink(), "entry `{path}` is a symbolic link; the archive is refused");
-        ensure!(!entry.encrypted(), "entry `{path}` is encrypted; the archive is refused");
+        let shown = shown_name(&path);
+        ensure!(!entry.is_symlink(), "entry `{shown}` is a symbolic link; the archive is refused");
+        ensure!(!entry.encrypted(), "entry `{shown}` is encrypted; the archive is refused");
         let size = entry.size();
         ensure!(size <= left, too_large(&path, size, limit));
         left -= size;
-        if entry.is_dir() || !is_wanted(&path) {
+        if entry.is_dir() {
+            continue;
+        }
+        if !is_wanted(&path) {
+            unpacked.pass_over(&path);
             continue;
         }
         let entry = archive.by_index(index).with_context(|| format!("entry `{path}`"))?;
@@ -85,14 +132,15 @@ pub fn read_zip(
         let found = bytes.len() as u64;
         ensure!(found <= size, "entry `{path}` is longer than it says; the archive is refused");
         ensure!(found == size, TRUNCATED);
-        insert(&mut files, path, bytes)?;
+        insert(&mut unpacked.files, path, bytes)?;
     }
-    Ok(files)
+    Ok(unpacked)
 }
 
 const TRUNCATED: &str = "the archive is truncated or damaged";
 
 fn too_large(path: &str, size: u64, limit: u64) -> String {
+    let path = shown_name(path);
     format!("entry `{path}` unpacks to {size} bytes; an archive of {limit} at most is expected")
 }
 
@@ -146,7 +194,7 @@ impl<R: Read> Read for Limited<R> {
 /// Returns the first bytes of a file and leaves it at its beginning.
 pub fn first_bytes(file: &mut File) -> Result<Vec<u8>> {
     let mut begin = Vec::new();
-    file.by_ref().take(8).read_to_end(&mut begin)?;
+    file.by_ref().take(signature::LENGTH as u64).read_to_end(&mut begin)?;
     file.rewind()?;
     Ok(begin)
 }
@@ -197,7 +245,8 @@ pub mod tests {
     }
 
     fn untar(bytes: &[u8]) -> Result<super::Files, String> {
-        read_tar_gz(bytes, &["a.bin".to_owned()], LIMIT).map_err(|error| format!("{error:#}"))
+        let unpacked = read_tar_gz(bytes, &["a.bin".to_owned()], LIMIT);
+        unpacked.map(|unpacked| unpacked.files).map_err(|error| format!("{error:#}"))
     }
 
     #[test]
@@ -245,7 +294,8 @@ pub mod tests {
 
     fn unzip(bytes: &[u8]) -> Result<super::Files, String> {
         let is_wanted = |path: &str| path.ends_with(".npy");
-        read_zip(Cursor::new(bytes), &is_wanted, LIMIT).map_err(|error| format!("{error:#}"))
+        let unpacked = read_zip(Cursor::new(bytes), &is_wanted, LIMIT);
+        unpacked.map(|unpacked| unpacked.files).map_err(|error| format!("{error:#}"))
     }
 
     #[test]

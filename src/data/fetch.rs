@@ -7,26 +7,30 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use md5::Md5;
 use sha2::{Digest, Sha256};
 use ureq::http::{Response, StatusCode, header};
 use ureq::{Agent, Body};
 
+use crate::data::archive::first_bytes;
 use crate::data::known::Published;
+use crate::data::patience::{LONGEST_PAUSE, pause, retry_after};
+use crate::data::signature;
 use crate::digest::hex;
 use crate::progress::{Progress, Report};
+use crate::regular;
 
 /// No archive is larger.
 const MOST_BYTES: u64 = 1 << 30;
 /// Attempts in a row that bring nothing.
-const ATTEMPTS: u32 = 4;
+const ATTEMPTS: u32 = 5;
 
 /// What is downloaded and what it must be.
 pub struct Download<'a> {
     pub url: &'a str,
     pub digest: Published,
-    /// Waited for before another attempt.
+    /// Waited for before the second attempt; before each further one twice as long.
     pub pause: Duration,
 }
 
@@ -45,12 +49,16 @@ impl Download<'_> {
             self.complete(&part, report)?;
         }
         if !self.fits(&part, report)? {
+            let begin = first_bytes(&mut regular::open(&part)?)?;
             fs::remove_file(&part)?;
-            bail!(
+            let message = format!(
                 "what `{}` sent is not the file that its authors published ({})",
-                self.url,
-                self.digest
+                self.url, self.digest
             );
+            return Err(match signature::refuse_messages(&begin) {
+                Ok(()) => anyhow!(message),
+                Err(what) => what.context(message),
+            });
         }
         let kept = fs::rename(&part, path);
         kept.with_context(|| format!("cannot rename `{}`", part.display()))
@@ -58,7 +66,7 @@ impl Download<'_> {
 
     fn fits(&self, path: &Path, report: Report) -> Result<bool> {
         report(Progress::Doing("checking the digest".to_owned()));
-        let digests = digests(&mut File::open(path)?, report)?;
+        let digests = digests(&mut regular::open(path)?, report)?;
         Ok(self.digest.fits(&digests.md5, &digests.sha256))
     }
 
@@ -69,13 +77,19 @@ impl Download<'_> {
             match self.attempt(&agent, part, report) {
                 Ok(()) => return Ok(()),
                 Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Passing(error)) => {
+                Err(Failure::Passing { error, asked }) => {
                     failures = if length(part) > before { 0 } else { failures + 1 };
                     if failures == ATTEMPTS {
                         return Err(error);
                     }
-                    report(Progress::Doing(format!("trying again: {error:#}")));
-                    std::thread::sleep(self.pause);
+                    if let Some(asked) = asked.filter(|asked| *asked > LONGEST_PAUSE) {
+                        let seconds = asked.as_secs();
+                        return Err(error.context(format!("asked to come back in {seconds} s")));
+                    }
+                    let pause = pause(self.pause, failures, asked);
+                    let seconds = pause.as_secs();
+                    report(Progress::Doing(format!("trying again in {seconds} s: {error:#}")));
+                    std::thread::sleep(pause);
                 }
             }
         }
@@ -89,7 +103,7 @@ impl Download<'_> {
         }
         let response = request.call().map_err(|error| match error {
             ureq::Error::BadUri(_) | ureq::Error::HostNotFound => Failure::Final(error.into()),
-            error => Failure::Passing(error.into()),
+            error => passing(error),
         })?;
         let status = response.status();
         let begin = match status {
@@ -97,9 +111,10 @@ impl Download<'_> {
             StatusCode::PARTIAL_CONTENT if first_byte(&response) == Some(have) => have,
             // Everything is there already; if it is not what it should be, the digest tells.
             StatusCode::RANGE_NOT_SATISFIABLE if have > 0 => return Ok(()),
-            _ if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-                return Err(Failure::Passing(anyhow!("the server answered {status}")));
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
+                return Err(turned_away(&response));
             }
+            _ if status.is_server_error() => return Err(turned_away(&response)),
             _ => return Err(Failure::Final(anyhow!("the server answered {status}"))),
         };
         receive(response, begin, part, report)
@@ -107,9 +122,22 @@ impl Download<'_> {
 }
 
 enum Failure {
-    /// Another attempt may bring more.
-    Passing(anyhow::Error),
+    /// Another attempt may bring more; `asked` is how long the server wants us to stay away.
+    Passing {
+        error: anyhow::Error,
+        asked: Option<Duration>,
+    },
     Final(anyhow::Error),
+}
+
+fn passing(error: impl Into<anyhow::Error>) -> Failure {
+    Failure::Passing { error: error.into(), asked: None }
+}
+
+fn turned_away(response: &Response<Body>) -> Failure {
+    let header = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let asked = header.and_then(|value| retry_after(value, jiff::Timestamp::now()));
+    Failure::Passing { error: anyhow!("the server answered {}", response.status()), asked }
 }
 
 fn receive(
@@ -133,7 +161,7 @@ fn receive(
     let mut body = response.into_body().into_with_config().limit(MOST_BYTES).reader();
     loop {
         report(Progress::Bytes { done, total });
-        let count = body.read(&mut buffer).map_err(|error| Failure::Passing(error.into()))?;
+        let count = body.read(&mut buffer).map_err(passing)?;
         if count == 0 {
             break;
         }
@@ -143,7 +171,7 @@ fn receive(
     file.sync_all().map_err(stored)?;
     match total {
         Some(total) if done < total => {
-            Err(Failure::Passing(anyhow!("the connection broke after {done} of {total} bytes")))
+            Err(passing(anyhow!("the connection broke after {done} of {total} bytes")))
         }
         _ => Ok(()),
     }
@@ -317,16 +345,41 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_asks_for_patience_is_obeyed_within_bounds() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("set.tar.gz");
+        let begin = std::time::Instant::now();
+        let busy = |seconds| {
+            Reply::Status(match seconds {
+                1 => "429 Too Many Requests\r\nretry-after: 1",
+                _ => "503 Service Unavailable\r\nretry-after: 86400",
+            })
+        };
+        let (url, _) = serve(body(), vec![busy(1), Reply::Whole]);
+        download(&url, &path).unwrap();
+        assert!(begin.elapsed() >= Duration::from_secs(1));
+        fs::remove_file(&path).unwrap();
+        let (url, _) = serve(body(), vec![busy(86_400)]);
+        let error = download(&url, &path).unwrap_err();
+        assert!(
+            error.starts_with("asked to come back in 86400 s: the server answered 503"),
+            "{error}"
+        );
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
     fn failures_say_what_happened_and_leave_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("set.tar.gz");
         let (url, _) = serve(body(), vec![Reply::Status("404 Not Found")]);
         assert_eq!(download(&url, &path).unwrap_err(), "the server answered 404 Not Found");
-        let (url, _) = serve(body(), vec![Reply::Status("503 Service Unavailable"); 4]);
+        let (url, _) = serve(body(), vec![Reply::Status("503 Service Unavailable"); 5]);
         assert!(download(&url, &path).unwrap_err().contains("503"));
         let (url, _) = serve(b"<html>moved</html>".to_vec(), vec![Reply::Whole]);
         let error = download(&url, &path).unwrap_err();
         assert!(error.contains("is not the file that its authors published (MD5"), "{error}");
+        assert!(error.contains("it is an HTML page"), "{error}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         // A closed port.
         let error = download("http://127.0.0.1:9/set.tar.gz", &path).unwrap_err();

@@ -2,19 +2,21 @@
 //!
 //! Must not depend on what an experiment needs.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Seek;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::data::known::{self, Archive, Known};
-use crate::data::sealed::{self, Origin, Plan};
+use crate::data::manifest::Origin;
+use crate::data::sealed::{self, Plan};
 use crate::data::store::{IMPORT_RECIPE, stored};
-use crate::data::{DataStore, Stored, fetch, import};
+use crate::data::{DataStore, Stored, archive, fetch, import, signature};
 use crate::hint::{Hinted, hinted};
 use crate::progress::{Progress, Report};
+use crate::regular;
 use crate::spec::Source;
 
 impl DataStore {
@@ -68,8 +70,8 @@ impl DataStore {
         }
         let shown = path.display();
         let cannot = || format!("cannot import `{shown}`");
-        let mut file = File::open(path).with_context(cannot)?;
-        ensure!(file.metadata().with_context(cannot)?.is_file(), "`{shown}` is not a file");
+        let mut file = regular::open(path).with_context(cannot)?;
+        signature::refuse_messages(&archive::first_bytes(&mut file)?).with_context(cannot)?;
         report(Progress::Doing(format!("checking {shown}")));
         let digests = fetch::digests(&mut file, report).with_context(cannot)?;
         let fits = |archive: &&Archive| archive.digest.fits(&digests.md5, &digests.sha256);
@@ -80,7 +82,7 @@ impl DataStore {
         report(Progress::Doing(format!("reading {shown}")));
         file.rewind().with_context(cannot)?;
         // Everything is read and checked before the store is touched: a bad archive leaves nothing behind.
-        let arrays = import::read(known.kind, &mut file, !is_genuine).with_context(cannot)?;
+        let arrays = import::read(known.kind, &mut file, is_genuine).with_context(cannot)?;
         let source = if is_genuine { Source::Real } else { Source::Unverified };
         let folder = self.folder(known, source);
         let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -18,6 +18,11 @@ pub struct Known {
 }
 
 impl Known {
+    /// Whether there is a twin of it: weights are made from the seed of an experiment.
+    pub(super) fn has_twin(&self) -> bool {
+        self.kind != Kind::Resnet50
+    }
+
     /// Returns how to get the real thing.
     pub(super) fn how_to_get(&self) -> String {
         let name = self.name;

@@ -8,22 +8,26 @@ mod archive;
 mod audit;
 mod chance;
 mod fetch;
+mod gzip;
 mod import;
 mod intake;
 mod known;
+mod manifest;
 mod npy;
 mod own;
+mod patience;
 mod pickle;
 mod resnet50;
 mod sealed;
+mod signature;
 mod store;
 mod supply;
 mod twin;
 mod weights;
 
 pub use known::{ALL as KNOWN, Known};
+pub use manifest::Origin;
 pub use npy::{Dtype, Element, Header, Odd, Writer as NpyWriter, in_c_order};
-pub use sealed::Origin;
 pub use store::{ArrayFile, DataStore, Dataset, Order, Status, Stored, Weights};
 
 #[cfg(test)]

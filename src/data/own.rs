@@ -5,18 +5,22 @@
 //! on what a harness does with them.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::data::npy::{Dtype, Element, Header, Odd, Writer, in_c_order, shown};
-use crate::data::sealed::{self, Entry, Plan, create_folder, file_sha256, stamp};
+use crate::data::archive::first_bytes;
+use crate::data::manifest::{Entry, file_sha256, stamp};
+use crate::data::npy::{Dtype, Element, Header, MAGIC, Odd, Writer, in_c_order, shown};
+use crate::data::sealed::{self, Plan, create_folder};
+use crate::data::signature;
 use crate::digest::sha256;
 use crate::progress::{Progress, Report};
 use crate::publish::publish;
+use crate::regular;
 use crate::spec::{Experiment, Source};
 use crate::yaml;
 
@@ -77,12 +81,14 @@ impl Found {
 }
 
 fn inspect(name: &str, path: &Path) -> Result<Found> {
-    let mut file = File::open(path)?;
-    let metadata = file.metadata()?;
-    ensure!(metadata.is_file(), "it is not a file");
+    let mut file = regular::open(path)?;
+    let begin = first_bytes(&mut file)?;
+    if !begin.starts_with(MAGIC) {
+        return Err(signature::not_a("a .npy file, as `numpy.save` writes", &begin));
+    }
     let header = Header::read(&mut file)?;
     let element = header.element()?;
-    let (size, wanted) = (metadata.len(), header.start as u64 + header.bytes()?);
+    let (size, wanted) = (file.metadata()?.len(), header.start as u64 + header.bytes()?);
     ensure!(size == wanted, "it has {size} bytes but its header means {wanted}: truncated?");
     ensure!(header.shape.first().is_some_and(|rows| *rows > 0), "it has no rows");
     ensure!(!header.shape.contains(&0), "its shape {} has a 0", shown(&header.shape));
@@ -96,21 +102,46 @@ fn inspect(name: &str, path: &Path) -> Result<Found> {
 /// Returns the type that labels are handed out in, or an error if they are not labels.
 fn label_type(file: &mut File, header: &Header, element: Element) -> Result<Dtype> {
     ensure!(header.shape.len() == 1, "labels have one axis, not {}", shown(&header.shape));
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    let labels = element.integers(&bytes).map_err(|Odd { index, number }| {
-        anyhow!("label {number} in row {index} ({element}); labels are whole numbers from 0 up")
-    })?;
     let usable = element.same_bytes().filter(|dtype| !dtype.is_float() && *dtype != Dtype::Uint32);
     let dtype = usable.unwrap_or(Dtype::Int32);
     let highest = if dtype == Dtype::Int64 { i64::MAX } else { i64::from(i32::MAX) };
-    match labels.iter().position(|label| !(0..=highest).contains(label)) {
-        Some(row) if labels[row] < 0 => {
-            bail!("label {} in row {row}; labels count from 0", labels[row])
+    pieces(file, header.bytes()?, element, |at, piece| {
+        let labels = element.integers(piece).map_err(|Odd { index, number }| {
+            let row = at + index;
+            anyhow!("label {number} in row {row} ({element}); labels are whole numbers from 0 up")
+        })?;
+        match labels.iter().position(|label| !(0..=highest).contains(label)) {
+            Some(index) => {
+                let (label, row) = (labels[index], at + index);
+                match label {
+                    ..0 => bail!("label {label} in row {row}; labels count from 0"),
+                    _ => bail!("label {label} in row {row}; labels go up to {highest}"),
+                }
+            }
+            None => Ok(()),
         }
-        Some(row) => bail!("label {} in row {row}; labels go up to {highest}", labels[row]),
-        None => Ok(dtype),
+    })?;
+    Ok(dtype)
+}
+
+/// Hands over the elements that a file has from here on, some at a time, with the number of the first.
+fn pieces(
+    mut file: impl Read,
+    bytes: u64,
+    element: Element,
+    mut take: impl FnMut(usize, &[u8]) -> Result<()>,
+) -> Result<()> {
+    let (mut left, mut at) = (bytes, 0);
+    let mut buffer = vec![0; PIECE * element.size()];
+    while left > 0 {
+        let count = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let piece = &mut buffer[..count];
+        file.read_exact(piece).context("it changed while it was read")?;
+        take(at, piece)?;
+        at += count / element.size();
+        left -= count as u64;
     }
+    Ok(())
 }
 
 /// Returns the file's array in the type and order that harnesses read, converted on first use.
@@ -140,23 +171,25 @@ fn convert(
 
 fn write_converted(path: &Path, found: &Found, writer: &mut Writer) -> Result<()> {
     let Found { header, element, dtype } = found;
-    let mut file = File::open(path)?;
+    let mut file = regular::open(path)?;
     file.seek(SeekFrom::Start(header.start as u64))?;
+    let write = |at: usize, piece: &[u8]| {
+        let converted = element.converted(piece, *dtype).map_err(|Odd { index, number }| {
+            let at = at + index;
+            anyhow!("element {at} is {number}; {} holds no such number", dtype.as_str())
+        })?;
+        writer.write(&converted)
+    };
+    let length = header.bytes()?;
+    if !header.is_fortran {
+        return pieces(file, length, *element, write);
+    }
+    // Its columns lie far apart: all of it is needed at once.
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    ensure!(bytes.len() as u64 == header.bytes()?, "it changed while it was read");
-    if header.is_fortran {
-        bytes = in_c_order(&bytes, &header.shape, element.size());
-    }
-    for (number, piece) in bytes.chunks(PIECE * element.size()).enumerate() {
-        let converted =
-            element.converted(piece, *dtype).map_err(|Odd { index, number: value }| {
-                let at = number * PIECE + index;
-                anyhow!("element {at} is {value}; {} holds no such number", dtype.as_str())
-            })?;
-        writer.write(&converted)?;
-    }
-    Ok(())
+    file.by_ref().take(length).read_to_end(&mut bytes)?;
+    ensure!(bytes.len() as u64 == length, "it changed while it was read");
+    let bytes = in_c_order(&bytes, &header.shape, element.size());
+    pieces(bytes.as_slice(), length, *element, write)
 }
 
 fn check_shapes(shapes: &BTreeMap<&str, &[usize]>) -> Result<()> {
@@ -193,7 +226,7 @@ fn known_digest(
     let folder = root.join("own");
     let key = sha256(path.as_os_str().as_encoded_bytes());
     let note = folder.join(format!("{}.json", &key[..32]));
-    let known = fs::read(&note).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let known = regular::read(&note).ok().and_then(|text| serde_json::from_slice(&text).ok());
     let fits = |known: &Remembered| {
         known.path == path && known.bytes == bytes && known.modified == modified
     };

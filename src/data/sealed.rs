@@ -4,67 +4,18 @@
 //! Layout of the store: `NAME/SOURCE/` for data sets, `weights/KEY/`, `orders/KEY/`, `locks/KEY.lock`,
 //! `downloads/`. Must not depend on what the arrays mean.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use anyhow::{Context, Result, ensure};
 
-use crate::data::npy::{Dtype, Header, Writer};
-use crate::digest::hex;
+use crate::data::manifest::{self, Entry, FORMAT, Manifest, Origin, place, stamp, trusted};
+use crate::data::npy::{Dtype, Writer};
 use crate::lock::Lock;
-use crate::progress::{Progress, Report};
-use crate::seal::{self, Place};
+use crate::progress::Report;
+use crate::seal;
 use crate::spec::Source;
-
-const FORMAT: u32 = 1;
-const MANIFEST: &str = "manifest.json";
-
-/// What a folder holds and where that came from.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Manifest {
-    pub version: u32,
-    pub name: String,
-    pub source: Source,
-    /// Recipe of made arrays, `import` of imported ones; a folder of another recipe is made anew.
-    pub recipe: String,
-    /// The archive that was imported.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub archive: Option<Origin>,
-    /// RFC 3339.
-    pub made: String,
-    /// In the order in which they were written: that of the forward pass for weights.
-    pub arrays: Vec<Entry>,
-    /// SHA-256 over name, type, shape, divisor and digest of each array.
-    pub digest: String,
-}
-
-/// An archive that a user imported.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Origin {
-    pub file: String,
-    pub bytes: u64,
-    pub md5: String,
-    pub sha256: String,
-}
-
-/// One array of a folder.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Entry {
-    pub name: String,
-    pub file: String,
-    pub dtype: Dtype,
-    pub shape: Vec<usize>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub divide_by: Option<f64>,
-    pub bytes: u64,
-    /// Nanoseconds since 1970: a file of this size and time is not hashed again.
-    pub modified: u64,
-    pub sha256: String,
-}
 
 /// What a folder is to be called and made from.
 pub struct Plan<'a> {
@@ -73,120 +24,6 @@ pub struct Plan<'a> {
     pub source: Source,
     pub recipe: &'a str,
     pub archive: Option<Origin>,
-}
-
-/// Returns the manifest of a sealed folder, or nothing where there is no such folder.
-pub fn open(folder: &Path) -> Result<Option<Manifest>> {
-    let path = folder.join(MANIFEST);
-    let text = place(folder).read();
-    let text = text.with_context(|| format!("cannot read `{}`", path.display()))?;
-    let Some(text) = text else { return Ok(None) };
-    let parsed = serde_json::from_str::<Manifest>(&text).map_err(anyhow::Error::from);
-    let sound = parsed.and_then(|manifest| {
-        ensure!(manifest.version == FORMAT, "version {} is not {FORMAT}", manifest.version);
-        ensure!(manifest.digest == digest(&manifest.arrays), "its digest does not fit its arrays");
-        let is_plain = |entry: &&Entry| crate::spec::check_name(&entry.file).is_err();
-        if let Some(entry) = manifest.arrays.iter().find(is_plain) {
-            bail!("`{}` is no plain file name", entry.file);
-        }
-        Ok(manifest)
-    });
-    sound.map(Some).with_context(|| format!("`{}` is damaged", path.display()))
-}
-
-/// Returns the manifest of a folder whose files are as they were sealed.
-///
-/// A file of the size and time in the manifest is trusted; another is hashed, once.
-pub fn trusted(folder: &Path) -> Result<Option<Manifest>> {
-    let Some(mut manifest) = open(folder)? else { return Ok(None) };
-    let mut is_touched = false;
-    for entry in &mut manifest.arrays {
-        let path = folder.join(&entry.file);
-        let (bytes, modified) = stamp(&path)?;
-        ensure!(bytes == entry.bytes, changed(&path, format!("{bytes} bytes"), entry.bytes));
-        if modified != entry.modified {
-            check_digest(&path, entry)?;
-            entry.modified = modified;
-            is_touched = true;
-        }
-    }
-    if is_touched {
-        // A store that cannot be written to works all the same: it hashes again next time.
-        let _ = write_manifest(folder, &manifest);
-    }
-    Ok(Some(manifest))
-}
-
-/// Hashes every file of a folder, or names those that are damaged.
-pub fn verify(folder: &Path, report: Report) -> Result<Option<Manifest>> {
-    let Some(manifest) = open(folder)? else { return Ok(None) };
-    let total = manifest.arrays.iter().map(|entry| entry.bytes).sum();
-    let (mut done, mut bad) = (0, Vec::new());
-    for entry in &manifest.arrays {
-        if let Err(error) = check_array(&folder.join(&entry.file), entry) {
-            bad.push(format!("{error:#}"));
-        }
-        done += entry.bytes;
-        report(Progress::Bytes { done, total: Some(total) });
-    }
-    match bad.is_empty() {
-        true => Ok(Some(manifest)),
-        false => Err(anyhow!("{}", bad.join("; "))),
-    }
-}
-
-fn check_array(path: &Path, entry: &Entry) -> Result<()> {
-    let (bytes, _) = stamp(path)?;
-    ensure!(bytes == entry.bytes, changed(path, format!("{bytes} bytes"), entry.bytes));
-    check_digest(path, entry)?;
-    let mut file = File::open(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    let header = Header::read(&mut file).with_context(|| format!("`{}`", path.display()))?;
-    let fits = header.shape == entry.shape && header.dtype().ok() == Some(entry.dtype);
-    ensure!(fits, "`{}` is not the array of the manifest", path.display());
-    Ok(())
-}
-
-fn check_digest(path: &Path, entry: &Entry) -> Result<()> {
-    let found = file_sha256(path)?;
-    ensure!(found == entry.sha256, changed(path, format!("SHA-256 {found}"), &entry.sha256));
-    Ok(())
-}
-
-fn changed(path: &Path, found: String, wanted: impl std::fmt::Display) -> String {
-    format!("`{}` changed since it was made: {found}, not {wanted}", path.display())
-}
-
-/// Returns size and time of last change.
-pub fn stamp(path: &Path) -> Result<(u64, u64)> {
-    let metadata =
-        fs::metadata(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    let nanoseconds = modified.map_or(0, |time| time.as_nanos());
-    Ok((metadata.len(), u64::try_from(nanoseconds).unwrap_or(0)))
-}
-
-/// Returns the SHA-256 of a file.
-pub fn file_sha256(path: &Path) -> Result<String> {
-    let cannot = || format!("cannot read `{}`", path.display());
-    let mut file = File::open(path).with_context(cannot)?;
-    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
-    loop {
-        match file.read(&mut buffer).with_context(cannot)? {
-            0 => return Ok(hex(&hash.finalize())),
-            count => hash.update(&buffer[..count]),
-        }
-    }
-}
-
-/// Returns the digest of a set of arrays.
-pub fn digest(arrays: &[Entry]) -> String {
-    let mut hash = Sha256::new();
-    for Entry { name, dtype, shape, divide_by, sha256, .. } in arrays {
-        let divide_by = divide_by.map(|number| number.to_string()).unwrap_or_default();
-        let line = format!("{name} {} {shape:?} {divide_by} {sha256}\n", dtype.as_str());
-        hash.update(line);
-    }
-    hex(&hash.finalize())
 }
 
 /// Returns the folder's manifest, after making the folder where it is missing.
@@ -201,7 +38,7 @@ pub fn ready(
     seal::find_or_make(
         || usable(plan.folder, plan.recipe),
         || lock(root, &key(root, plan.folder), report),
-        |_| make(&plan, build),
+        |_| make(root, &plan, build),
     )
 }
 
@@ -219,7 +56,7 @@ pub fn replace(
     build: impl FnOnce(&mut Making) -> Result<()>,
 ) -> Result<Manifest> {
     let _lock = lock(root, &key(root, plan.folder), report)?;
-    make(&plan, build)
+    make(root, &plan, build)
 }
 
 /// Waits until no other process makes the same thing of the store.
@@ -227,7 +64,19 @@ pub fn lock(root: &Path, key: &str, report: Report) -> Result<Lock> {
     let folder = root.join("locks");
     create_folder(&folder)?;
     let others = format!("another rosetta at work on {key}");
-    Lock::wait(&folder.join(format!("{key}.lock")), &others, report).map_err(explain_disk)
+    Lock::wait(&lock_file(root, key), &others, report).map_err(explain_disk)
+}
+
+fn lock_file(root: &Path, key: &str) -> PathBuf {
+    root.join("locks").join(format!("{key}.lock"))
+}
+
+/// Removes what killed processes left anywhere in the store: halves of files that nobody makes again would stay.
+fn sweep(root: &Path) {
+    let try_lock = |folder: &Path| Lock::try_take(&lock_file(root, &key(root, folder)));
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        seal::clear_leftovers(&entry.path(), manifest::SEAL, try_lock);
+    }
 }
 
 fn key(root: &Path, folder: &Path) -> String {
@@ -235,7 +84,12 @@ fn key(root: &Path, folder: &Path) -> String {
     inside.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("-")
 }
 
-fn make(plan: &Plan, build: impl FnOnce(&mut Making) -> Result<()>) -> Result<Manifest> {
+fn make(
+    root: &Path,
+    plan: &Plan,
+    build: impl FnOnce(&mut Making) -> Result<()>,
+) -> Result<Manifest> {
+    sweep(root);
     place(plan.folder).make_aside(|aside| fill(plan, aside, build)).map_err(explain_disk)
 }
 
@@ -253,15 +107,11 @@ fn fill(
         recipe: plan.recipe.to_owned(),
         archive: plan.archive.clone(),
         made: jiff::Timestamp::now().to_string(),
-        digest: digest(&making.arrays),
+        digest: manifest::digest(&making.arrays),
         arrays: making.arrays,
     };
-    write_manifest(aside, &manifest)?;
+    manifest::write(aside, &manifest)?;
     Ok(manifest)
-}
-
-fn place(folder: &Path) -> Place {
-    Place::new(folder, MANIFEST)
 }
 
 /// A folder being made.
@@ -294,11 +144,6 @@ impl Making {
     }
 }
 
-fn write_manifest(folder: &Path, manifest: &Manifest) -> Result<()> {
-    let text = serde_json::to_string_pretty(manifest).context("cannot write a manifest")? + "\n";
-    place(folder).seal(text.as_bytes())
-}
-
 pub fn create_folder(path: &Path) -> Result<()> {
     fs::create_dir_all(path)
         .with_context(|| format!("cannot create `{}`", path.display()))
@@ -325,7 +170,8 @@ mod tests {
     use std::path::Path;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use super::{Making, Manifest, Plan, open, ready, replace, trusted, verify};
+    use super::{Making, Manifest, Plan, ready, replace};
+    use crate::data::manifest::{open, trusted, verify};
     use crate::data::npy::Dtype;
     use crate::spec::Source;
 

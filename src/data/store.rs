@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::data::known::{Kind, Known};
+use crate::data::manifest::{self, Entry, Manifest, Origin};
 use crate::data::npy::Dtype;
-use crate::data::sealed::{self, Entry, Manifest, Origin};
 use crate::data::twin;
 use crate::hint::{Hinted, hinted};
 use crate::spec::Source;
@@ -100,7 +100,7 @@ impl DataStore {
 
     /// Returns what was imported from a source, if it is whole and of this rosetta.
     pub(super) fn imported(&self, known: &Known, source: Source) -> Result<Option<Manifest>> {
-        let found = sealed::trusted(&self.folder(known, source)).map_err(|error| {
+        let found = manifest::trusted(&self.folder(known, source)).map_err(|error| {
             let message = format!("{} `{}` is damaged", source.as_str(), known.name);
             error.context(Hinted { message, hints: vec![known.cure(source)] })
         })?;

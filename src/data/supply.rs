@@ -4,7 +4,8 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::data::known::{self, Kind, Known};
+use crate::data::known::{self, Known};
+use crate::data::manifest;
 use crate::data::sealed::{self, Making, Plan};
 use crate::data::store::{array_file, dataset, initial_weights, stored};
 use crate::data::{DataStore, Dataset, Order, Stored, Weights, own, resnet50, twin, weights};
@@ -13,6 +14,9 @@ use crate::hint::hinted;
 use crate::progress::{Progress, Report};
 use crate::spec::{Experiment, Source, WeightsRecipe};
 use crate::yaml;
+
+/// 4 GiB: 20,000 epochs of CIFAR-10, 800 of ImageNet.
+const MOST_ORDER_BYTES: u64 = 4 << 30;
 
 impl DataStore {
     /// Returns the data of an experiment: its own files, or the named set from the best source there is.
@@ -55,7 +59,7 @@ impl DataStore {
         }
         let (paths, entries): (Vec<_>, Vec<_>) =
             own::arrays(&self.root, experiment, report)?.into_iter().unzip();
-        let digest = sealed::digest(&entries);
+        let digest = manifest::digest(&entries);
         let arrays = entries.into_iter().zip(paths).map(array_file).collect();
         Ok(Dataset { name: experiment.name().to_owned(), source: Source::Own, arrays, digest })
     }
@@ -68,7 +72,7 @@ impl DataStore {
             None if spec.tensors.is_empty() => Ok(Weights {
                 folder: self.root.join("weights"),
                 names: Vec::new(),
-                digest: sealed::digest(&[]),
+                digest: manifest::digest(&[]),
                 source: Source::Synthetic,
             }),
             None => {
@@ -112,6 +116,13 @@ impl DataStore {
 
     /// Returns the order in which rows are visited, made on first use.
     pub fn order(&self, seed: u64, epochs: usize, rows: usize) -> Result<Order> {
+        let bytes = (epochs as u64).saturating_mul(rows as u64).saturating_mul(4);
+        if bytes > MOST_ORDER_BYTES {
+            bail!(
+                "the batch order of {epochs} epochs of {rows} rows takes {bytes} bytes; \
+                 at most {MOST_ORDER_BYTES} are written: ask for fewer epochs or rows"
+            );
+        }
         let folder = self.root.join("orders").join(format!("{seed}-{epochs}-{rows}"));
         let (name, source, recipe) = ("order", Source::Synthetic, weights::ORDER_RECIPE);
         let plan = Plan { folder: &folder, name, source, recipe, archive: None };
@@ -125,13 +136,13 @@ impl DataStore {
     /// Makes the synthetic twin of a data set, if it is not here in good order.
     pub fn make(&self, name: &str, report: Report) -> Result<Stored> {
         let known = known::find(name)?;
-        if known.kind == Kind::Resnet50 {
+        if !known.has_twin() {
             let message = "`resnet50` weights are made from the seed of an experiment";
             return Err(hinted(message, "run `rosetta run resnet50`"));
         }
         self.make_known(known, report)?;
         let folder = self.folder(known, Source::Synthetic);
-        let manifest = sealed::open(&folder)?;
+        let manifest = manifest::open(&folder)?;
         let manifest = manifest.ok_or_else(|| anyhow!("`{}` is gone", folder.display()))?;
         Ok(stored(folder, manifest))
     }
@@ -152,7 +163,7 @@ impl DataStore {
 /// Returns a data set that rosetta knows; weights are not one.
 fn data_set(name: &str) -> Result<&'static Known> {
     let known = known::find(name)?;
-    if known.kind == Kind::Resnet50 {
+    if !known.has_twin() {
         bail!("`{name}` are weights, not a data set");
     }
     Ok(known)

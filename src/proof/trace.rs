@@ -1,14 +1,13 @@
 //! What one job of a check left behind: outputs, losses, weights.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
 use crate::arrays::Floats;
 use crate::event::{Event, Line, parse};
-use crate::publish::open_regular;
+use crate::regular;
 
 /// The numbers of one job.
 #[derive(Debug, Clone, Default)]
@@ -28,9 +27,8 @@ impl Trace {
     /// is not whole.
     pub fn read(folder: &Path) -> Result<Trace> {
         let path = folder.join("events.jsonl");
-        let mut text = Vec::new();
-        let read = open_regular(&path).and_then(|mut file| file.read_to_end(&mut text));
-        read.with_context(|| format!("cannot read `{}`", path.display()))?;
+        let text = regular::read(&path);
+        let text = text.with_context(|| format!("cannot read `{}`", path.display()))?;
         let mut trace = Trace::default();
         let mut is_ended = false;
         for line in text.split(|byte| *byte == b'\n') {

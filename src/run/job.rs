@@ -2,8 +2,6 @@
 //!
 //! Must not depend on the other jobs, on how anything is drawn, or on YAML.
 
-use std::fs;
-
 use anyhow::Result;
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -23,6 +21,7 @@ use crate::plan::{Job, Skip};
 use crate::process::Cancel;
 use crate::proof::{Equivalence, Verdict};
 use crate::record::{Outcome, Record, Status, Version};
+use crate::regular;
 use crate::score;
 use crate::spec::Task;
 use crate::store::RunFolder;
@@ -107,7 +106,7 @@ impl Running<'_> {
     /// Returns what is known of a job before it starts.
     fn origin(&self, job: &Job) -> Origin<'_> {
         let harness = job.framework.harnesses.get(job.experiment.name());
-        let harness = harness.and_then(|path| fs::read(path).ok());
+        let harness = harness.and_then(|path| regular::read(path).ok());
         let material = self.prepared.find_material(job.experiment);
         Origin {
             run: &self.id,

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::spec::setting::Settings;
 use crate::spec::{Profile, Setting, Source, WeightsSpec};
 use crate::yaml::Spanned;
 
@@ -30,11 +31,11 @@ pub struct Spec {
     /// Where the arrays come from.
     pub data: DataSpec,
     /// What a harness reads as `run.config`. Training needs `batch_size` and `epochs`.
-    #[schemars(with = "BTreeMap<String, Setting>")]
+    #[schemars(with = "Settings")]
     pub settings: BTreeMap<String, Spanned<Setting>>,
     /// Settings that a check replaces, such as dropout.
     #[serde(default)]
-    #[schemars(with = "BTreeMap<String, Setting>")]
+    #[schemars(with = "Settings")]
     pub check: BTreeMap<String, Spanned<Setting>>,
     /// The target that a check compares with [default: numpy].
     #[schemars(with = "Option<String>")]

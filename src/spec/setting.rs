@@ -5,6 +5,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::spec::validate::{MOST, MOST_EPOCHS};
+
 /// A setting's value.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
@@ -26,6 +28,29 @@ impl JsonSchema for Setting {
             "description": "A number, a text, true or false, or a list of these.",
             "type": ["boolean", "number", "string", "array"],
             "items": { "$ref": "#/$defs/Setting" }
+        })
+    }
+}
+
+/// Settings by name, for the JSON schema: what the tasks need has its limits there.
+pub(super) struct Settings;
+
+impl JsonSchema for Settings {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Settings".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let whole = |lowest: i64, highest: i64| schemars::json_schema!({ "type": "integer", "minimum": lowest, "maximum": highest });
+        schemars::json_schema!({
+            "description": "Settings by name.",
+            "type": "object",
+            "properties": {
+                "batch_size": whole(1, MOST),
+                "epochs": whole(1, MOST_EPOCHS),
+                "warmup_batches": whole(0, MOST)
+            },
+            "additionalProperties": generator.subschema_for::<Setting>()
         })
     }
 }

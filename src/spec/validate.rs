@@ -3,6 +3,7 @@
 //! Must not depend on which frameworks exist.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -21,8 +22,8 @@ pub(super) fn validate(experiment: &Experiment) -> Result<()> {
         check_overrides(spec, &profile.settings, path)?;
     }
     check_overrides(spec, &spec.check, path)?;
-    for (name, lowest) in needed_settings(spec.task) {
-        check_whole_number(spec, name, lowest, path)?;
+    for (name, allowed) in needed_settings(spec.task) {
+        check_whole_number(spec, name, &allowed, path)?;
     }
     check_data(spec.task, &spec.data, path)?;
     check_weights(&spec.initial_weights, path)?;
@@ -76,22 +77,34 @@ fn no_such_setting(spec: &Spec, name: &str) -> String {
     message
 }
 
-/// Returns the settings that a task needs, each with its lowest value.
-fn needed_settings(task: Task) -> [(&'static str, i64); 2] {
+/// Returns the settings that a task needs, each with the values that it may have: more would fill disk or memory
+/// before anybody saw a result.
+fn needed_settings(task: Task) -> [(&'static str, RangeInclusive<i64>); 2] {
     match task {
-        Task::Classification => [("batch_size", 1), ("epochs", 1)],
-        Task::Features => [("batch_size", 1), ("warmup_batches", 0)],
+        Task::Classification => [("batch_size", 1..=MOST), ("epochs", 1..=MOST_EPOCHS)],
+        Task::Features => [("batch_size", 1..=MOST), ("warmup_batches", 0..=MOST)],
     }
 }
 
-fn check_whole_number(spec: &Spec, name: &str, lowest: i64, path: &Path) -> Result<()> {
+/// Most epochs: each is an event that a record keeps, and a job may send 4 MiB of those.
+pub(super) const MOST_EPOCHS: i64 = 10_000;
+/// Most rows of a batch and batches to warm up; the JSON schema says these limits too.
+pub(super) const MOST: i64 = 1_000_000;
+
+fn check_whole_number(
+    spec: &Spec,
+    name: &str,
+    allowed: &RangeInclusive<i64>,
+    path: &Path,
+) -> Result<()> {
     let Some(base) = spec.settings.get(name) else {
         bail!("{}: `settings` lacks `{name}`, which its task needs", path.display());
     };
     let replaced = spec.profiles.values().filter_map(|profile| profile.settings.get(name));
-    for value in replaced.chain([base]) {
-        if !matches!(value.value, Setting::Int(number) if number >= lowest) {
-            let message = format!("`{name}` must be a whole number from {lowest} up");
+    for value in replaced.chain(spec.check.get(name)).chain([base]) {
+        if !matches!(&value.value, Setting::Int(number) if allowed.contains(number)) {
+            let (lowest, highest) = (allowed.start(), allowed.end());
+            let message = format!("`{name}` must be a whole number from {lowest} to {highest}");
             return Err(yaml::wrong(path, &value.referenced, message));
         }
     }
@@ -108,6 +121,15 @@ fn check_data(task: Task, data: &DataSpec, path: &Path) -> Result<()> {
             return Err(yaml::wrong(path, &file.referenced, message));
         }
     }
+    if let Some(divide_by) = data.divide_by {
+        let is_sound = divide_by.is_finite() && divide_by > 0.0 && !data.files.is_empty();
+        if !is_sound {
+            bail!(
+                "{}: `divide_by: {divide_by}`: a positive number is expected, and only with `files`",
+                path.display()
+            );
+        }
+    }
     let needed: &[&str] = match task {
         _ if data.files.is_empty() => &[],
         Task::Classification => &ARRAYS,
@@ -119,16 +141,27 @@ fn check_data(task: Task, data: &DataSpec, path: &Path) -> Result<()> {
     }
 }
 
+/// Most elements of all initial weights together: 4 GiB in float32.
+const MOST_ELEMENTS: usize = 1 << 30;
+
 fn check_weights(weights: &WeightsSpec, path: &Path) -> Result<()> {
     if weights.recipe.is_some() && !weights.tensors.is_empty() {
         bail!("{}: `initial_weights` has both `recipe` and `tensors`", path.display());
     }
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut elements) = (BTreeSet::new(), 0);
     for tensor in &weights.tensors {
         let name = &tensor.name;
         let problem = check_name(&name.value).err().or_else(|| tensor.problem());
         if let Some(problem) = problem {
             let message = format!("tensor `{}`: {problem}", name.value);
+            return Err(yaml::wrong(path, &name.referenced, message));
+        }
+        elements += tensor.shape.iter().product::<usize>();
+        if elements > MOST_ELEMENTS {
+            let message = format!(
+                "with tensor `{}` the weights have {elements} elements; at most {MOST_ELEMENTS} are made",
+                name.value
+            );
             return Err(yaml::wrong(path, &name.referenced, message));
         }
         if !seen.insert(&name.value) {

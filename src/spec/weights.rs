@@ -69,7 +69,7 @@ impl TensorSpec {
         if self.shape.is_empty() || self.shape.contains(&0) {
             Some("`shape` needs at least one size, and none may be 0".to_owned())
         } else if elements.is_none_or(|n| n > 1 << 30) {
-            Some("`shape` has more than 2^30 elements".to_owned())
+            Some(format!("`shape` has more than {} elements", 1 << 30))
         } else if is_scaled != self.scale.is_some() {
             Some("`scale` belongs to `uniform` and `normal`, which need it".to_owned())
         } else if self.scale.is_some_and(|scale| !(scale.is_finite() && scale > 0.0)) {

@@ -9,7 +9,8 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use crate::data::archive::{Files, first_bytes, read_tar_gz};
 use crate::data::import::{Imported, int32};
 use crate::data::npy::{Dtype, Odd, shown};
-use crate::data::pickle::{Dialect, Pickled};
+use crate::data::pickle::{Dialect, Pickled, Value};
+use crate::data::signature;
 
 /// The archive unpacks to 186 MB.
 const LIMIT: u64 = 256 << 20;
@@ -24,27 +25,37 @@ struct Part {
     labels: Vec<i32>,
 }
 
-pub fn read(file: &mut File, may_be_subset: bool) -> Result<Vec<Imported>> {
+pub fn read(file: &mut File, is_genuine: bool) -> Result<Vec<Imported>> {
     let begin = first_bytes(file)?;
-    ensure!(begin.starts_with(b"\x1f\x8b"), "no .tar.gz archive");
+    if !begin.starts_with(b"\x1f\x8b") {
+        return Err(signature::not_a("a .tar.gz archive", &begin));
+    }
     let train = (1..=5).map(|number| format!("data_batch_{number}"));
     let batches = train.chain(["test_batch".to_owned()]).collect::<Vec<_>>();
     let wanted = batches.iter().flat_map(|name| [name.clone(), format!("{name}.bin")]);
-    let mut files = read_tar_gz(file, &wanted.collect::<Vec<_>>(), LIMIT)?;
+    let mut unpacked = read_tar_gz(file, &wanted.collect::<Vec<_>>(), LIMIT)?;
+    let held = unpacked.held();
+    let files = &mut unpacked.files;
     let (mut train, mut test) = (Part::default(), Part::default());
     for name in &batches {
         let part = if name == "test_batch" { &mut test } else { &mut train };
-        let count = add_batch(&mut files, name, part)?;
+        let count = add_batch(files, name, part)?;
         let is_complete = count == ROWS_PER_BATCH;
-        ensure!(is_complete || may_be_subset, "`{name}` has {count} images, not {ROWS_PER_BATCH}");
+        ensure!(is_complete || !is_genuine, "`{name}` has {count} images, not {ROWS_PER_BATCH}");
         ensure!(count <= ROWS_PER_BATCH, "`{name}` has {count} images, more than {ROWS_PER_BATCH}");
     }
     for (part, name) in [(&train, "training"), (&test, "test")] {
         ensure!(
             !part.labels.is_empty(),
-            "no {name} images; it needs `data_batch_1` and `test_batch`"
+            "no {name} images; it needs `data_batch_1` and `test_batch`{held}{}",
+            perhaps_100(&held)
         );
     }
+    let brightest = train.pixels.iter().chain(&test.pixels).max();
+    ensure!(
+        is_genuine || brightest > Some(&1),
+        "no pixel is above 1: divided by 255 already? Pixels from 0 to 255 are expected"
+    );
     Ok([train.into_arrays("x_train", "y_train"), test.into_arrays("x_test", "y_test")]
         .into_iter()
         .flatten()
@@ -69,7 +80,7 @@ impl Part {
         let record = PIXELS + 1;
         ensure!(
             !bytes.is_empty() && bytes.len().is_multiple_of(record),
-            "{} bytes are no whole number of records of {record}",
+            "{} bytes are not a whole number of records of {record}",
             bytes.len()
         );
         for record in bytes.chunks_exact(record) {
@@ -83,9 +94,10 @@ impl Part {
         let pickled = Pickled::load(bytes, Dialect::Numpy)?;
         let found = |key| {
             let value = pickled.get(pickled.root, key);
-            value.ok_or_else(|| anyhow!("no dictionary with `{key}`"))
+            value.ok_or_else(|| no_key(&pickled, key))
         };
-        let images = pickled.array(found("data")?);
+        let (images, labels) = (found("data")?, found("labels")?);
+        let images = pickled.array(images);
         let images = images.ok_or_else(|| anyhow!("`data` is not an array"))?;
         let (element, bytes) = pickled
             .elements(images)
@@ -97,10 +109,12 @@ impl Part {
         );
         let pixels = element.converted(&bytes, Dtype::Uint8).map_err(|Odd { index, number }| {
             let row = index / PIXELS;
-            anyhow!("image {row} of `data` ({element}) has {number}; whole numbers from 0 to 255 are expected")
+            anyhow!(
+                "image {row} of `data` ({element}) has {number}: scaled already? \
+                 Whole numbers from 0 to 255 are expected"
+            )
         })?;
-        let labels = pickled.integers(found("labels")?);
-        let labels = labels.ok_or_else(|| anyhow!("`labels` are not whole numbers"))?;
+        let labels = pickled.integers(labels).ok_or_else(|| not_labels(&pickled, labels))?;
         ensure!(
             labels.len() == images.shape[0],
             "{} labels for {} images",
@@ -129,4 +143,27 @@ impl Part {
         };
         [images, int32(y, vec![rows], self.labels.into_iter())]
     }
+}
+
+fn no_key(pickled: &Pickled, key: &str) -> anyhow::Error {
+    let held = pickled.held(pickled.root);
+    anyhow!("no dictionary with `{key}`; {held}{}", perhaps_100(&held))
+}
+
+fn not_labels(pickled: &Pickled, labels: Value) -> anyhow::Error {
+    match pickled.array(labels) {
+        Some(array) if array.shape.len() == 2 => {
+            anyhow!(
+                "`labels` are {}: one-hot? One number per image is expected",
+                shown(&array.shape)
+            )
+        }
+        _ => anyhow!("`labels` are not whole numbers"),
+    }
+}
+
+/// Returns a guess where files or keys are those of the sister set.
+fn perhaps_100(held: &str) -> &'static str {
+    let is_hundred = held.contains("cifar-100") || held.contains("fine_labels");
+    if is_hundred { ": CIFAR-100?" } else { "" }
 }

@@ -11,6 +11,7 @@ use crate::data::npy::Dtype;
 
 mod cifar10;
 mod imdb;
+mod naming;
 mod resnet50;
 mod tensors;
 
@@ -23,11 +24,11 @@ pub struct Imported {
     pub bytes: Vec<u8>,
 }
 
-/// Returns the arrays of an archive; a subset is accepted only where `may_be_subset`.
-pub fn read(kind: Kind, file: &mut File, may_be_subset: bool) -> Result<Vec<Imported>> {
+/// Returns the arrays of an archive. Whatever is not `is_genuine` may be a subset, and may hold what it should not.
+pub fn read(kind: Kind, file: &mut File, is_genuine: bool) -> Result<Vec<Imported>> {
     match kind {
-        Kind::Cifar10 => cifar10::read(file, may_be_subset),
-        Kind::Imdb => imdb::read(file, may_be_subset),
+        Kind::Cifar10 => cifar10::read(file, is_genuine),
+        Kind::Imdb => imdb::read(file, is_genuine),
         Kind::Resnet50 => resnet50::read(file),
         Kind::RandomImages => bail!("random images are made, not imported"),
     }

@@ -2,19 +2,23 @@
 //!
 //! Must not depend on which network they belong to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use safetensors::{SafeTensorError, SafeTensors};
 
-use crate::data::archive::{Files, first_bytes, read_zip};
+use crate::data::archive::{Unpacked, first_bytes, read_zip, shown_name};
+use crate::data::import::naming::{Names, Shapes};
 use crate::data::npy::{self, Dtype, byte_count};
 use crate::data::pickle::{Dialect, Object, Pickled, Tensor, Value};
+use crate::data::signature;
 
-/// Files of ResNet-50 have 100 MB.
-const LIMIT: u64 = 256 << 20;
+/// Weights of ResNet-50 have 100 MB, with the two moments of Adam 300 MB.
+const LIMIT: u64 = 512 << 20;
+/// What is said of the tensors has 100 KB, with an optimiser 1 MB.
+const MOST_PICKLE: usize = 16 << 20;
 /// First byte of a pickle of protocol 2 and later.
 const PICKLE: u8 = 0x80;
 /// First pickle of a file of PyTorch before 1.6: 0x1950a86a20f9469cfc6c.
@@ -23,42 +27,56 @@ const LEGACY_MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 
 /// A tensor in C order, little-endian float32.
 #[derive(Debug)]
 pub struct Weight {
-    pub shape: Vec<usize>,
     pub bytes: Vec<u8>,
 }
 
-/// Returns the tensors of a file that `is_wanted`.
-pub fn read(file: &mut File, is_wanted: &dyn Fn(&str) -> bool) -> Result<BTreeMap<String, Weight>> {
+/// Says by names and shapes which tensors are read, and under which names.
+pub type Choose<'a> = dyn Fn(&Shapes) -> Result<Names> + 'a;
+
+/// Returns the tensors of a file that are chosen. No element is copied before the choice.
+pub fn read(file: &mut File, choose: &Choose) -> Result<BTreeMap<String, Weight>> {
     let begin = first_bytes(file)?;
-    if begin.starts_with(b"PK\x03\x04") {
+    let is_safetensors = begins_as_safetensors(&begin, file.metadata()?.len());
+    if !is_safetensors && begin.starts_with(b"PK\x03\x04") {
         let is_part = |path: &str| path.contains('/');
-        return zipped(&read_zip(file, &is_part, LIMIT)?, is_wanted);
+        return zipped(&read_zip(file, &is_part, LIMIT)?, choose);
     }
     let mut bytes = Vec::new();
     file.take(LIMIT + 1).read_to_end(&mut bytes).context("cannot read the file")?;
     ensure!(bytes.len() as u64 <= LIMIT, "larger than {LIMIT} bytes, as no such file is");
     match begin.first() {
-        _ if begins_as_safetensors(&bytes) => safetensors(&bytes, is_wanted),
-        Some(&PICKLE) => legacy(&bytes, is_wanted),
-        _ => bail!("neither a .pth file of PyTorch nor a .safetensors file"),
+        _ if is_safetensors => safetensors(&bytes, choose),
+        Some(&PICKLE) => legacy(&bytes, choose),
+        _ => Err(signature::not_a("a .pth file of PyTorch or a .safetensors file", &begin)),
     }
 }
 
 /// A `.pth` of PyTorch 1.6 and later: a zip of `data.pkl` and one file per storage.
-fn zipped(files: &Files, is_wanted: &dyn Fn(&str) -> bool) -> Result<BTreeMap<String, Weight>> {
+fn zipped(unpacked: &Unpacked, choose: &Choose) -> Result<BTreeMap<String, Weight>> {
+    let files = &unpacked.files;
     let main = files.keys().find(|path| path.ends_with("/data.pkl"));
-    let main = main.ok_or_else(|| anyhow!("no `data.pkl`: no .pth file of PyTorch"))?;
+    let main = main.ok_or_else(|| {
+        anyhow!("not a .pth file of PyTorch: a zip with no `data.pkl` in it{}", unpacked.held())
+    })?;
     let root = main.trim_end_matches("data.pkl");
+    let is_code = |path: &String| path.strip_prefix(root).is_some_and(|p| p.starts_with("code/"));
+    ensure!(
+        !files.keys().any(is_code),
+        "it is a TorchScript program; save `model.state_dict()` with `torch.save` instead"
+    );
     if let Some(order) = files.get(&format!("{root}byteorder")) {
         ensure!(order.as_slice() == b"little", "numbers are not little-endian");
     }
-    let pickled = Pickled::load(&files[main], Dialect::Torch)?;
+    let pickle = &files[main];
+    let count = pickle.len();
+    ensure!(count <= MOST_PICKLE, "`data.pkl` has {count} bytes; at most {MOST_PICKLE} are read");
+    let pickled = Pickled::load(pickle, Dialect::Torch)?;
     let storage = |key: &str| files.get(&format!("{root}data/{key}")).map(Vec::as_slice);
-    state_dict(&pickled, &storage, is_wanted)
+    state_dict(&pickled, &storage, choose)
 }
 
 /// A `.pth` of earlier versions: five pickles, then the storages one after the other.
-fn legacy(bytes: &[u8], is_wanted: &dyn Fn(&str) -> bool) -> Result<BTreeMap<String, Weight>> {
+fn legacy(bytes: &[u8], choose: &Choose) -> Result<BTreeMap<String, Weight>> {
     let mut rest = bytes;
     let mut next = || -> Result<Pickled> {
         let pickled = Pickled::load(rest, Dialect::Torch)?;
@@ -67,7 +85,7 @@ fn legacy(bytes: &[u8], is_wanted: &dyn Fn(&str) -> bool) -> Result<BTreeMap<Str
     };
     let magic = next()?;
     let is_legacy = matches!(magic.object(magic.root), Some(Object::Long(b)) if *b == LEGACY_MAGIC);
-    ensure!(is_legacy, "no .pth file of PyTorch: its first pickle is not the magic number");
+    ensure!(is_legacy, "not a .pth file of PyTorch: its first pickle is not the magic number");
     let version = next()?;
     ensure!(version.root == Value::Int(1001), "a .pth file of an unknown version");
     let system = next()?;
@@ -87,30 +105,76 @@ fn legacy(bytes: &[u8], is_wanted: &dyn Fn(&str) -> bool) -> Result<BTreeMap<Str
         storages.insert(key, elements.ok_or_else(|| anyhow!("the file is truncated"))?);
     }
     ensure!(rest.is_empty(), "{} bytes too many at the end", rest.len());
-    state_dict(&pickled, &|key| storages.get(key).copied(), is_wanted)
+    state_dict(&pickled, &|key| storages.get(key).copied(), choose)
 }
 
 fn state_dict<'a>(
     pickled: &Pickled,
     storage: &dyn Fn(&str) -> Option<&'a [u8]>,
-    is_wanted: &dyn Fn(&str) -> bool,
+    choose: &Choose,
 ) -> Result<BTreeMap<String, Weight>> {
-    let Some(Object::Dict(items)) = pickled.object(pickled.root) else {
-        bail!("no dictionary of tensors, as `torch.save(model.state_dict(), file)` writes")
-    };
-    let mut weights = BTreeMap::new();
+    let (whose, items) = tensors_of(pickled)?;
+    let mut tensors = BTreeMap::new();
     for (name, value) in items {
         let name = pickled.text(*name).ok_or_else(|| anyhow!("a tensor without a name"))?;
-        if !is_wanted(name) {
-            continue;
-        }
-        let tensor = pickled.tensor(*value).ok_or_else(|| anyhow!("`{name}` is no tensor"))?;
+        let tensor = pickled.tensor(*value);
+        let tensor = tensor.ok_or_else(|| anyhow!("`{}` is not a tensor", shown_name(name)))?;
+        tensors.insert(name.to_owned(), tensor);
+    }
+    let shapes = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone()));
+    let names = choose(&shapes.collect());
+    let names = match whose {
+        Some(key) => names.with_context(|| format!("in the checkpoint's `{}`", shown_name(key)))?,
+        None => names?,
+    };
+    let mut weights = BTreeMap::new();
+    for (name, stands_for) in names {
+        let tensor = tensors[&name];
         let elements = storage(&tensor.storage.key);
-        let elements = elements.ok_or_else(|| anyhow!("the elements of `{name}` are missing"))?;
-        let bytes = gather(tensor, elements).with_context(|| format!("tensor `{name}`"))?;
-        weights.insert(name.to_owned(), Weight { shape: tensor.shape.clone(), bytes });
+        let elements = elements
+            .ok_or_else(|| anyhow!("the elements of `{}` are missing", shown_name(&name)))?;
+        let bytes =
+            gather(tensor, elements).with_context(|| format!("tensor `{}`", shown_name(&name)))?;
+        weights.insert(stands_for, Weight { bytes });
     }
     Ok(weights)
+}
+
+/// What a dictionary holds.
+type Items = [(Value, Value)];
+
+/// Returns the dictionary of tensors: the whole, or the only one that a checkpoint has, with its key.
+fn tensors_of(pickled: &Pickled) -> Result<(Option<&str>, &Items)> {
+    let Some(Object::Dict(items)) = pickled.object(pickled.root) else {
+        let held = pickled.held(pickled.root);
+        bail!(
+            "not a dictionary of tensors, as `torch.save(model.state_dict(), file)` writes; {held}"
+        )
+    };
+    let has_tensor =
+        |items: &Items| items.iter().any(|(_, value)| pickled.tensor(*value).is_some());
+    let mut seen = BTreeSet::new();
+    let mut inner = Vec::new();
+    for (key, value) in items {
+        // One dictionary may stand under a million keys: it is looked at once.
+        let is_new = matches!(value, Value::Object(id) if seen.insert(*id));
+        if let Some(Object::Dict(items)) = pickled.object(*value)
+            && is_new
+            && has_tensor(items)
+        {
+            inner.push((pickled.text(*key).unwrap_or("?"), items.as_slice()));
+        }
+    }
+    match inner[..] {
+        [(key, items)] => Ok((Some(key), items)),
+        [] if has_tensor(items) => Ok((None, items)),
+        [] => bail!("not a dictionary of tensors; {}", pickled.held(pickled.root)),
+        [..] => {
+            let keys = inner.iter().map(|(key, _)| format!("`{}`", shown_name(key)));
+            let keys = keys.take(4).collect::<Vec<_>>().join(" and ");
+            bail!("it has several dictionaries of tensors, {keys}; save one of them alone")
+        }
+    }
 }
 
 /// Returns the elements that a view of a storage shows, in C order.
@@ -132,24 +196,28 @@ fn gather(tensor: &Tensor, elements: &[u8]) -> Result<Vec<u8>> {
 
 /// Whether a file begins as safetensors do: the length of a header that fits, then its brace.
 ///
-/// The length may begin with 0x80 as a pickle does, so it is asked first.
-fn begins_as_safetensors(bytes: &[u8]) -> bool {
-    let Some((length, rest)) = bytes.split_first_chunk() else { return false };
-    let fits = u64::from_le_bytes(*length) <= rest.len() as u64;
-    rest.first() == Some(&b'{') && (fits || bytes[0] != PICKLE)
+/// Asked first, as the length may begin with any byte: 0x80 as a pickle does, `PK`, ` {`. A pickle's second byte is
+/// its protocol.
+fn begins_as_safetensors(begin: &[u8], file_bytes: u64) -> bool {
+    let Some((length, rest)) = begin.split_first_chunk() else { return false };
+    let fits = u64::from_le_bytes(*length) <= file_bytes.saturating_sub(8);
+    let is_pickle = length[0] == PICKLE && (2..=5).contains(&length[1]);
+    rest.first() == Some(&b'{') && (fits || !is_pickle)
 }
 
-fn safetensors(bytes: &[u8], is_wanted: &dyn Fn(&str) -> bool) -> Result<BTreeMap<String, Weight>> {
+fn safetensors(bytes: &[u8], choose: &Choose) -> Result<BTreeMap<String, Weight>> {
     let tensors = SafeTensors::deserialize(bytes).map_err(unreadable)?;
+    let shapes = tensors.iter().map(|(name, tensor)| (name.to_owned(), tensor.shape().to_vec()));
     let mut weights = BTreeMap::new();
-    for (name, tensor) in tensors.iter().filter(|(name, _)| is_wanted(name)) {
+    for (name, stands_for) in choose(&shapes.collect())? {
+        let tensor = tensors.tensor(&name).map_err(unreadable)?;
         let dtype = tensor.dtype();
         ensure!(
             dtype == safetensors::Dtype::F32,
-            "tensor `{name}` is of type `{dtype}`, not F32; save it as float32"
+            "tensor `{}` is of type `{dtype}`, not F32; save it as float32",
+            shown_name(&name)
         );
-        let (shape, bytes) = (tensor.shape().to_vec(), tensor.data().to_vec());
-        weights.insert(name.to_owned(), Weight { shape, bytes });
+        weights.insert(stands_for, Weight { bytes: tensor.data().to_vec() });
     }
     Ok(weights)
 }
@@ -181,7 +249,7 @@ fn unreadable(error: SafeTensorError) -> anyhow::Error {
 mod tests {
     use std::io::{Seek, Write};
 
-    use super::{Weight, read};
+    use super::{Shapes, Weight, read};
 
     const ZIPPED: &[u8] = include_bytes!("../../../tests/fixtures/data/torch.pth");
     const LEGACY: &[u8] = include_bytes!("../../../tests/fixtures/data/torch-legacy.pth");
@@ -191,8 +259,14 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
         file.rewind().unwrap();
-        let is_wanted = |name: &str| name != "a.num_batches_tracked";
-        read(&mut file, &is_wanted).map_err(|error| format!("{error:#}"))
+        let choose = |shapes: &Shapes| {
+            if shapes.contains_key("a.weight") {
+                assert_eq!((&shapes["a.weight"], &shapes["t"]), (&vec![2, 3, 4], &vec![3, 2]));
+            }
+            let names = shapes.keys().filter(|name| *name != "a.num_batches_tracked");
+            Ok(names.map(|name| (name.clone(), name.clone())).collect())
+        };
+        read(&mut file, &choose).map_err(|error| format!("{error:#}"))
     }
 
     #[test]
@@ -204,7 +278,6 @@ mod tests {
                 four.map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect::<Vec<_>>()
             };
             assert_eq!(weights.len(), 5);
-            assert_eq!(weights["a.weight"].shape, [2, 3, 4]);
             assert_eq!(values("a.weight"), (0..24u8).map(f32::from).collect::<Vec<_>>());
             assert_eq!(values("a.bias"), [0.5, -1.0]);
             // A transposed view, a parameter, and every second element from the middle of a storage.
@@ -214,18 +287,22 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_header_whose_length_begins_as_a_pickle_is_a_header() {
-        // 0x180 bytes: the first byte of the file is 0x80, which is a pickle's too.
-        let bytes = include_bytes!("../../../tests/fixtures/data/header-0x180.safetensors");
-        assert_eq!(bytes[0], 0x80);
-        let weights = load(bytes).unwrap();
-        assert_eq!(weights.len(), 1);
-        assert_eq!(weights["bn1.bias"].shape, [64]);
-    }
-
     fn safetensors(length: u64, header: &str, elements: &[u8]) -> Vec<u8> {
         [length.to_le_bytes().as_slice(), header.as_bytes(), elements].concat()
+    }
+
+    #[test]
+    fn a_header_of_any_length_is_a_header() {
+        // Lengths that begin as a pickle, a zip, a JSON text, gzip, an HTML page do.
+        for length in [0x180u64, 0x7080, 0x4b50, 0x7b20, 0x7b, 0x8b1f, 0x683c, 0x0280] {
+            let one = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+            let header = format!("{one:<width$}", width = length as usize);
+            assert_eq!(load(&safetensors(length, &header, &[0; 8])).unwrap().len(), 1, "{length}");
+            let begin = &length.to_le_bytes();
+            assert!(crate::data::signature::refuse_messages(begin).is_ok(), "{length}");
+            let cut = load(&safetensors(length + 9, &header, &[])[..length as usize]).unwrap_err();
+            assert!(cut.contains("safetensors") || cut.contains("pickle"), "{cut}");
+        }
     }
 
     #[test]
@@ -254,7 +331,7 @@ mod tests {
             ([LEGACY, &[0; 4]].concat(), "4 bytes too many"),
             (ZIPPED[..ZIPPED.len() - 40].to_vec(), "truncated or damaged"),
             (b"\x80\x02K\x01.".to_vec(), "not the magic number"),
-            (Vec::new(), "neither a .pth file"),
+            (Vec::new(), "it is an empty file"),
         ];
         for (bytes, expected) in cases {
             let error = load(&bytes).unwrap_err();

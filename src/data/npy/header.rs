@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::data::npy::{ALLOWED, Dtype, Element};
 
-pub(super) const MAGIC: &[u8] = b"\x93NUMPY";
+pub const MAGIC: &[u8] = b"\x93NUMPY";
 /// NumPy's own limit for the header is 10,000 characters.
 const LONGEST_HEADER: usize = 64 * 1024;
 

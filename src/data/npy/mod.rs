@@ -14,6 +14,6 @@ mod write;
 
 pub use dtype::Dtype;
 pub use element::{ALLOWED, Element, Odd};
-pub use header::{Header, byte_count, shown};
+pub use header::{Header, MAGIC, byte_count, shown};
 pub use order::{gather, in_c_order};
 pub use write::Writer;

@@ -11,6 +11,8 @@ use super::{Dialect, Object, Value, object};
 /// Most that a pickle may make out of its own length, in bytes: lists take 16 per element of 2.
 const GROWTH: usize = 64;
 const LEAST_BUDGET: usize = 1 << 20;
+/// However long it is: a pickle may come out of a zip that is a thousandth of its size.
+const MOST_BUDGET: usize = 1 << 29;
 
 pub(super) struct Machine<'a> {
     input: &'a [u8],
@@ -33,7 +35,7 @@ impl Machine<'_> {
             marks: Vec::new(),
             memo: HashMap::new(),
             objects: Vec::new(),
-            budget: input.len().saturating_mul(GROWTH).saturating_add(LEAST_BUDGET),
+            budget: input.len().saturating_mul(GROWTH).clamp(LEAST_BUDGET, MOST_BUDGET),
         }
     }
 

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 
 use anyhow::{Result, anyhow};
 
+use crate::data::archive::shown_name;
 use crate::data::npy::{Dtype, Element, in_c_order};
 use machine::Machine;
 
@@ -118,16 +119,26 @@ impl Dialect {
             _ => None,
         };
         let allowed = match self {
-            Dialect::Numpy => "NumPy arrays",
-            Dialect::Torch => "dictionaries of float32 tensors",
+            Dialect::Numpy => "as only NumPy arrays are read",
+            Dialect::Torch if is_model(module) => {
+                "as only dictionaries of float32 tensors are read: a whole model? Save its `state_dict()`"
+            }
+            Dialect::Torch => {
+                "as only dictionaries of float32 tensors are read; save the model's `state_dict()` alone"
+            }
         };
-        let (module, name) = (module.escape_default(), name.escape_default());
         found.ok_or_else(|| {
-            anyhow!(
-                "the pickle asks for `{module}.{name}`; it is refused, as only {allowed} are read"
-            )
+            let (module, name) = (shown_name(module), shown_name(name));
+            anyhow!("the pickle asks for `{module}.{name}`; it is refused, {allowed}")
         })
     }
+}
+
+/// Whether a class of this module may be a network.
+fn is_model(module: &str) -> bool {
+    ["torchvision.models", "timm.", "torch.nn.modules", "__torch__", "__main__", "transformers."]
+        .iter()
+        .any(|begin| module.starts_with(begin))
 }
 
 /// What a pickle left behind.
@@ -179,6 +190,29 @@ impl Pickled {
         match self.object(value)? {
             Object::List(items) | Object::Tuple(items) => Some(items),
             _ => None,
+        }
+    }
+
+    /// Says what a value is, for a refusal: the keys of a dictionary, else its kind.
+    pub fn held(&self, value: Value) -> String {
+        const MOST: usize = 8;
+        match self.object(value) {
+            Some(Object::Dict(items)) if items.is_empty() => "it has nothing in it".to_owned(),
+            Some(Object::Dict(items)) => {
+                let name =
+                    |item: &(Value, Value)| self.text(item.0).map_or("?".to_owned(), shown_name);
+                let names = items.iter().take(MOST).map(name).collect::<Vec<_>>().join("`, `");
+                let rest = items.len().saturating_sub(MOST);
+                let rest = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+                format!("it has `{names}`{rest}")
+            }
+            Some(Object::List(items) | Object::Tuple(items)) => {
+                format!("it is a list of {}", items.len())
+            }
+            Some(Object::Array(_)) => "it is a NumPy array".to_owned(),
+            Some(Object::Tensor(_)) => "it is a single tensor".to_owned(),
+            Some(Object::Text(_) | Object::Bytes(_)) => "it is a text".to_owned(),
+            _ => "it is a plain value".to_owned(),
         }
     }
 

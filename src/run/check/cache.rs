@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 
 use crate::digest::sha256_of;
 use crate::home::Home;
-use crate::publish::open_regular;
+use crate::regular;
 use crate::seal::{self, Place};
 
 /// What a cached folder must have: file → SHA-256.
@@ -66,7 +66,7 @@ fn digests(folder: &Path, durably: bool) -> io::Result<Digests> {
             if path.is_dir() {
                 folders.push(path);
             } else if path != folder.join(SEAL) {
-                let file = open_regular(&path)?;
+                let file = regular::open(&path)?;
                 let digest = sha256_of(&file)?;
                 if durably {
                     file.sync_all()?;
