@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
@@ -64,12 +65,15 @@ impl Home {
     /// written, as one that belongs to root and serves everybody. Nothing is kept there for others.
     pub fn scratch(&self) -> PathBuf {
         let checks = self.checks();
-        match can_write(&checks) {
-            true => checks,
-            false => {
-                let user = rustix::process::getuid().as_raw();
-                env::temp_dir().join(format!("rosetta-{user}")).join("checks")
-            }
+        if can_write(&checks) {
+            return checks;
+        }
+        let user = rustix::process::getuid().as_raw();
+        let own = env::temp_dir().join(format!("rosetta-{user}"));
+        // Somebody else may have made a folder of that name. Then the home it is, and the error tells.
+        match is_for_one_user(&own, user) {
+            true => own.join("checks"),
+            false => checks,
         }
     }
 
@@ -77,6 +81,16 @@ impl Home {
     pub fn tools(&self) -> PathBuf {
         self.root.join("tools")
     }
+}
+
+/// Makes a folder that only its user can write to; whether it is one.
+fn is_for_one_user(folder: &Path, user: u32) -> bool {
+    let made = fs::DirBuilder::new().mode(0o700).create(folder);
+    let is_there = made.is_ok() || folder.exists();
+    let is_own = |metadata: fs::Metadata| {
+        metadata.is_dir() && metadata.uid() == user && metadata.mode() & 0o022 == 0
+    };
+    is_there && fs::symlink_metadata(folder).is_ok_and(is_own)
 }
 
 /// Returns a folder that a person or a variable names: shells expand `~`, crontabs and compose files
@@ -144,6 +158,15 @@ mod tests {
         if !rustix::process::getuid().is_root() {
             assert!(home.scratch().starts_with(env::temp_dir()));
         }
+        let foreign = folder.path().join("foreign");
+        let user = rustix::process::getuid().as_raw();
+        assert!(is_for_one_user(&foreign, user) && is_for_one_user(&foreign, user));
+        assert!(!is_for_one_user(&foreign, user + 1), "somebody else's");
+        fs::set_permissions(&foreign, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(!is_for_one_user(&foreign, user), "anybody may write to it");
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(home.root(), &link).unwrap();
+        assert!(!is_for_one_user(&link, user), "it leads elsewhere");
         let blocked = Home::at("/proc/1/nowhere");
         assert!(blocked.scratch().starts_with(env::temp_dir()));
     }

@@ -30,12 +30,12 @@ const IN_USE: Duration = Duration::from_secs(60 * 60);
 
 /// Where the numbers of the reference are cached.
 pub(super) fn folder(home: &Home) -> PathBuf {
-    home.checks().join("reference")
+    home.scratch().join("reference")
 }
 
 /// Where checks work, one folder each.
 pub(super) fn work(home: &Home) -> PathBuf {
-    home.checks().join("work")
+    home.scratch().join("work")
 }
 
 /// Whether a folder is there, whole and as it was computed.

@@ -174,7 +174,7 @@ impl Computer<'_> {
 
     /// Returns the variables that a target has for checks only.
     fn environment(&self, job: &Job) -> BTreeMap<String, String> {
-        let cache = self.home.checks().join("cache").join(&job.target.name);
+        let cache = self.home.scratch().join("cache").join(&job.target.name);
         let cache = cache.to_string_lossy();
         let variables = job.target.check_environment.iter();
         variables.map(|(name, value)| (name.clone(), value.replace("{cache}", &cache))).collect()
