@@ -296,3 +296,17 @@ fn shim_of(rosetta: u32) -> i32 {
     })
     .unwrap()
 }
+
+#[test]
+fn a_harness_that_fails_is_told_with_its_line_and_its_log() {
+    let script =
+        "echo '  File \"/h/tiny.py\", line 3' >&2; echo 'SyntaxError: invalid syntax' >&2; exit 1";
+    let record = beside_a_good_one(script);
+    let found = reason(&record);
+    assert!(found.contains("SyntaxError: invalid syntax (tiny.py, line 3)"), "{found}");
+    let hint = record["outcome"]["hint"].as_str().unwrap();
+    assert!(hint.contains("/tiny.a-odd.cpu.1/stderr.log`"), "{hint}");
+    let record = beside_a_good_one("echo \"ModuleNotFoundError: No module named 'x'\" >&2; exit 1");
+    let hint = record["outcome"]["hint"].as_str().unwrap();
+    assert!(hint.starts_with("install the package for `"), "{hint}");
+}

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::attempt::{Asked, Attempt, Ending, Program};
 use super::conditions::Conditions;
 use super::notice::{Notice, Notify};
-use super::outcome::{self, Scored};
+use super::outcome::{self, Scored, advice};
 use super::prepare::Prepared;
 use super::record::{Became, Origin, inputs};
 use super::stamp::seconds;
@@ -72,7 +72,8 @@ impl Running<'_> {
             environment: Default::default(),
         };
         let ending = attempt.run(cancel, |event| notify(Notice::JobEvent(event))).await?;
-        let scored = self.scored(job, &ending);
+        let mut scored = self.scored(job, &ending);
+        scored.outcome.hint = advice(&scored.outcome, built, &folder.join("stderr.log"));
         Ok(Record::of(job, origin, Became::Ended { built, ending: &ending, scored }))
     }
 

@@ -1,10 +1,12 @@
 //! How an attempt ended → the outcome of its job. Pure: must not depend on files, processes or the
 //! clock.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::attempt::{Asked, Ending};
 use crate::catalog::Device;
+use crate::env::Built;
 use crate::fold::Fold;
 use crate::gpu;
 use crate::launch::Finished;
@@ -135,7 +137,8 @@ fn trained_otherwise(fold: &Fold, asked: Asked) -> Option<String> {
 
 /// Returns why a process did not end by itself with 0, unless it did.
 pub(super) fn ended_early(finished: &Finished, timeout: &Duration) -> Option<Outcome> {
-    let said = last_words(finished).map(|line| format!(": {line}")).unwrap_or_default();
+    let at = place(finished).map(|place| format!(" ({place})")).unwrap_or_default();
+    let said = last_words(finished).map(|line| format!(": {line}{at}")).unwrap_or_default();
     let (status, reason) = match &finished.exit {
         Exit::Code(0) => return None,
         Exit::Code(_) if finished.last_words.iter().any(|line| is_out_of_memory(line)) => {
@@ -154,17 +157,50 @@ pub(super) fn ended_early(finished: &Finished, timeout: &Duration) -> Option<Out
         Exit::CannotStart(why) => (Status::Failed, format!("it cannot be started: {why}")),
         Exit::Lost(why) => (Status::Failed, format!("its end is unknown: {why}")),
     };
-    let mut outcome = Outcome::because(status, reason);
-    if matches!(status, Status::Failed | Status::Crashed | Status::OutOfMemory) {
-        outcome.hint = Some("its log is stderr.log in the job's folder".to_owned());
+    Some(Outcome::because(status, reason))
+}
+
+/// Returns what helps with a job that failed in an environment; `log` is where its words are.
+pub(super) fn advice(outcome: &Outcome, built: &Built, log: &Path) -> Option<String> {
+    if !matches!(outcome.status, Status::Failed | Status::Crashed | Status::OutOfMemory) {
+        return outcome.hint.clone();
     }
-    Some(outcome)
+    let has_no_module =
+        outcome.reason.as_ref().is_some_and(|reason| reason.contains("ModuleNotFoundError"));
+    let log = format!("its log is `{}`", log.display());
+    let name = &built.name;
+    Some(match (has_no_module, built.digest.is_some()) {
+        (false, _) => log,
+        (true, true) => {
+            format!("if a package is missing, `rosetta env remove {name}` and run again; {log}")
+        }
+        (true, false) => format!(
+            "install the package for `{}`, or leave `--python` out for the pinned environment; {log}",
+            built.root.display()
+        ),
+    })
 }
 
 /// Returns the last line of its log that is not empty.
 pub(super) fn last_words(finished: &Finished) -> Option<&str> {
     let line = finished.last_words.iter().rfind(|line| !line.trim().is_empty());
     line.map(|line| line.trim())
+}
+
+/// Returns the file and line of the innermost call of a Python traceback that is not a library's.
+fn place(finished: &Finished) -> Option<String> {
+    let of_a_library = ["site-packages", "/lib/python", "/sdk/python/rosetta/", "\"<"];
+    for line in finished.last_words.iter().rev() {
+        let Some(rest) = line.trim_start().strip_prefix("File \"") else { continue };
+        let Some((file, rest)) = rest.split_once("\", line ") else { continue };
+        if of_a_library.iter().any(|part| line.contains(part)) {
+            continue;
+        }
+        let number = rest.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+        let file = file.rsplit('/').next().unwrap_or(file);
+        return Some(format!("{file}, line {number}"));
+    }
+    None
 }
 
 /// Returns what is missing of a process that ended with 0.
@@ -309,7 +345,6 @@ pub(super) mod tests {
         ending.finished.last_words = vec!["RuntimeError: CUDA out of memory".to_owned()];
         let outcome = of(&ending, Device::Cpu);
         assert_eq!(outcome.status, Status::OutOfMemory);
-        assert!(outcome.hint.is_some());
     }
 
     #[test]
@@ -331,6 +366,21 @@ pub(super) mod tests {
         noisy.finished.lines.rejected = 2;
         let reason = of(&noisy, Device::Cpu).reason.unwrap();
         assert!(reason.ends_with("; 2 lines were no events: no JSON"), "{reason}");
+    }
+
+    #[test]
+    fn the_innermost_line_of_a_harness_is_told() {
+        let mut ending = ending(Exit::Code(1), &[]);
+        let words = [
+            "Traceback (most recent call last):",
+            "  File \"/h/pytorch/cnn.py\", line 31, in <module>",
+            "    loss.backward()",
+            "  File \"/e/lib/python3.12/site-packages/torch/_tensor.py\", line 7, in backward",
+            "RuntimeError: shapes",
+        ];
+        ending.finished.last_words = words.map(str::to_owned).to_vec();
+        let reason = of(&ending, Device::Cpu).reason.unwrap();
+        assert_eq!(reason, "exit code 1: RuntimeError: shapes (cnn.py, line 31)");
     }
 
     #[test]

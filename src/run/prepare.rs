@@ -16,6 +16,7 @@ use crate::machine::cores;
 use crate::material::{Material, Size};
 use crate::obstacle::Obstacle;
 use crate::plan::Job;
+use crate::process::kernel::Interruptible;
 use crate::record::{Outcome, Status};
 use crate::spec::Experiment;
 
@@ -74,6 +75,8 @@ impl<'a> Needs<'a> {
         session: &Session,
         notify: Notify,
     ) -> Result<Prepared> {
+        // A check that went before has left its handlers, which nobody would ask here.
+        let _interruptible = Interruptible::begin();
         let envs = Mutex::new(BTreeMap::new());
         if let Some(python) = &conditions.python {
             let held = session.envs.hold(session.envs.system(python)?)?;
