@@ -194,6 +194,7 @@ fn yes() -> bool {
 #[serde(rename_all = "snake_case")]
 pub enum Device {
     Cpu,
+    #[value(alias = "gpu")]
     Cuda,
 }
 

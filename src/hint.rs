@@ -75,15 +75,26 @@ pub fn unknown<'a>(
     known: impl IntoIterator<Item = &'a str> + Clone,
 ) -> anyhow::Error {
     let list = known.clone().into_iter().collect::<Vec<_>>().join("`, `");
-    let message = match list.is_empty() {
-        true => format!("unknown {kind} `{name}`; there is none"),
-        false => format!("unknown {kind} `{name}`; known: `{list}`"),
-    };
+    if list.is_empty() {
+        return anyhow::anyhow!("unknown {kind} `{name}`; there is none");
+    }
+    let is_long = known.clone().into_iter().count() > LONG_LIST;
     match nearest(name, known) {
-        Some(near) => hinted(message, format!("did you mean `{near}`?")),
-        None => anyhow::anyhow!(message),
+        // What was probably meant stands before a list that is long.
+        Some(near) if is_long => anyhow::Error::new(Hinted {
+            message: format!("unknown {kind} `{name}`"),
+            hints: vec![format!("did you mean `{near}`?"), format!("known: `{list}`")],
+        }),
+        Some(near) => hinted(
+            format!("unknown {kind} `{name}`; known: `{list}`"),
+            format!("did you mean `{near}`?"),
+        ),
+        None => anyhow::anyhow!("unknown {kind} `{name}`; known: `{list}`"),
     }
 }
+
+/// Names that a reader takes in at a glance.
+const LONG_LIST: usize = 8;
 
 #[cfg(test)]
 mod tests {

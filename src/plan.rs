@@ -64,7 +64,7 @@ pub fn plan<'a>(
     catalog: &'a Catalog,
     has_gpu: bool,
 ) -> Result<Plan<'a>> {
-    let chosen = choose_experiments(request, experiments)?;
+    let chosen = choose_experiments(request, experiments, catalog)?;
     let targets = choose_targets(request, catalog)?;
     let devices = match request.devices.as_slice() {
         [] if has_gpu => vec![Device::Cpu, Device::Cuda],
@@ -115,17 +115,45 @@ pub fn plan<'a>(
 fn choose_experiments<'a>(
     request: &Request,
     experiments: &'a [Experiment],
+    catalog: &Catalog,
 ) -> Result<Vec<&'a Experiment>> {
     let known = experiments.iter().map(Experiment::name);
     for name in &request.experiments {
-        if !known.clone().any(|one| one == name) {
-            return Err(unknown("experiment", name, known));
+        if !known.clone().any(|one| is_same(one, name)) {
+            return Err(match is_target(name, catalog) {
+                true => hinted(
+                    format!("`{name}` is a framework, not an experiment"),
+                    format!("name it with `-f {name}`"),
+                ),
+                false => unknown("experiment", name, known),
+            });
         }
     }
     let is_chosen = |e: &&Experiment| {
-        request.experiments.is_empty() || request.experiments.iter().any(|name| name == e.name())
+        let mut names = request.experiments.iter();
+        request.experiments.is_empty() || names.any(|name| is_same(name, e.name()))
     };
     Ok(experiments.iter().filter(is_chosen).collect())
+}
+
+/// Whether a person who writes one name means the other.
+fn is_same(one: &str, other: &str) -> bool {
+    one.eq_ignore_ascii_case(other)
+}
+
+fn is_target(name: &str, catalog: &Catalog) -> bool {
+    let mut targets = catalog.targets();
+    targets.any(|(f, t)| is_same(name, &f.spec.name) || is_same(name, &t.name))
+}
+
+/// What people call some frameworks, and the names that they have here.
+const ALSO_CALLED: [(&str, &str); 4] =
+    [("torch", "pytorch"), ("tf", "tensorflow"), ("flax", "jax"), ("paddlepaddle", "paddle")];
+
+/// Returns the name that is meant by one that was typed.
+fn meant(name: &str) -> &str {
+    let called = ALSO_CALLED.iter().find(|(called, _)| is_same(called, name));
+    called.map_or(name, |(_, here)| here)
 }
 
 /// Returns the targets that were asked for, in the order of the catalog.
@@ -136,9 +164,16 @@ pub fn choose_targets<'a>(
     let all = catalog.targets().collect::<Vec<_>>();
     let names = |f: &'a Framework, t: &'a Target| [f.spec.name.as_str(), t.name.as_str()];
     let known = all.iter().flat_map(|(f, t)| names(f, t)).collect::<BTreeSet<_>>();
-    for name in &request.frameworks {
-        if !known.contains(name.as_str()) {
-            return Err(unknown("framework", name, known.iter().copied()));
+    let wanted = request.frameworks.iter().map(|name| meant(name)).collect::<Vec<_>>();
+    for name in &wanted {
+        if !known.iter().any(|one| is_same(one, name)) {
+            return Err(match name.split_whitespace().collect::<Vec<_>>()[..] {
+                [first, second, ..] => hinted(
+                    format!("unknown framework `{name}`"),
+                    format!("separate names by commas: `-f {first},{second}`"),
+                ),
+                _ => unknown("framework", name, known.iter().copied()),
+            });
         }
     }
     let is_chosen = |(framework, target): &(&'a Framework, &'a Target)| {
@@ -146,9 +181,9 @@ pub fn choose_targets<'a>(
         let of_era = request.era.is_none_or(|era| framework.spec.era == era);
         let of_lane = request.lane.is_none_or(|lane| target.lane == lane);
         let is_tuned = target.lane == Lane::Tuned;
-        let by_name = match request.frameworks.as_slice() {
+        let by_name = match wanted.as_slice() {
             [] => of_lane && (request.all || request.era.is_some() || target.starter || is_tuned),
-            list => list.iter().any(|name| named.contains(&name.as_str())),
+            list => list.iter().any(|name| named.iter().any(|one| is_same(one, name))),
         };
         of_era && by_name
     };
@@ -169,13 +204,15 @@ fn fate(job: &Job, request: &Request, has_gpu: bool) -> Fate {
     if !framework.harnesses.contains_key(experiment) {
         let is_named = !request.frameworks.is_empty() && !request.experiments.is_empty();
         let reason = format!("{} has no harness for {experiment}", framework.spec.name);
-        return absent(reason, is_named);
+        let others = framework.harnesses.keys().map(String::as_str).collect::<Vec<_>>();
+        let hint = format!("it has harnesses for `{}`", others.join("`, `"));
+        return absent(Obstacle::new(reason, hint), is_named);
     }
     let is_system = request.is_system() && framework.runs_in_an_interpreter();
     if !is_system && !job.target.env.contains_key(&job.device) {
         let is_asked = request.devices.contains(&job.device);
         let reason = format!("{} has no environment for {}", job.target.name, job.device);
-        return absent(reason, is_asked);
+        return absent(Obstacle::without_hint(reason), is_asked);
     }
     if job.device == Device::Cuda && !has_gpu {
         let hint = "`rosetta doctor` tells what rosetta sees of the GPU";
@@ -184,9 +221,9 @@ fn fate(job: &Job, request: &Request, has_gpu: bool) -> Fate {
     Fate::Runs
 }
 
-fn absent(reason: String, is_asked_for: bool) -> Fate {
+fn absent(obstacle: Obstacle, is_asked_for: bool) -> Fate {
     match is_asked_for {
-        true => Fate::Skipped(Obstacle::without_hint(reason)),
+        true => Fate::Skipped(obstacle),
         false => Fate::NotOffered,
     }
 }

@@ -1,6 +1,6 @@
 //! Reads a YAML file into a type, or says where it is wrong and what is allowed there.
 //!
-//! The only module that knows the YAML library. May not know what the files mean.
+//! The only module that knows the YAML library. Must not depend on what the files mean.
 
 use std::io::Read;
 use std::path::Path;
@@ -87,7 +87,7 @@ fn explain(path: &Path, text: &str, field: &str, error: &serde_yaml::Error) -> a
     let sentence = rendered.split(" at line ").next().unwrap_or(&rendered);
     let sentence = sentence.trim_start_matches("error: ").trim();
     let at_field = match field {
-        "" | "." => String::new(),
+        "" | "." | "?" => String::new(),
         field => format!("`{field}`: "),
     };
     let (what, hints) = match unknown(sentence) {
@@ -98,13 +98,55 @@ fn explain(path: &Path, text: &str, field: &str, error: &serde_yaml::Error) -> a
             let hint = near.map(|near| format!("did you mean `{near}`?"));
             (format!("unknown {kind} `{name}`; allowed: `{list}`"), hint.into_iter().collect())
         }
-        None => (format!("{at_field}{sentence}"), Vec::new()),
+        None => (format!("{at_field}{}", in_plain_words(sentence)), Vec::new()),
+    };
+    let hints = match error.location().and_then(|place| continued(text, &place, sentence)) {
+        Some(hint) => vec![hint],
+        None => hints,
     };
     let mut message = format!("{}{place}: {what}", path.display());
     if let Some(line) = error.location().and_then(|place| source_line(text, &place)) {
         message.push_str(&line);
     }
     anyhow::Error::new(Hinted { message, hints })
+}
+
+/// Returns a sentence of the library without Rust's names of types.
+fn in_plain_words(sentence: &str) -> String {
+    if let Some(rest) = sentence.strip_prefix("duplicate mapping key: ") {
+        let key = rest.split(", set ").next().unwrap_or(rest);
+        return format!("`{key}` stands here a second time; keep one of the two");
+    }
+    let meant = match sentence {
+        "invalid u8" | "invalid u16" | "invalid u32" | "invalid u64" | "invalid usize" => {
+            "a whole number from 0 up"
+        }
+        "invalid i8" | "invalid i16" | "invalid i32" | "invalid i64" | "invalid isize" => {
+            "a whole number"
+        }
+        "invalid f32" | "invalid f64" | "invalid floating point" => "a number",
+        "expected string scalar" => "a text: a word, or words in quotes",
+        "alias references unknown anchor" => {
+            return "`*` stands before the name of an anchor, and there is none of that name; put the \
+                    text in quotes"
+                .to_owned();
+        }
+        other => return other.to_owned(),
+    };
+    format!("this is not {meant}")
+}
+
+/// Returns the hint for a value that goes on in the next line because that line is indented.
+fn continued(text: &str, place: &Location, sentence: &str) -> Option<String> {
+    let line = usize::try_from(place.line()).ok()?;
+    let next = text.lines().nth(line)?;
+    let (indent, words) = (next.len() - next.trim_start().len(), next.trim());
+    let key = words.split_once(':').map(|(key, _)| key)?;
+    let is_taken_in = indent > 0 && key.split_whitespace().count() == 1 && sentence.contains(key);
+    let stands_here = text.lines().nth(line - 1).is_some_and(|here| here.contains(key));
+    (is_taken_in && !stands_here).then(|| {
+        format!("line {} is indented, so it goes on with this value; begin it in the column of its neighbours", line + 1)
+    })
 }
 
 /// Returns the line of the text at `place` with a caret under the column.
@@ -136,4 +178,52 @@ fn unknown(sentence: &str) -> Option<Unknown<'_>> {
     let words = list.split([',', ' ']).map(|word| word.trim_matches(['`', ' ']));
     let allowed = words.filter(|word| !word.is_empty() && *word != "or").collect();
     Some(Unknown { kind, name, allowed })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "only its errors are looked at")]
+    struct Thing {
+        seed: u64,
+        share: f64,
+        title: String,
+        task: Task,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Task {
+        Classification,
+    }
+
+    fn said(text: &str) -> String {
+        let error = parse::<Thing>(Path::new("a.yaml"), text).unwrap_err();
+        let hints = error.downcast_ref::<Hinted>().map(|hinted| hinted.hints.join("; "));
+        format!("{error} [{}]", hints.unwrap_or_default())
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_plain_words() {
+        let right = "task: classification\nseed: 1\nshare: 0.5\ntitle: a\n";
+        assert!(parse::<Thing>(Path::new("a.yaml"), right).is_ok());
+        let cases = [
+            ("seed: 1", "seed: one", "a.yaml:2:7: `seed`: this is not a whole number from 0 up"),
+            ("seed: 1", "seed: -1", "this is not a whole number from 0 up"),
+            ("share: 0.5", "share: half", "a.yaml:3:8: `share`: this is not a number"),
+            ("title: a", "title: [a]", "this is not a text: a word, or words in quotes"),
+            ("title: a", "title: *a", "put the text in quotes"),
+            ("title: a", "title: a\nseed: 2", "`seed` stands here a second time; keep one"),
+            ("\nseed: 1", "\n seed: 1", "[line 2 is indented, so it goes on with this value;"),
+            ("classification", "clasification", "[did you mean `classification`?]"),
+        ];
+        for (old, new, expected) in cases {
+            let found = said(&right.replacen(old, new, 1));
+            assert!(found.contains(expected), "{expected}: {found}");
+        }
+    }
 }

@@ -187,11 +187,14 @@ fn wait_until(limit: Duration, is_so: impl Fn() -> bool) {
 #[test]
 fn unknown_names_are_refused_with_the_nearest_and_nothing_starts() {
     let project = Project::new().harness("pytorch", &good());
-    let cases: [(&[&str], &str); 4] = [
+    let cases: [(&[&str], &str); 7] = [
         (&["tinny"], "did you mean `tiny`?"),
         (&["-f", "pytroch"], "did you mean `pytorch`?"),
         (&["-p", "quik"], "did you mean `quick`?"),
-        (&["--device", "gpu"], "possible values: cpu, cuda"),
+        (&["--device", "mps"], "possible values: cpu, cuda"),
+        (&["pytorch"], "name it with `-f pytorch`"),
+        (&["-f", "pytorch jax"], "separate names by commas: `-f pytorch,jax`"),
+        (&["-f", "numpy"], "unknown framework `numpy`; known: `pytorch`"),
     ];
     for (args, hint) in cases {
         let done = project.run(args);
@@ -199,6 +202,15 @@ fn unknown_names_are_refused_with_the_nearest_and_nothing_starts() {
         assert!(done.stderr.contains(hint), "{done:?}");
     }
     assert!(!project.path("results/runs").exists());
+}
+
+#[test]
+fn names_are_known_in_any_case_and_by_what_people_call_them() {
+    let project = Project::new().harness("pytorch", &good());
+    for args in [["TINY", "-f", "PyTorch"], ["tiny", "-f", "torch"]] {
+        let done = project.run(&args);
+        assert_eq!(done.code, Some(0), "{done:?}");
+    }
 }
 
 #[test]
@@ -224,7 +236,7 @@ fn bad_yaml_names_file_line_column_and_what_is_allowed() {
         (
             "duplicate key",
             TINY.replace("seed: 1", "seed: 1\nseed: 2"),
-            &["specs/tiny.yaml:6:1", "duplicate"],
+            &["specs/tiny.yaml:6:1", "`seed` stands here a second time"],
         ),
         ("empty", String::new(), &["specs/tiny.yaml:1:1: the file is empty"]),
         ("tab", TINY.replace("  quick", "\tquick"), &["specs/tiny.yaml:1"]),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::digest::sha256;
-use crate::hint::{hinted, unknown};
+use crate::hint::{Hinted, hinted, unknown};
 use crate::spec::validate::validate;
 use crate::spec::{Expectation, Profile, Setting, Source, Spec};
 use crate::yaml::{self, Spanned};
@@ -58,12 +58,25 @@ fn named_twice(name: &str, files: &[PathBuf]) -> anyhow::Error {
     hinted(message, "keep one of them")
 }
 
+/// Says where a setting goes that stands beside `settings`.
+fn with_place_of_settings(error: anyhow::Error) -> anyhow::Error {
+    let message = error.to_string();
+    // The list of what is allowed beside it is that of the whole file.
+    let is_beside =
+        message.contains("unknown field `") && message.contains("`initial_weights`, `profiles`");
+    match is_beside && error.downcast_ref::<Hinted>().is_some_and(|hinted| hinted.hints.is_empty())
+    {
+        true => hinted(message, "if it is a setting, it belongs below `settings:`"),
+        false => error,
+    }
+}
+
 impl Experiment {
     /// Reads and validates one spec.
     pub fn load(path: &Path) -> Result<Experiment> {
         let text = yaml::read(path)?;
         let digest = sha256(&text);
-        let spec = yaml::parse(path, &text)?;
+        let spec = yaml::parse(path, &text).map_err(with_place_of_settings)?;
         let experiment = Experiment { path: path.to_owned(), digest, spec };
         validate(&experiment)?;
         Ok(experiment)
