@@ -93,7 +93,7 @@ impl Usage {
         self.held_bytes().is_none()
     }
 
-    fn add(&mut self, now: &Sample, idle_bytes: u64) {
+    fn add(&mut self, now: &GpuSample, idle_bytes: u64) {
         self.own_bytes = self.own_bytes.max(now.own_bytes);
         self.risen_bytes = self.risen_bytes.max(now.used_bytes.saturating_sub(idle_bytes));
         self.foreign_processes = self.foreign_processes.max(now.foreign_processes);
@@ -107,7 +107,7 @@ impl Usage {
 
 /// What the GPUs are doing at one time.
 #[derive(Debug, Clone, Default, PartialEq)]
-struct Sample {
+struct GpuSample {
     own_bytes: Option<u64>,
     used_bytes: u64,
     foreign_processes: usize,
@@ -164,8 +164,8 @@ fn millijoules(nvml: &Nvml) -> Option<u64> {
     counters.sum::<Option<u64>>().filter(|energy| *energy > 0)
 }
 
-fn sample(nvml: &Nvml) -> Sample {
-    let mut sample = Sample::default();
+fn sample(nvml: &Nvml) -> GpuSample {
+    let mut sample = GpuSample::default();
     for device in devices(nvml) {
         sample.used_bytes += device.memory_info().map_or(0, |memory| memory.used);
         if let Ok(reasons) = device.current_throttle_reasons() {
@@ -218,11 +218,11 @@ fn is_below_us(pid: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Sample, Usage};
+    use super::{GpuSample, Usage};
 
     const MIB: u64 = 1 << 20;
 
-    fn usage(samples: &[Sample]) -> Usage {
+    fn usage(samples: &[GpuSample]) -> Usage {
         let mut usage = Usage::default();
         samples.iter().for_each(|sample| usage.add(sample, 500 * MIB));
         usage
@@ -230,18 +230,18 @@ mod tests {
 
     #[test]
     fn a_job_that_never_held_memory_of_a_gpu_was_elsewhere() {
-        let idle = Sample { used_bytes: 501 * MIB, ..Sample::default() };
+        let idle = GpuSample { used_bytes: 501 * MIB, ..GpuSample::default() };
         assert!(usage(std::slice::from_ref(&idle)).is_unused());
-        let hidden = Sample { used_bytes: 900 * MIB, ..Sample::default() };
+        let hidden = GpuSample { used_bytes: 900 * MIB, ..GpuSample::default() };
         let seen = usage(&[idle.clone(), hidden, idle.clone()]);
         assert_eq!(seen.held_bytes(), Some(400 * MIB));
-        let own = Sample { own_bytes: Some(10 * MIB), ..idle.clone() };
+        let own = GpuSample { own_bytes: Some(10 * MIB), ..idle.clone() };
         assert_eq!(usage(&[own, idle]).held_bytes(), Some(10 * MIB));
     }
 
     #[test]
     fn reasons_are_told_once() {
-        let hot = Sample { throttled: vec!["HW_SLOWDOWN".to_owned()], ..Sample::default() };
+        let hot = GpuSample { throttled: vec!["HW_SLOWDOWN".to_owned()], ..GpuSample::default() };
         assert_eq!(usage(&[hot.clone(), hot]).throttled, ["HW_SLOWDOWN"]);
     }
 }

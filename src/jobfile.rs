@@ -79,7 +79,7 @@ pub struct Check<'a> {
 
 /// Who computes where.
 #[derive(Debug, Clone)]
-pub struct Place<'a> {
+pub struct JobPlace<'a> {
     pub job: String,
     pub target: &'a str,
     pub device: Device,
@@ -92,7 +92,7 @@ impl<'a> JobFile<'a> {
     pub fn of_run(
         experiment: &'a Experiment,
         material: &'a Material,
-        place: &'a Place,
+        place: &'a JobPlace,
     ) -> JobFile<'a> {
         JobFile {
             protocol: PROTOCOL,
@@ -121,7 +121,7 @@ impl<'a> JobFile<'a> {
     pub fn of_check(
         experiment: &'a Experiment,
         material: &'a Material,
-        place: &'a Place,
+        place: &'a JobPlace,
         check: &Check<'a>,
     ) -> JobFile<'a> {
         let mut file = JobFile::of_run(experiment, material, place);
@@ -134,7 +134,7 @@ impl<'a> JobFile<'a> {
     }
 
     /// Returns the file of a program that measures defaults: it has no data and no settings.
-    pub fn of_defaults(place: &'a Place) -> JobFile<'a> {
+    pub fn of_defaults(place: &'a JobPlace) -> JobFile<'a> {
         JobFile {
             protocol: PROTOCOL,
             job: &place.job,
@@ -195,7 +195,7 @@ mod tests {
     fn a_job_file_says_what_the_protocol_says() {
         let (job, target) = ("defaults.fake.cpu.1".to_owned(), "fake");
         let place =
-            Place { job, target, device: Device::Cpu, threads: 2, outputs: Path::new("/out") };
+            JobPlace { job, target, device: Device::Cpu, threads: 2, outputs: Path::new("/out") };
         let expected = json!({
             "protocol": 1, "job": "defaults.fake.cpu.1", "experiment": "defaults",
             "target": "fake", "profile": "defaults", "device": "cpu", "threads": 2, "seed": 1,

@@ -18,7 +18,7 @@ const LONGEST: u64 = 1 << 22;
 const DRAIN: Duration = Duration::from_millis(500);
 
 /// What a program said.
-pub struct Said {
+pub struct Answer {
     pub status: ExitStatus,
     pub stdout: String,
     pub stderr: String,
@@ -34,7 +34,7 @@ pub fn answer(command: &mut Command, patience: Duration) -> Result<String> {
 }
 
 /// Returns what `command` says and how it ends, if that is within `patience`; ends it otherwise.
-pub fn ask(command: &mut Command, patience: Duration) -> Result<Said> {
+pub fn ask(command: &mut Command, patience: Duration) -> Result<Answer> {
     let name = name(command);
     // A group of its own: what a script has started ends with it.
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
@@ -62,7 +62,7 @@ pub fn ask(command: &mut Command, patience: Duration) -> Result<Said> {
         let bytes = heard.recv_timeout(DRAIN).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     };
-    Ok(Said { status, stdout: text(stdout), stderr: text(stderr) })
+    Ok(Answer { status, stdout: text(stdout), stderr: text(stderr) })
 }
 
 /// Reads a pipe to its end, so that whoever writes never waits.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::cli::OK;
 use crate::cli::args::DataCommand;
-use crate::data::{DataStore, Status};
+use crate::data::{DataStatus, DataStore};
 use crate::home::Home;
 use crate::ui::{self, Live};
 
@@ -39,7 +39,7 @@ pub fn data(command: &DataCommand) -> Result<ExitCode> {
 
 /// Verifies what is named or, without names, all that is here.
 fn verify(store: &DataStore, names: &[String], live: &Live) -> Result<ExitCode> {
-    let is_here = |status: &Status| !status.stored.is_empty() || !status.damaged.is_empty();
+    let is_here = |status: &DataStatus| !status.stored.is_empty() || !status.damaged.is_empty();
     let here = store.list().into_iter().filter(is_here);
     let all = here.map(|status| status.known.name.to_owned()).chain([MADE.to_owned()]);
     let names = if names.is_empty() { all.collect() } else { names.to_vec() };
@@ -70,7 +70,7 @@ fn each<T>(names: &[String], work: impl Fn(&str) -> Result<T>) -> Result<ExitCod
 fn list(store: &DataStore, as_json: bool) -> Result<()> {
     let all = store.list();
     if as_json {
-        let object = |status: &Status| {
+        let object = |status: &DataStatus| {
             let stored = status.stored.iter().map(|stored| {
                 json!({
                     "source": stored.source,

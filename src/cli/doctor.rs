@@ -16,57 +16,57 @@ use crate::project::Project;
 use crate::ui;
 
 /// A program that some environment or provider needs.
-struct Program {
+struct KnownProgram {
     name: &'static str,
     arguments: &'static [&'static str],
     what_for: &'static str,
     how_to_get: &'static str,
 }
 
-const PROGRAMS: [Program; 8] = [
-    Program {
+const PROGRAMS: [KnownProgram; 8] = [
+    KnownProgram {
         name: "uv",
         arguments: &["--version"],
         what_for: "Python environments (rosetta fetches its own if there is none)",
         how_to_get: "curl -LsSf https://astral.sh/uv/install.sh | sh",
     },
-    Program {
+    KnownProgram {
         name: "python3",
         arguments: &["--version"],
         what_for: "Python harnesses",
         how_to_get: "apt-get install python3 python3-venv",
     },
-    Program {
+    KnownProgram {
         name: "cargo",
         arguments: &["--version"],
         what_for: "Rust harnesses",
         how_to_get: "curl -sSf https://sh.rustup.rs | sh",
     },
-    Program {
+    KnownProgram {
         name: "gcc",
         arguments: &["--version"],
         what_for: "fix-ups of historic environments",
         how_to_get: "apt-get install gcc",
     },
-    Program {
+    KnownProgram {
         name: "conda",
         arguments: &["--version"],
         what_for: "a source of Python interpreters",
         how_to_get: "https://conda-forge.org/download",
     },
-    Program {
+    KnownProgram {
         name: "docker",
         arguments: &["--version"],
         what_for: "running rosetta itself in a container",
         how_to_get: "apt-get install docker.io",
     },
-    Program {
+    KnownProgram {
         name: "julia",
         arguments: &["--version"],
         what_for: "Julia harnesses",
         how_to_get: "curl -fsSL https://install.julialang.org | sh",
     },
-    Program {
+    KnownProgram {
         name: "git",
         arguments: &["--version"],
         what_for: "the revision in each record",
@@ -91,7 +91,7 @@ pub fn doctor(project: &Project, as_json: bool) -> Result<ExitCode> {
     let can_run = envs.iter().any(|env| !matches!(env.availability, Availability::Unavailable(_)));
     let code = if can_run { OK } else { NOT_OK.into() };
     if as_json {
-        let program = |(program, version): &(&Program, Option<String>)| json!({"name": program.name, "version": version, "how_to_get": program.how_to_get});
+        let program = |(program, version): &(&KnownProgram, Option<String>)| json!({"name": program.name, "version": version, "how_to_get": program.how_to_get});
         let env = |env: &crate::env::EnvStatus| {
             let (state, reason, hint) = state(&env.availability);
             json!({"name": env.name, "state": state, "reason": reason, "hint": hint})
@@ -173,7 +173,7 @@ fn state(availability: &Availability) -> (&'static str, String, String) {
 }
 
 /// Returns the first line of what a program says of its version.
-fn version(program: &Program) -> Option<String> {
+fn version(program: &KnownProgram) -> Option<String> {
     let path = which::which(program.name).ok()?;
     let text = probe::answer(Command::new(path).args(program.arguments), PATIENCE).ok()?;
     let line = text.lines().next().unwrap_or_default().trim();

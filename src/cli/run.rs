@@ -12,7 +12,7 @@ use crate::cli::{INTERRUPTED, NOT_OK, OK, table};
 use crate::data::DataStore;
 use crate::hint::{hinted, say};
 use crate::home::Home;
-use crate::jobfile::{Check, JobFile, Place};
+use crate::jobfile::{Check, JobFile, JobPlace};
 use crate::machine;
 use crate::material::{Material, Settings, Size};
 use crate::plan::{self, Plan};
@@ -134,8 +134,8 @@ fn defaults_job(args: &JobArgs) -> Result<()> {
     ui::print(&(serde_json::to_string_pretty(&JobFile::of_defaults(&place))? + "\n"))
 }
 
-fn place<'a>(args: &'a JobArgs, outputs: &'a Path) -> Place<'a> {
-    Place {
+fn place<'a>(args: &'a JobArgs, outputs: &'a Path) -> JobPlace<'a> {
+    JobPlace {
         job: format!("{}.{}.{}.1", args.experiment, args.target, args.device),
         target: &args.target,
         device: args.device,

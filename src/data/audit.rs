@@ -8,18 +8,18 @@ use anyhow::Result;
 use crate::data::known::{self, Known};
 use crate::data::manifest;
 use crate::data::store::{SOURCES, stored};
-use crate::data::{DataStore, Status, Stored};
+use crate::data::{DataStatus, DataStore, StoredData};
 use crate::hint::{Hinted, hinted};
 use crate::progress::Report;
 
 impl DataStore {
     /// Returns everything that rosetta knows by name, with what is on this machine.
-    pub fn list(&self) -> Vec<Status> {
+    pub fn list(&self) -> Vec<DataStatus> {
         known::ALL.iter().map(|known| self.status(known)).collect()
     }
 
-    fn status(&self, known: &'static Known) -> Status {
-        let mut status = Status { known, stored: Vec::new(), damaged: Vec::new() };
+    fn status(&self, known: &'static Known) -> DataStatus {
+        let mut status = DataStatus { known, stored: Vec::new(), damaged: Vec::new() };
         for source in SOURCES {
             let folder = self.folder(known, source);
             match manifest::open(&folder) {
@@ -38,9 +38,9 @@ impl DataStore {
     }
 
     /// Hashes everything that is stored under a name again.
-    pub fn verify(&self, name: &str, report: Report) -> Result<Vec<Stored>> {
+    pub fn verify(&self, name: &str, report: Report) -> Result<Vec<StoredData>> {
         let known = known::find(name)?;
-        let mut checked = Checked::default();
+        let mut checked = Audited::default();
         for source in SOURCES {
             let what = format!("{} `{name}` is damaged", source.as_str());
             checked.add(self.folder(known, source), what, known.cure(source), report);
@@ -53,8 +53,8 @@ impl DataStore {
     }
 
     /// Hashes the weights and batch orders that experiments made, and the files that were converted for them.
-    pub fn verify_made(&self, report: Report) -> Result<Vec<Stored>> {
-        let mut checked = Checked::default();
+    pub fn verify_made(&self, report: Report) -> Result<Vec<StoredData>> {
+        let mut checked = Audited::default();
         for kind in ["weights", "orders", "converted"] {
             let Ok(listing) = fs::read_dir(self.root.join(kind)) else { continue };
             let mut folders = listing.flatten().map(|entry| entry.path()).collect::<Vec<_>>();
@@ -71,13 +71,13 @@ impl DataStore {
 
 /// What was hashed again: one damaged folder hides no other.
 #[derive(Default)]
-struct Checked {
-    good: Vec<Stored>,
+struct Audited {
+    good: Vec<StoredData>,
     bad: Vec<String>,
     cures: Vec<String>,
 }
 
-impl Checked {
+impl Audited {
     fn add(&mut self, folder: PathBuf, what: String, cure: String, report: Report) {
         match manifest::verify(&folder, report) {
             Ok(manifest) => self.good.extend(manifest.map(|manifest| stored(folder, manifest))),
@@ -88,7 +88,7 @@ impl Checked {
         }
     }
 
-    fn good(mut self) -> Result<Vec<Stored>> {
+    fn good(mut self) -> Result<Vec<StoredData>> {
         if self.bad.is_empty() {
             return Ok(self.good);
         }

@@ -14,7 +14,7 @@ use ureq::http::{Response, StatusCode, header};
 use ureq::{Agent, Body};
 
 use crate::data::archive::first_bytes;
-use crate::data::known::Published;
+use crate::data::known::PublishedDigest;
 use crate::data::patience::{LONGEST_PAUSE, pause, retry_after};
 use crate::data::signature;
 use crate::digest::hex;
@@ -29,7 +29,7 @@ const ATTEMPTS: u32 = 5;
 /// What is downloaded and what it must be.
 pub struct Download<'a> {
     pub url: &'a str,
-    pub digest: Published,
+    pub digest: PublishedDigest,
     /// Waited for before the second attempt; before each further one twice as long.
     pub pause: Duration,
 }
@@ -238,7 +238,7 @@ mod tests {
     use std::time::Duration;
 
     use super::Download;
-    use crate::data::known::Published;
+    use crate::data::known::PublishedDigest;
 
     /// How the server behaves on one connection.
     #[derive(Clone, Copy)]
@@ -297,7 +297,7 @@ mod tests {
     const MD5: &str = "759b667ca712df5f43993b6618607e3b";
 
     fn download(url: &str, path: &Path) -> Result<(), String> {
-        let (digest, pause) = (Published::Md5(MD5), Duration::ZERO);
+        let (digest, pause) = (PublishedDigest::Md5(MD5), Duration::ZERO);
         let done = Download { url, digest, pause }.to(path, &|_| ());
         done.map_err(|error| format!("{error:#}"))
     }

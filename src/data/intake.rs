@@ -11,9 +11,9 @@ use anyhow::{Context, Result};
 
 use crate::data::known::{self, Archive, Known};
 use crate::data::manifest::Origin;
-use crate::data::sealed::{self, Plan};
+use crate::data::sealed::{self, ArrayPlan};
 use crate::data::store::{IMPORT_RECIPE, stored};
-use crate::data::{DataStore, Stored, archive, fetch, import, signature};
+use crate::data::{DataStore, StoredData, archive, fetch, import, signature};
 use crate::hint::{Hinted, hinted};
 use crate::progress::{Progress, Report};
 use crate::regular;
@@ -21,7 +21,7 @@ use crate::spec::Source;
 
 impl DataStore {
     /// Downloads the authors' archive and imports it.
-    pub fn fetch(&self, name: &str, report: Report) -> Result<Stored> {
+    pub fn fetch(&self, name: &str, report: Report) -> Result<StoredData> {
         let known = known::find(name)?;
         let Some(archive) = known.archives.first() else {
             return Err(hinted(format!("`{name}` is made, not fetched"), known.made_by()));
@@ -63,7 +63,7 @@ impl DataStore {
         path: &Path,
         unverified: bool,
         report: Report,
-    ) -> Result<Stored> {
+    ) -> Result<StoredData> {
         let known = known::find(name)?;
         if known.archives.is_empty() {
             return Err(hinted(format!("`{name}` is made, not imported"), known.made_by()));
@@ -88,7 +88,7 @@ impl DataStore {
         let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let fetch::Digests { bytes, md5, sha256 } = digests;
         let archive = Some(Origin { file: file_name, bytes, md5, sha256 });
-        let plan = Plan { folder: &folder, name, source, recipe: IMPORT_RECIPE, archive };
+        let plan = ArrayPlan { folder: &folder, name, source, recipe: IMPORT_RECIPE, archive };
         let manifest = sealed::replace(&self.root, plan, report, |making| {
             for array in &arrays {
                 let import::Imported { name, dtype, shape, divide_by, bytes } = array;

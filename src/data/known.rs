@@ -12,7 +12,7 @@ use crate::spec::Source;
 pub struct Known {
     pub name: &'static str,
     pub about: &'static str,
-    pub kind: Kind,
+    pub kind: DataKind,
     /// The first one is the one that `fetch` downloads.
     pub archives: &'static [Archive],
 }
@@ -20,7 +20,7 @@ pub struct Known {
 impl Known {
     /// Whether there is a twin of it: weights are made from the seed of an experiment.
     pub(super) fn has_twin(&self) -> bool {
-        self.kind != Kind::Resnet50
+        self.kind != DataKind::Resnet50
     }
 
     /// Returns how to get the real thing.
@@ -56,7 +56,7 @@ impl Known {
 
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum DataKind {
     Cifar10,
     Imdb,
     RandomImages,
@@ -68,7 +68,7 @@ pub enum Kind {
 #[derive(Debug)]
 pub struct Archive {
     pub url: &'static str,
-    pub digest: Published,
+    pub digest: PublishedDigest,
     /// Its size, where that is known.
     pub bytes: Option<u64>,
 }
@@ -82,29 +82,29 @@ impl Archive {
 
 /// The digest that authors stand by.
 #[derive(Debug, Clone, Copy)]
-pub enum Published {
+pub enum PublishedDigest {
     Md5(&'static str),
     Sha256(&'static str),
     /// The first digits, as PyTorch puts them into its file names.
     Sha256Begins(&'static str),
 }
 
-impl Published {
+impl PublishedDigest {
     pub fn fits(self, md5: &str, sha256: &str) -> bool {
         match self {
-            Published::Md5(digest) => digest == md5,
-            Published::Sha256(digest) => digest == sha256,
-            Published::Sha256Begins(digits) => sha256.starts_with(digits),
+            PublishedDigest::Md5(digest) => digest == md5,
+            PublishedDigest::Sha256(digest) => digest == sha256,
+            PublishedDigest::Sha256Begins(digits) => sha256.starts_with(digits),
         }
     }
 }
 
-impl std::fmt::Display for Published {
+impl std::fmt::Display for PublishedDigest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Published::Md5(digest) => write!(f, "MD5 {digest}"),
-            Published::Sha256(digest) => write!(f, "SHA-256 {digest}"),
-            Published::Sha256Begins(digits) => write!(f, "SHA-256 {digits}…"),
+            PublishedDigest::Md5(digest) => write!(f, "MD5 {digest}"),
+            PublishedDigest::Sha256(digest) => write!(f, "SHA-256 {digest}"),
+            PublishedDigest::Sha256Begins(digits) => write!(f, "SHA-256 {digits}…"),
         }
     }
 }
@@ -114,17 +114,17 @@ pub static ALL: [Known; 4] = [
     Known {
         name: "cifar10",
         about: "60,000 colour images of 32x32 in 10 classes (Krizhevsky 2009)",
-        kind: Kind::Cifar10,
+        kind: DataKind::Cifar10,
         // Digests: https://www.cs.toronto.edu/~kriz/cifar.html
         archives: &[
             Archive {
                 url: "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-                digest: Published::Md5("c32a1d4ab5d03f1284b67883e8d87530"),
+                digest: PublishedDigest::Md5("c32a1d4ab5d03f1284b67883e8d87530"),
                 bytes: Some(170_052_171),
             },
             Archive {
                 url: "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
-                digest: Published::Md5("c58f30108f718f92721af3b95e74349a"),
+                digest: PublishedDigest::Md5("c58f30108f718f92721af3b95e74349a"),
                 bytes: Some(170_498_071),
             },
         ],
@@ -132,11 +132,11 @@ pub static ALL: [Known; 4] = [
     Known {
         name: "imdb",
         about: "50,000 film reviews as word numbers, good or bad (Maas 2011, Keras)",
-        kind: Kind::Imdb,
+        kind: DataKind::Imdb,
         // Digest: keras/src/datasets/imdb.py
         archives: &[Archive {
             url: "https://storage.googleapis.com/tensorflow/tf-keras-datasets/imdb.npz",
-            digest: Published::Sha256(
+            digest: PublishedDigest::Sha256(
                 "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f",
             ),
             bytes: Some(17_464_789),
@@ -145,23 +145,23 @@ pub static ALL: [Known; 4] = [
     Known {
         name: "random-images",
         about: "1,280 images of 224x224 of random bytes, always made",
-        kind: Kind::RandomImages,
+        kind: DataKind::RandomImages,
         archives: &[],
     },
     Known {
         name: "resnet50",
         about: "ResNet-50 weights trained on ImageNet (torchvision); made from the seed without them",
-        kind: Kind::Resnet50,
+        kind: DataKind::Resnet50,
         // Both carry their digests in their names: torchvision/models/resnet.py
         archives: &[
             Archive {
                 url: "https://download.pytorch.org/models/resnet50-11ad3fa6.pth",
-                digest: Published::Sha256Begins("11ad3fa6"),
+                digest: PublishedDigest::Sha256Begins("11ad3fa6"),
                 bytes: None,
             },
             Archive {
                 url: "https://download.pytorch.org/models/resnet50-0676ba61.pth",
-                digest: Published::Sha256Begins("0676ba61"),
+                digest: PublishedDigest::Sha256Begins("0676ba61"),
                 bytes: None,
             },
         ],
@@ -176,15 +176,15 @@ pub fn find(name: &str) -> Result<&'static Known> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ALL, Published, find};
+    use super::{ALL, PublishedDigest, find};
 
     #[test]
     fn digests_are_well_formed() {
         for archive in ALL.iter().flat_map(|known| known.archives) {
             let (digest, length) = match archive.digest {
-                Published::Md5(digest) => (digest, 32),
-                Published::Sha256(digest) => (digest, 64),
-                Published::Sha256Begins(digest) => (digest, 8),
+                PublishedDigest::Md5(digest) => (digest, 32),
+                PublishedDigest::Sha256(digest) => (digest, 64),
+                PublishedDigest::Sha256Begins(digest) => (digest, 8),
             };
             assert_eq!(digest.len(), length);
             assert!(digest.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c)));

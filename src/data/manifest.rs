@@ -35,7 +35,7 @@ pub struct Manifest {
     /// RFC 3339.
     pub made: String,
     /// In the order in which they were written: that of the forward pass for weights.
-    pub arrays: Vec<Entry>,
+    pub arrays: Vec<ArrayEntry>,
     /// SHA-256 over name, type, shape, divisor and digest of each array.
     pub digest: String,
 }
@@ -51,7 +51,7 @@ pub struct Origin {
 
 /// One array of a folder.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Entry {
+pub struct ArrayEntry {
     pub name: String,
     pub file: String,
     pub dtype: Dtype,
@@ -74,7 +74,7 @@ pub fn open(folder: &Path) -> Result<Option<Manifest>> {
     let sound = parsed.and_then(|manifest| {
         ensure!(manifest.version == FORMAT, "version {} is not {FORMAT}", manifest.version);
         ensure!(manifest.digest == digest(&manifest.arrays), "its digest does not fit its arrays");
-        let is_plain = |entry: &&Entry| crate::spec::check_name(&entry.file).is_err();
+        let is_plain = |entry: &&ArrayEntry| crate::spec::check_name(&entry.file).is_err();
         if let Some(entry) = manifest.arrays.iter().find(is_plain) {
             bail!("`{}` is no plain file name", entry.file);
         }
@@ -124,7 +124,7 @@ pub fn verify(folder: &Path, report: Report) -> Result<Option<Manifest>> {
     }
 }
 
-fn check_array(path: &Path, entry: &Entry) -> Result<()> {
+fn check_array(path: &Path, entry: &ArrayEntry) -> Result<()> {
     let (bytes, _) = stamp(path)?;
     ensure!(bytes == entry.bytes, changed(path, format!("{bytes} bytes"), entry.bytes));
     check_digest(path, entry)?;
@@ -136,7 +136,7 @@ fn check_array(path: &Path, entry: &Entry) -> Result<()> {
     Ok(())
 }
 
-fn check_digest(path: &Path, entry: &Entry) -> Result<()> {
+fn check_digest(path: &Path, entry: &ArrayEntry) -> Result<()> {
     let found = file_sha256(path)?;
     ensure!(found == entry.sha256, changed(path, format!("SHA-256 {found}"), &entry.sha256));
     Ok(())
@@ -169,9 +169,9 @@ pub fn file_sha256(path: &Path) -> Result<String> {
 }
 
 /// Returns the digest of a set of arrays.
-pub fn digest(arrays: &[Entry]) -> String {
+pub fn digest(arrays: &[ArrayEntry]) -> String {
     let mut hash = Sha256::new();
-    for Entry { name, dtype, shape, divide_by, sha256, .. } in arrays {
+    for ArrayEntry { name, dtype, shape, divide_by, sha256, .. } in arrays {
         let divide_by = divide_by.map(|number| number.to_string()).unwrap_or_default();
         let line = format!("{name} {} {shape:?} {divide_by} {sha256}\n", dtype.as_str());
         hash.update(line);

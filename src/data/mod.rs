@@ -28,7 +28,7 @@ mod weights;
 pub use known::{ALL as KNOWN, Known};
 pub use manifest::Origin;
 pub use npy::{Dtype, Element, Header, Odd, Writer as NpyWriter, in_c_order};
-pub use store::{ArrayFile, DataStore, Dataset, Order, Status, Stored, Weights};
+pub use store::{ArrayFile, BatchOrder, DataStatus, DataStore, Dataset, StoredData, Weights};
 
 #[cfg(test)]
 mod tests;

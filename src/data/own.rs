@@ -13,9 +13,9 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::data::archive::first_bytes;
-use crate::data::manifest::{Entry, file_sha256, stamp};
+use crate::data::manifest::{ArrayEntry, file_sha256, stamp};
 use crate::data::npy::{Dtype, Element, Header, MAGIC, Odd, Writer, in_c_order, shown};
-use crate::data::sealed::{self, Plan, create_folder};
+use crate::data::sealed::{self, ArrayPlan, create_folder};
 use crate::data::signature;
 use crate::digest::sha256;
 use crate::progress::{Progress, Report};
@@ -34,7 +34,7 @@ pub fn arrays(
     root: &Path,
     experiment: &Experiment,
     report: Report,
-) -> Result<Vec<(PathBuf, Entry)>> {
+) -> Result<Vec<(PathBuf, ArrayEntry)>> {
     let folder = experiment.path.parent().unwrap_or(Path::new("."));
     let mut found = Vec::new();
     for (name, file) in &experiment.spec.data.files {
@@ -53,7 +53,7 @@ pub fn arrays(
 }
 
 /// Returns one file's array: the file itself where harnesses read it, else what it was converted to.
-fn array(root: &Path, name: &str, path: &Path, report: Report) -> Result<(PathBuf, Entry)> {
+fn array(root: &Path, name: &str, path: &Path, report: Report) -> Result<(PathBuf, ArrayEntry)> {
     let found = inspect(name, path)?;
     let (bytes, modified) = stamp(path)?;
     let sha256 = known_digest(root, path, bytes, modified, report)?;
@@ -62,7 +62,7 @@ fn array(root: &Path, name: &str, path: &Path, report: Report) -> Result<(PathBu
     }
     let (name, dtype, shape) = (name.to_owned(), found.dtype, found.header.shape);
     let file = path.to_string_lossy().into_owned();
-    let entry = Entry { name, file, dtype, shape, divide_by: None, bytes, modified, sha256 };
+    let entry = ArrayEntry { name, file, dtype, shape, divide_by: None, bytes, modified, sha256 };
     Ok((path.to_owned(), entry))
 }
 
@@ -152,10 +152,11 @@ fn convert(
     found: &Found,
     digest: &str,
     report: Report,
-) -> Result<(PathBuf, Entry)> {
+) -> Result<(PathBuf, ArrayEntry)> {
     let recipe = format!("{RECIPE} {digest} {}", found.dtype.as_str());
     let folder = root.join("converted").join(&sha256(&recipe)[..32]);
-    let plan = Plan { folder: &folder, name, source: Source::Own, recipe: &recipe, archive: None };
+    let plan =
+        ArrayPlan { folder: &folder, name, source: Source::Own, recipe: &recipe, archive: None };
     let manifest = sealed::ready(root, plan, report, |making| {
         let from = format!("{} of {}", found.element, path.display());
         report(Progress::Doing(format!("converting {from} to {}", found.dtype.as_str())));
@@ -166,7 +167,7 @@ fn convert(
     let entry = manifest.arrays.into_iter().next();
     let entry = entry.ok_or_else(|| anyhow!("`{}` holds no array", folder.display()))?;
     let path = folder.join(&entry.file);
-    Ok((path, Entry { name: name.to_owned(), ..entry }))
+    Ok((path, ArrayEntry { name: name.to_owned(), ..entry }))
 }
 
 fn write_converted(path: &Path, found: &Found, writer: &mut Writer) -> Result<()> {

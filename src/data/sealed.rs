@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::data::manifest::{self, Entry, FORMAT, Manifest, Origin, place, stamp, trusted};
+use crate::data::manifest::{self, ArrayEntry, FORMAT, Manifest, Origin, place, stamp, trusted};
 use crate::data::npy::{Dtype, Writer};
 use crate::lock::Lock;
 use crate::progress::Report;
@@ -18,7 +18,7 @@ use crate::seal;
 use crate::spec::Source;
 
 /// What a folder is to be called and made from.
-pub struct Plan<'a> {
+pub struct ArrayPlan<'a> {
     pub folder: &'a Path,
     pub name: &'a str,
     pub source: Source,
@@ -31,7 +31,7 @@ pub struct Plan<'a> {
 /// Made arrays that were damaged or are of another recipe are made again; imported ones are never touched.
 pub fn ready(
     root: &Path,
-    plan: Plan,
+    plan: ArrayPlan,
     report: Report,
     build: impl FnOnce(&mut Making) -> Result<()>,
 ) -> Result<Manifest> {
@@ -51,7 +51,7 @@ fn usable(folder: &Path, recipe: &str) -> Option<Manifest> {
 /// Makes a folder, replacing one that is there.
 pub fn replace(
     root: &Path,
-    plan: Plan,
+    plan: ArrayPlan,
     report: Report,
     build: impl FnOnce(&mut Making) -> Result<()>,
 ) -> Result<Manifest> {
@@ -86,7 +86,7 @@ fn key(root: &Path, folder: &Path) -> String {
 
 fn make(
     root: &Path,
-    plan: &Plan,
+    plan: &ArrayPlan,
     build: impl FnOnce(&mut Making) -> Result<()>,
 ) -> Result<Manifest> {
     sweep(root);
@@ -94,7 +94,7 @@ fn make(
 }
 
 fn fill(
-    plan: &Plan,
+    plan: &ArrayPlan,
     aside: &Path,
     build: impl FnOnce(&mut Making) -> Result<()>,
 ) -> Result<Manifest> {
@@ -117,7 +117,7 @@ fn fill(
 /// A folder being made.
 pub struct Making {
     folder: PathBuf,
-    arrays: Vec<Entry>,
+    arrays: Vec<ArrayEntry>,
 }
 
 impl Making {
@@ -138,7 +138,7 @@ impl Making {
         let (bytes, modified) = stamp(&path)?;
         ensure!(bytes == written.bytes, "`{}` is not as long as written", path.display());
         let (name, shape, sha256) = (name.to_owned(), shape.to_vec(), written.sha256);
-        let entry = Entry { name, file, dtype, shape, divide_by, bytes, modified, sha256 };
+        let entry = ArrayEntry { name, file, dtype, shape, divide_by, bytes, modified, sha256 };
         self.arrays.push(entry);
         Ok(())
     }
@@ -170,13 +170,13 @@ mod tests {
     use std::path::Path;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use super::{Making, Manifest, Plan, ready, replace};
+    use super::{ArrayPlan, Making, Manifest, ready, replace};
     use crate::data::manifest::{open, trusted, verify};
     use crate::data::npy::Dtype;
     use crate::spec::Source;
 
-    fn plan<'a>(folder: &'a Path, recipe: &'a str) -> Plan<'a> {
-        Plan { folder, name: "toy", source: Source::Synthetic, recipe, archive: None }
+    fn plan<'a>(folder: &'a Path, recipe: &'a str) -> ArrayPlan<'a> {
+        ArrayPlan { folder, name: "toy", source: Source::Synthetic, recipe, archive: None }
     }
 
     fn fill(making: &mut Making) -> anyhow::Result<()> {

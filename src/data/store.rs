@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::data::known::{Kind, Known};
-use crate::data::manifest::{self, Entry, Manifest, Origin};
+use crate::data::known::{DataKind, Known};
+use crate::data::manifest::{self, ArrayEntry, Manifest, Origin};
 use crate::data::npy::Dtype;
 use crate::data::twin;
 use crate::hint::{Hinted, hinted};
@@ -23,7 +23,7 @@ pub(super) const SOURCES: [Source; 3] = [Source::Real, Source::Unverified, Sourc
 pub struct DataStore {
     pub(super) root: PathBuf,
     /// Sizes of twins; tests make small ones.
-    pub(super) sizes: fn(Kind) -> [usize; 2],
+    pub(super) sizes: fn(DataKind) -> [usize; 2],
 }
 
 /// The arrays of an experiment, ready to be read.
@@ -59,23 +59,23 @@ pub struct Weights {
 
 /// Row numbers of each epoch: uint32 (epochs, rows).
 #[derive(Debug, Clone)]
-pub struct Order {
+pub struct BatchOrder {
     pub path: PathBuf,
     pub digest: String,
 }
 
 /// What the store knows and has of one name.
 #[derive(Debug)]
-pub struct Status {
+pub struct DataStatus {
     pub known: &'static Known,
-    pub stored: Vec<Stored>,
+    pub stored: Vec<StoredData>,
     /// Folders that are there but cannot be used, and why.
     pub damaged: Vec<String>,
 }
 
 /// One sealed folder.
 #[derive(Debug, Clone)]
-pub struct Stored {
+pub struct StoredData {
     pub name: String,
     pub source: Source,
     pub folder: PathBuf,
@@ -129,8 +129,8 @@ pub(super) fn dataset(folder: &Path, manifest: Manifest) -> Dataset {
 }
 
 /// Returns an array under its name.
-pub(super) fn array_file((entry, path): (Entry, PathBuf)) -> (String, ArrayFile) {
-    let Entry { name, shape, dtype, divide_by, .. } = entry;
+pub(super) fn array_file((entry, path): (ArrayEntry, PathBuf)) -> (String, ArrayFile) {
+    let ArrayEntry { name, shape, dtype, divide_by, .. } = entry;
     (name, ArrayFile { path, shape, dtype, divide_by })
 }
 
@@ -141,9 +141,9 @@ pub(super) fn initial_weights(folder: PathBuf, manifest: Manifest) -> Weights {
 }
 
 /// Returns what is said of a sealed folder.
-pub(super) fn stored(folder: PathBuf, manifest: Manifest) -> Stored {
+pub(super) fn stored(folder: PathBuf, manifest: Manifest) -> StoredData {
     let bytes = manifest.arrays.iter().map(|entry| entry.bytes).sum();
     let Manifest { name, source, archive, digest, arrays, .. } = manifest;
     let arrays = arrays.into_iter().map(|entry| (entry.name, entry.shape)).collect();
-    Stored { name, source, folder, bytes, digest, archive, arrays }
+    StoredData { name, source, folder, bytes, digest, archive, arrays }
 }

@@ -6,9 +6,11 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::data::known::{self, Known};
 use crate::data::manifest;
-use crate::data::sealed::{self, Making, Plan};
+use crate::data::sealed::{self, ArrayPlan, Making};
 use crate::data::store::{array_file, dataset, initial_weights, stored};
-use crate::data::{DataStore, Dataset, Order, Stored, Weights, own, resnet50, twin, weights};
+use crate::data::{
+    BatchOrder, DataStore, Dataset, StoredData, Weights, own, resnet50, twin, weights,
+};
 use crate::digest::sha256;
 use crate::hint::hinted;
 use crate::progress::{Progress, Report};
@@ -108,14 +110,14 @@ impl DataStore {
         let key = sha256(recipe);
         let folder = self.root.join("weights").join(format!("{name}-{}", &key[..16]));
         let source = Source::Synthetic;
-        let plan = Plan { folder: &folder, name, source, recipe, archive: None };
+        let plan = ArrayPlan { folder: &folder, name, source, recipe, archive: None };
         let manifest = sealed::ready(&self.root, plan, report, make);
         let manifest = manifest.with_context(|| format!("cannot make the weights of `{name}`"))?;
         Ok(initial_weights(folder, manifest))
     }
 
     /// Returns the order in which rows are visited, made on first use.
-    pub fn order(&self, seed: u64, epochs: usize, rows: usize) -> Result<Order> {
+    pub fn order(&self, seed: u64, epochs: usize, rows: usize) -> Result<BatchOrder> {
         let bytes = (epochs as u64).saturating_mul(rows as u64).saturating_mul(4);
         if bytes > MOST_ORDER_BYTES {
             bail!(
@@ -125,16 +127,16 @@ impl DataStore {
         }
         let folder = self.root.join("orders").join(format!("{seed}-{epochs}-{rows}"));
         let (name, source, recipe) = ("order", Source::Synthetic, weights::ORDER_RECIPE);
-        let plan = Plan { folder: &folder, name, source, recipe, archive: None };
+        let plan = ArrayPlan { folder: &folder, name, source, recipe, archive: None };
         let manifest = sealed::ready(&self.root, plan, &|_| (), |making| {
             weights::make_order(seed, epochs, rows, making)
         });
         let manifest = manifest.context("cannot make the batch order")?;
-        Ok(Order { path: folder.join("order.npy"), digest: manifest.digest })
+        Ok(BatchOrder { path: folder.join("order.npy"), digest: manifest.digest })
     }
 
     /// Makes the synthetic twin of a data set, if it is not here in good order.
-    pub fn make(&self, name: &str, report: Report) -> Result<Stored> {
+    pub fn make(&self, name: &str, report: Report) -> Result<StoredData> {
         let known = known::find(name)?;
         if !known.has_twin() {
             let message = "`resnet50` weights are made from the seed of an experiment";
@@ -150,7 +152,7 @@ impl DataStore {
     fn make_known(&self, known: &Known, report: Report) -> Result<Dataset> {
         let folder = self.folder(known, Source::Synthetic);
         let (name, source, recipe) = (known.name, Source::Synthetic, twin::RECIPE);
-        let plan = Plan { folder: &folder, name, source, recipe, archive: None };
+        let plan = ArrayPlan { folder: &folder, name, source, recipe, archive: None };
         let manifest = sealed::ready(&self.root, plan, report, |making| {
             report(Progress::Doing(format!("making {name}")));
             twin::make(known.kind, (self.sizes)(known.kind), making, report)

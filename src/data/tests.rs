@@ -7,8 +7,8 @@ use tar::EntryType;
 use tempfile::TempDir;
 
 use super::archive::tests::{entry, gzip, tar, zip};
-use super::known::Kind;
-use super::sealed::{self, Plan};
+use super::known::DataKind;
+use super::sealed::{self, ArrayPlan};
 use super::store::IMPORT_RECIPE;
 use super::{DataStore, Dtype};
 use crate::hint::Hinted;
@@ -31,7 +31,7 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("store");
         let sizes = |kind| match kind {
-            Kind::RandomImages => [0, 2],
+            DataKind::RandomImages => [0, 2],
             _ => [40, 20],
         };
         Place { folder, store: DataStore { root, sizes } }
@@ -43,7 +43,7 @@ impl Place {
         path
     }
 
-    fn import(&self, name: &str, file: &str, bytes: &[u8]) -> Result<super::Stored, String> {
+    fn import(&self, name: &str, file: &str, bytes: &[u8]) -> Result<super::StoredData, String> {
         let path = self.file(file, bytes);
         let imported = self.store.import(name, &path, true, &|_| ());
         imported.map_err(|error| format!("{error:#}"))
@@ -63,7 +63,7 @@ impl Place {
     fn pretend(&self, source: Source) {
         let folder = self.store.root.join("cifar10").join(source.as_str());
         let recipe = IMPORT_RECIPE;
-        let plan = Plan { folder: &folder, name: "cifar10", source, recipe, archive: None };
+        let plan = ArrayPlan { folder: &folder, name: "cifar10", source, recipe, archive: None };
         let filled = sealed::replace(&self.store.root, plan, &|_| (), |making| {
             making.array("x_test", Dtype::Uint8, &[4], None, |writer| writer.write(&[1; 4]))
         });

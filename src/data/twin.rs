@@ -20,7 +20,7 @@ use std::thread;
 use anyhow::Result;
 
 use crate::data::chance::{Key, Stream};
-use crate::data::known::Kind;
+use crate::data::known::DataKind;
 use crate::data::npy::{Dtype, Writer};
 use crate::data::sealed::Making;
 use crate::machine;
@@ -60,20 +60,20 @@ const TEST: u64 = 1 << 32;
 const SQRT_3: f32 = 1.732_050_8;
 
 /// Numbers of training and test items; `random-images` has only the latter.
-pub fn sizes(kind: Kind) -> [usize; 2] {
+pub fn sizes(kind: DataKind) -> [usize; 2] {
     match kind {
-        Kind::Cifar10 => [50_000, 10_000],
-        Kind::Imdb => [25_000, 25_000],
-        Kind::RandomImages | Kind::Resnet50 => [0, 1_280],
+        DataKind::Cifar10 => [50_000, 10_000],
+        DataKind::Imdb => [25_000, 25_000],
+        DataKind::RandomImages | DataKind::Resnet50 => [0, 1_280],
     }
 }
 
 /// Writes the arrays of a twin of these sizes.
-pub fn make(kind: Kind, sizes: [usize; 2], making: &mut Making, report: Report) -> Result<()> {
+pub fn make(kind: DataKind, sizes: [usize; 2], making: &mut Making, report: Report) -> Result<()> {
     match kind {
-        Kind::Cifar10 => Images::new().write(sizes, making, report),
-        Kind::Imdb => Reviews::new().write(sizes, making, report),
-        Kind::RandomImages | Kind::Resnet50 => random_images(sizes[1], making, report),
+        DataKind::Cifar10 => Images::new().write(sizes, making, report),
+        DataKind::Imdb => Reviews::new().write(sizes, making, report),
+        DataKind::RandomImages | DataKind::Resnet50 => random_images(sizes[1], making, report),
     }
 }
 

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::tool::{Build, Line};
+use super::tool::{Build, OutputLine};
 use crate::catalog::Pins;
 use crate::obstacle::Obstacle;
 use crate::publish::publish;
@@ -89,10 +89,10 @@ impl Lockfile<'_> {
 }
 
 /// uv prints the lock that it writes: nothing to show.
-fn swallow_content(line: &str) -> Line {
+fn swallow_content(line: &str) -> OutputLine {
     match line.contains("--hash=") || line.ends_with('\\') {
-        true => Line::Swallowed,
-        false => Line::Shown,
+        true => OutputLine::Swallowed,
+        false => OutputLine::Shown,
     }
 }
 

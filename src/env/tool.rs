@@ -15,7 +15,7 @@ use anyhow::{Context, Result, anyhow};
 use super::surroundings::is_seen;
 use crate::hint::Hinted;
 use crate::home::free_bytes;
-use crate::probe::{self, Said};
+use crate::probe::{self, Answer};
 use crate::process::guarded;
 use crate::process::kernel::{Signal, send};
 use crate::progress::{Progress, Report};
@@ -118,7 +118,7 @@ pub(super) fn text(path: &Path) -> Result<String> {
 
 /// What a listener makes of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Line {
+pub(super) enum OutputLine {
     /// For the log, and a sign of progress.
     Shown,
     /// Meant for rosetta alone.
@@ -155,14 +155,14 @@ impl<'a> Build<'a> {
 
     /// Runs a command to its end; what it says goes to the log and, line by line, to the report.
     pub(super) fn run(&self, command: Command) -> Result<()> {
-        self.run_listening(command, &mut |_| Line::Shown)
+        self.run_listening(command, &mut |_| OutputLine::Shown)
     }
 
     /// Does the same; `listen` sees every line first.
     pub(super) fn run_listening(
         &self,
         command: Command,
-        listen: &mut dyn FnMut(&str) -> Line,
+        listen: &mut dyn FnMut(&str) -> OutputLine,
     ) -> Result<()> {
         let name = probe::name(&command);
         let mut log = &self.log;
@@ -170,7 +170,7 @@ impl<'a> Build<'a> {
         writeln!(log, "$ {}", shown(&command)).with_context(no_log)?;
         let mut tail = VecDeque::new();
         let status = self.each_line(command, &mut |line| {
-            if listen(line) == Line::Swallowed {
+            if listen(line) == OutputLine::Swallowed {
                 return Ok(());
             }
             writeln!(log, "{line}").with_context(no_log)?;
@@ -263,7 +263,7 @@ impl<'a> Build<'a> {
 /// Returns what a short command prints, or why it printed nothing.
 pub(super) fn output_of(mut command: Command, patience: Duration) -> Result<String> {
     let name = probe::name(&command);
-    let Said { status, stdout, stderr } = probe::ask(&mut command, patience)?;
+    let Answer { status, stdout, stderr } = probe::ask(&mut command, patience)?;
     if !status.success() {
         let lines = stderr.trim().lines().collect::<Vec<_>>();
         let tail = lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n  ");

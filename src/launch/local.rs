@@ -66,7 +66,7 @@ impl Local {
         // Orphans of a shim that was killed come here, where they can be found.
         kernel::become_subreaper().context("cannot become a subreaper")?;
         let mut job = Attended::new(launch)?;
-        let home = Home::make(&launch.job_folder)?;
+        let home = JobHome::make(&launch.job_folder)?;
         let mut shim = Shim::start(&self.rosetta, launch, &home)?;
         let ended = job.attend(&mut shim, cancel, on_line).await;
         if ended.is_err() {
@@ -102,18 +102,18 @@ impl Launcher for Local {
 
 /// A home folder for one job, empty when it begins and gone when it has ended: what frameworks keep for their users there
 /// must not change what the next job computes, nor how fast.
-struct Home(PathBuf);
+struct JobHome(PathBuf);
 
-impl Home {
-    fn make(job_folder: &Path) -> Result<Home> {
+impl JobHome {
+    fn make(job_folder: &Path) -> Result<JobHome> {
         let folder = job_folder.join("home");
         let failed = || format!("cannot make `{}`", folder.display());
         std::fs::create_dir_all(&folder).with_context(failed)?;
-        Ok(Home(folder))
+        Ok(JobHome(folder))
     }
 }
 
-impl Drop for Home {
+impl Drop for JobHome {
     fn drop(&mut self) {
         // What cannot be removed stays beside the job's other files and does no harm.
         let _ = std::fs::remove_dir_all(&self.0);
@@ -127,7 +127,7 @@ struct Shim {
 }
 
 impl Shim {
-    fn start(rosetta: &Path, launch: &Launch, home: &Home) -> Result<Shim> {
+    fn start(rosetta: &Path, launch: &Launch, home: &JobHome) -> Result<Shim> {
         let pid = kernel::own_pid();
         let tag = format!("{pid}-{}", kernel::monotonic_seconds());
         let mut launch = launch.clone();

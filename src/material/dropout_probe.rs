@@ -13,7 +13,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::Material;
-use crate::data::{ArrayFile, Dataset, Dtype, NpyWriter, Order, Weights};
+use crate::data::{ArrayFile, BatchOrder, Dataset, Dtype, NpyWriter, Weights};
 use crate::spec::{Setting, Source};
 
 /// Epochs of one step with large inputs and one with small ones.
@@ -47,7 +47,7 @@ pub fn material(folder: &Path, like: &Material, shapes: &Shapes) -> Result<Optio
         settings,
         dataset: Dataset { name, source, arrays, digest: digest.clone() },
         weights,
-        order: Some(Order { path: order, digest }),
+        order: Some(BatchOrder { path: order, digest }),
         train_rows: rows,
         test_rows: rows,
         batch_size: like.batch_size,

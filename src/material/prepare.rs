@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use crate::data::{DataStore, Dataset, Order, Weights};
+use crate::data::{BatchOrder, DataStore, Dataset, Weights};
 use crate::progress::Report;
 use crate::spec::{Experiment, Rows, Setting, Source, Task};
 
@@ -17,7 +17,7 @@ pub struct Material {
     pub settings: Settings,
     pub dataset: Dataset,
     pub weights: Weights,
-    pub order: Option<Order>,
+    pub order: Option<BatchOrder>,
     pub train_rows: usize,
     pub test_rows: usize,
     pub batch_size: u64,

@@ -50,7 +50,7 @@ pub(crate) struct Taken {
 
 pub(crate) struct Intake {
     splitter: Splitter,
-    store: Store,
+    store: EventStore,
 }
 
 impl Intake {
@@ -58,7 +58,7 @@ impl Intake {
         let path = folder.join("events.jsonl");
         let events = File::options().read(true).write(true).create(true).truncate(true).open(&path);
         let events = events.with_context(|| cannot_write(&path))?;
-        let store = Store {
+        let store = EventStore {
             events,
             events_path: path,
             block: Vec::new(),
@@ -104,7 +104,7 @@ impl Intake {
     }
 }
 
-struct Store {
+struct EventStore {
     events: File,
     events_path: PathBuf,
     /// Lines to be written at once.
@@ -118,7 +118,7 @@ struct Store {
     taken: Taken,
 }
 
-impl Store {
+impl EventStore {
     fn set_clock(&mut self, at: Duration) {
         self.at = at.as_micros() as f64 / 1e6;
         self.stamp = format!("{{\"at\":{}.{:06},", at.as_secs(), at.subsec_micros()).into_bytes();

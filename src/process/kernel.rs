@@ -118,7 +118,7 @@ pub fn reap(pid: i32) {
 
 /// What the children that were waited for have used, with all of theirs.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Usage {
+pub struct CpuUsage {
     pub user_seconds: f64,
     pub system_seconds: f64,
     /// The largest resident set of one of them.
@@ -126,14 +126,14 @@ pub struct Usage {
 }
 
 /// Returns what the children have used.
-pub fn usage_of_children() -> Usage {
+pub fn usage_of_children() -> CpuUsage {
     // SAFETY: the kernel fills the structure, which is valid when all zero too.
     let usage = unsafe {
         let mut usage = zeroed::<libc::rusage>();
         libc::getrusage(libc::RUSAGE_CHILDREN, &mut usage);
         usage
     };
-    Usage {
+    CpuUsage {
         user_seconds: seconds(usage.ru_utime),
         system_seconds: seconds(usage.ru_stime),
         max_rss_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,

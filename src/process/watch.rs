@@ -19,7 +19,7 @@ const LINGER: Duration = Duration::from_millis(250);
 const GIVE_UP: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Stage {
+enum LifeStage {
     Running,
     /// It was asked to stop and has its grace.
     Stopping,
@@ -33,7 +33,7 @@ pub struct Watch<'a> {
     tree: Tree,
     child: i32,
     begin: Instant,
-    stage: Stage,
+    stage: LifeStage,
     /// When the stage is over.
     until: Instant,
     /// Why it was stopped, if it was.
@@ -58,7 +58,7 @@ impl<'a> Watch<'a> {
             tree,
             child,
             begin,
-            stage: Stage::Running,
+            stage: LifeStage::Running,
             until: begin + launch.timeout.min(LONGEST),
             stop: None,
             // Known even of a process that has ended before the first sample: nobody has reaped it yet.
@@ -84,9 +84,9 @@ impl<'a> Watch<'a> {
             }
             if now >= self.until {
                 match self.stage {
-                    Stage::Running => self.terminate(Exit::TimedOut),
-                    Stage::Stopping => self.kill(),
-                    Stage::Killed => return ExitStatus::from_raw(libc::SIGKILL),
+                    LifeStage::Running => self.terminate(Exit::TimedOut),
+                    LifeStage::Stopping => self.kill(),
+                    LifeStage::Killed => return ExitStatus::from_raw(libc::SIGKILL),
                 }
             }
             match self.signals.wait_until(self.next_sample.min(self.until)) {
@@ -101,18 +101,18 @@ impl<'a> Watch<'a> {
     }
 
     fn terminate(&mut self, why: Exit) {
-        if self.stage == Stage::Running {
+        if self.stage == LifeStage::Running {
             self.stop.get_or_insert(why);
             kernel::send_to_group(self.child, Signal::TERM);
-            self.stage = Stage::Stopping;
+            self.stage = LifeStage::Stopping;
             self.until = Instant::now() + self.launch.grace.min(LONGEST);
         }
     }
 
     fn kill(&mut self) {
-        if self.stage != Stage::Killed {
+        if self.stage != LifeStage::Killed {
             kill_all(self.child);
-            self.stage = Stage::Killed;
+            self.stage = LifeStage::Killed;
             self.until = Instant::now() + GIVE_UP;
         }
     }

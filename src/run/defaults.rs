@@ -20,7 +20,7 @@ use crate::catalog::{DEFAULTS, Device, Framework, Target};
 use crate::defaults::{Measured, Source};
 use crate::env::{Built, Held};
 use crate::event::Event;
-use crate::jobfile::{self, JobFile, Place};
+use crate::jobfile::{self, JobFile, JobPlace};
 use crate::process::Cancel;
 use crate::record::Status;
 
@@ -100,7 +100,7 @@ async fn measure(
     cancel: &mut watch::Receiver<Cancel>,
 ) -> Result<Result<Measured, String>> {
     let device = Device::Cpu;
-    let place = Place {
+    let place = JobPlace {
         job: format!("{DEFAULTS}.{}.{device}.1", target.name),
         target: &target.name,
         device,

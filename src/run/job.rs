@@ -11,10 +11,10 @@ use super::conditions::Conditions;
 use super::notice::{Notice, Notify};
 use super::outcome::{self, Scored, advice};
 use super::prepare::Prepared;
-use super::record::{Became, Origin, inputs};
+use super::record::{Became, JobOrigin, inputs};
 use super::stamp::seconds;
 use crate::digest::sha256;
-use crate::jobfile::{self, JobFile, Place};
+use crate::jobfile::{self, JobFile, JobPlace};
 use crate::machine::Machine;
 use crate::material::Material;
 use crate::plan::{Job, Skip};
@@ -27,7 +27,7 @@ use crate::spec::Task;
 use crate::store::RunFolder;
 
 /// What the jobs of one run share.
-pub(super) struct Running<'a> {
+pub(super) struct RunContext<'a> {
     pub(super) id: String,
     pub(super) rosetta: Version,
     /// Where rosetta is.
@@ -38,7 +38,7 @@ pub(super) struct Running<'a> {
     pub(super) folder: RunFolder,
 }
 
-impl Running<'_> {
+impl RunContext<'_> {
     /// Runs one job and returns its record.
     pub(super) async fn job(
         &self,
@@ -53,7 +53,7 @@ impl Running<'_> {
         };
         let material = self.prepared.material(job.experiment);
         let folder = self.folder.job(&job.name())?;
-        let place = Place {
+        let place = JobPlace {
             job: job.name(),
             target: &job.target.name,
             device: job.device,
@@ -105,11 +105,11 @@ impl Running<'_> {
     }
 
     /// Returns what is known of a job before it starts.
-    fn origin(&self, job: &Job) -> Origin<'_> {
+    fn origin(&self, job: &Job) -> JobOrigin<'_> {
         let harness = job.framework.harnesses.get(job.experiment.name());
         let harness = harness.and_then(|path| regular::read(path).ok());
         let material = self.prepared.find_material(job.experiment);
-        Origin {
+        JobOrigin {
             run: &self.id,
             started: seconds(Timestamp::now()),
             threads: self.conditions.threads,

@@ -9,7 +9,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use super::conditions::Conditions;
-use super::job::Running;
+use super::job::RunContext;
 use super::notice::{Notice, Notify};
 use super::prepare::Needs;
 use super::session::Session;
@@ -59,7 +59,7 @@ pub async fn run(
         machine: machine.clone(),
         rosetta: rosetta.clone(),
     })?;
-    let running = Running { id, rosetta, machine, verdicts, conditions, prepared, folder };
+    let running = RunContext { id, rosetta, machine, verdicts, conditions, prepared, folder };
     let mut records = Vec::new();
     for skip in &plan.skips {
         let record = running.skipped(skip, &profile);

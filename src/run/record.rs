@@ -14,7 +14,7 @@ use crate::proof::Equivalence;
 use crate::record::{Cost, EnvIdentity, Inputs, Outcome, Record, Score, Times, VERSION, Version};
 
 /// What is known of a job before it starts.
-pub(super) struct Origin<'a> {
+pub(super) struct JobOrigin<'a> {
     /// The run's id.
     pub(super) run: &'a str,
     pub(super) started: String,
@@ -33,7 +33,7 @@ pub(super) enum Became<'a> {
 
 impl Record {
     /// Returns the record of a job.
-    pub(super) fn of(job: &Job, origin: Origin, became: Became) -> Record {
+    pub(super) fn of(job: &Job, origin: JobOrigin, became: Became) -> Record {
         let mut record = blank(job, origin);
         match became {
             Became::NotStarted(outcome) => record.outcome = outcome,
@@ -72,7 +72,7 @@ pub(super) fn inputs(job: &Job, material: Option<&Material>, harness_digest: Str
 }
 
 /// Returns the record of a job of which nothing is known yet but who it is.
-fn blank(job: &Job, origin: Origin) -> Record {
+fn blank(job: &Job, origin: JobOrigin) -> Record {
     let framework = &job.framework.spec;
     Record {
         record: VERSION,
@@ -199,7 +199,7 @@ mod tests {
         let (experiment, device, repeat) = (&experiment, Device::Cpu, 2);
         let job = Job { experiment, framework: &framework, target, device, profile, repeat };
         let rosetta = Version { version: "0.1.0".to_owned(), revision: None };
-        let origin = Origin {
+        let origin = JobOrigin {
             run: "r1",
             started: "2026-01-02T03:04:05Z".to_owned(),
             threads: 4,

@@ -33,7 +33,7 @@ pub struct Live {
 #[derive(Default)]
 struct State {
     steps: BTreeMap<String, Step>,
-    job: Option<Running>,
+    job: Option<RunningJob>,
     overall: Option<ProgressBar>,
 }
 
@@ -44,7 +44,7 @@ struct Step {
 }
 
 /// The running job.
-struct Running {
+struct RunningJob {
     bar: ProgressBar,
     batch_size: u64,
     epochs: u64,
@@ -173,7 +173,7 @@ impl Live {
         bar.set_prefix(name);
         bar.set_message("starting");
         bar.enable_steady_tick(TICK);
-        state.job = Some(Running {
+        state.job = Some(RunningJob {
             bar,
             batch_size: material.batch_size,
             epochs: material.epochs,
@@ -212,7 +212,7 @@ impl Live {
     }
 }
 
-impl Running {
+impl RunningJob {
     /// Returns what to show after an event, if it changes anything.
     fn words(&mut self, event: &Event) -> Option<String> {
         match event {

@@ -20,7 +20,7 @@ const CLASSES: i64 = 10;
 
 /// Images and labels of one part.
 #[derive(Default)]
-struct Part {
+struct ArchivePart {
     pixels: Vec<u8>,
     labels: Vec<i32>,
 }
@@ -36,7 +36,7 @@ pub fn read(file: &mut File, is_genuine: bool) -> Result<Vec<Imported>> {
     let mut unpacked = read_tar_gz(file, &wanted.collect::<Vec<_>>(), LIMIT)?;
     let held = unpacked.held();
     let files = &mut unpacked.files;
-    let (mut train, mut test) = (Part::default(), Part::default());
+    let (mut train, mut test) = (ArchivePart::default(), ArchivePart::default());
     for name in &batches {
         let part = if name == "test_batch" { &mut test } else { &mut train };
         let count = add_batch(files, name, part)?;
@@ -62,7 +62,7 @@ pub fn read(file: &mut File, is_genuine: bool) -> Result<Vec<Imported>> {
         .collect())
 }
 
-fn add_batch(files: &mut Files, name: &str, part: &mut Part) -> Result<usize> {
+fn add_batch(files: &mut Files, name: &str, part: &mut ArchivePart) -> Result<usize> {
     let before = part.labels.len();
     let binary = files.remove(&format!("{name}.bin"));
     match (binary, files.remove(name)) {
@@ -75,7 +75,7 @@ fn add_batch(files: &mut Files, name: &str, part: &mut Part) -> Result<usize> {
     Ok(part.labels.len() - before)
 }
 
-impl Part {
+impl ArchivePart {
     fn add_binary(&mut self, bytes: &[u8]) -> Result<()> {
         let record = PIXELS + 1;
         ensure!(

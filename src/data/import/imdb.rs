@@ -72,7 +72,7 @@ fn reviews(bytes: &[u8], is_genuine: bool) -> Result<Vec<i32>> {
     let lists = pickled.objects_of(array).ok_or_else(|| anyhow!("it has no lists of words"))?;
     ensure!(lists.len() <= ROWS, "{} reviews; at most {ROWS} are expected", lists.len());
     let mut tokens = Vec::with_capacity(lists.len() * LENGTH);
-    let (mut seen, mut left) = (Seen::default(), MOST_WORDS);
+    let (mut seen, mut left) = (WordsSeen::default(), MOST_WORDS);
     for (row, list) in lists.iter().enumerate() {
         let words = pickled.integers(*list);
         let words = words.ok_or_else(|| anyhow!("review {row} is not a list of whole numbers"))?;
@@ -98,14 +98,14 @@ const RAW: &str = "Words of Keras' file count from 1, the most frequent one";
 
 /// What tells reviews as Keras stores them from those that its `load_data` returns.
 #[derive(Default)]
-struct Seen {
+struct WordsSeen {
     reviews: usize,
     words: usize,
     begin_with_one: usize,
     ones: usize,
 }
 
-impl Seen {
+impl WordsSeen {
     /// So many reviews do not all begin with `the`, word 1, by chance.
     const ENOUGH_REVIEWS: usize = 4;
     /// So many words have a `the` among them: every twentieth is one.

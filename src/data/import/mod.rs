@@ -6,7 +6,7 @@ use std::fs::File;
 
 use anyhow::{Result, bail};
 
-use crate::data::known::Kind;
+use crate::data::known::DataKind;
 use crate::data::npy::Dtype;
 
 mod cifar10;
@@ -25,12 +25,12 @@ pub struct Imported {
 }
 
 /// Returns the arrays of an archive. Whatever is not `is_genuine` may be a subset, and may hold what it should not.
-pub fn read(kind: Kind, file: &mut File, is_genuine: bool) -> Result<Vec<Imported>> {
+pub fn read(kind: DataKind, file: &mut File, is_genuine: bool) -> Result<Vec<Imported>> {
     match kind {
-        Kind::Cifar10 => cifar10::read(file, is_genuine),
-        Kind::Imdb => imdb::read(file, is_genuine),
-        Kind::Resnet50 => resnet50::read(file),
-        Kind::RandomImages => bail!("random images are made, not imported"),
+        DataKind::Cifar10 => cifar10::read(file, is_genuine),
+        DataKind::Imdb => imdb::read(file, is_genuine),
+        DataKind::Resnet50 => resnet50::read(file),
+        DataKind::RandomImages => bail!("random images are made, not imported"),
     }
 }
 

@@ -13,14 +13,14 @@ use crate::data::npy::shown;
 /// Tensors by name.
 pub type Shapes = BTreeMap<String, Vec<usize>>;
 
-/// Names in the network, by name in the file.
-pub type Names = BTreeMap<String, String>;
+/// TensorNames in the network, by name in the file.
+pub type TensorNames = BTreeMap<String, String>;
 
 /// More parts than a prefix ever has.
 const MOST_PREFIXES: usize = 16;
 
 /// Returns for each tensor of the network the one of the file, or says what the file holds instead.
-pub fn assign(found: &Shapes, wanted: &[(String, Vec<usize>)]) -> Result<Names> {
+pub fn assign(found: &Shapes, wanted: &[(String, Vec<usize>)]) -> Result<TensorNames> {
     let wanted_shapes =
         wanted.iter().map(|(name, shape)| (name.as_str(), shape)).collect::<BTreeMap<_, _>>();
     let is_known = |name: &str| wanted_shapes.contains_key(canonical(name).as_str());
@@ -30,7 +30,7 @@ pub fn assign(found: &Shapes, wanted: &[(String, Vec<usize>)]) -> Result<Names> 
     let is_right =
         |prefix: &&str| found.keys().any(|name| name.strip_prefix(prefix).is_some_and(is_known));
     let prefix = prefixes.by_ref().take(MOST_PREFIXES).find(is_right).unwrap_or_default();
-    let (mut names, mut taken, mut surplus) = (Names::new(), BTreeMap::new(), Vec::new());
+    let (mut names, mut taken, mut surplus) = (TensorNames::new(), BTreeMap::new(), Vec::new());
     for name in found.keys() {
         let canonical = canonical(name.strip_prefix(prefix).unwrap_or(name));
         if !wanted_shapes.contains_key(canonical.as_str()) {
@@ -125,7 +125,7 @@ fn common_prefix(found: &Shapes) -> &str {
     let (Some(first), Some(last)) = (found.keys().next(), found.keys().next_back()) else {
         return "";
     };
-    // Names are in order: what the first and the last share, all share.
+    // TensorNames are in order: what the first and the last share, all share.
     let shared = first.bytes().zip(last.bytes()).take_while(|(a, b)| a == b).count();
     first.as_bytes()[..shared]
         .iter()

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use safetensors::{SafeTensorError, SafeTensors};
 
 use crate::data::archive::{Unpacked, first_bytes, read_zip, shown_name};
-use crate::data::import::naming::{Names, Shapes};
+use crate::data::import::naming::{Shapes, TensorNames};
 use crate::data::npy::{self, Dtype, byte_count};
 use crate::data::pickle::{Dialect, Object, Pickled, Tensor, Value};
 use crate::data::signature;
@@ -31,7 +31,7 @@ pub struct Weight {
 }
 
 /// Says by names and shapes which tensors are read, and under which names.
-pub type Choose<'a> = dyn Fn(&Shapes) -> Result<Names> + 'a;
+pub type Choose<'a> = dyn Fn(&Shapes) -> Result<TensorNames> + 'a;
 
 /// Returns the tensors of a file that are chosen. No element is copied before the choice.
 pub fn read(file: &mut File, choose: &Choose) -> Result<BTreeMap<String, Weight>> {

@@ -4,11 +4,11 @@
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
-use super::machine::Machine;
+use super::machine::PickleMachine;
 use super::{Array, Global, Object, Storage, Tensor, Value};
 use crate::data::npy::{ALLOWED, Element};
 
-impl Machine<'_> {
+impl PickleMachine<'_> {
     pub(super) fn reduce(&mut self) -> Result<()> {
         let (arguments, callable) = (self.pop()?, self.pop()?);
         let Value::Global(global) = callable else { bail!("the pickle calls what is no function") };

@@ -14,7 +14,7 @@ const LEAST_BUDGET: usize = 1 << 20;
 /// However long it is: a pickle may come out of a zip that is a thousandth of its size.
 const MOST_BUDGET: usize = 1 << 29;
 
-pub(super) struct Machine<'a> {
+pub(super) struct PickleMachine<'a> {
     input: &'a [u8],
     pub(super) at: usize,
     dialect: Dialect,
@@ -25,9 +25,9 @@ pub(super) struct Machine<'a> {
     budget: usize,
 }
 
-impl Machine<'_> {
-    pub(super) fn new(input: &[u8], dialect: Dialect) -> Machine<'_> {
-        Machine {
+impl PickleMachine<'_> {
+    pub(super) fn new(input: &[u8], dialect: Dialect) -> PickleMachine<'_> {
+        PickleMachine {
             input,
             at: 0,
             dialect,

@@ -11,7 +11,7 @@ use anyhow::{Result, anyhow};
 
 use crate::data::archive::shown_name;
 use crate::data::npy::{Dtype, Element, in_c_order};
-use machine::Machine;
+use machine::PickleMachine;
 
 mod calls;
 mod machine;
@@ -153,7 +153,7 @@ pub struct Pickled {
 impl Pickled {
     /// Runs the pickle at the beginning of `bytes`.
     pub fn load(bytes: &[u8], dialect: Dialect) -> Result<Pickled> {
-        let mut machine = Machine::new(bytes, dialect);
+        let mut machine = PickleMachine::new(bytes, dialect);
         let root = machine.run()?;
         Ok(Pickled { root, objects: machine.objects, length: machine.at })
     }

@@ -19,7 +19,7 @@ use crate::env::lockfile::lock_hint;
 use crate::env::settings;
 use crate::env::store;
 use crate::env::surroundings::COMPILING;
-use crate::env::tool::{Build, Host, Line, text};
+use crate::env::tool::{Build, Host, OutputLine, text};
 use crate::env::workshop::Workshop;
 use crate::obstacle::Obstacle;
 
@@ -146,7 +146,7 @@ impl Cargo<'_> {
         let mut programs = Vec::new();
         build.run_listening(cargo, &mut |line| {
             programs.extend(executable(line));
-            if line.starts_with("{\"reason\"") { Line::Swallowed } else { Line::Shown }
+            if line.starts_with("{\"reason\"") { OutputLine::Swallowed } else { OutputLine::Shown }
         })?;
         Ok(programs)
     }

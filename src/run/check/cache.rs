@@ -41,7 +41,7 @@ pub(super) fn work(home: &Home) -> PathBuf {
 /// Whether a folder is there, whole and as it was computed.
 pub(super) fn is_cached(folder: &Path) -> bool {
     let sealed = Place::new(folder, SEAL).read().ok().flatten();
-    let sealed = sealed.and_then(|text| serde_json::from_str::<Digests>(&text).ok());
+    let sealed = sealed.and_then(|text| serde_json::from_str::<FileDigests>(&text).ok());
     sealed.is_some_and(|sealed| digests(folder, false).is_ok_and(|found| found == sealed))
 }
 
@@ -54,11 +54,11 @@ pub(super) fn put(folder: &Path, place: &Path) -> Result<()> {
 }
 
 /// File, below its folder → SHA-256.
-type Digests = BTreeMap<PathBuf, String>;
+type FileDigests = BTreeMap<PathBuf, String>;
 
 /// Returns the digests of all files but the seal; with `durably`, they are on disk then.
-fn digests(folder: &Path, durably: bool) -> io::Result<Digests> {
-    let mut digests = Digests::new();
+fn digests(folder: &Path, durably: bool) -> io::Result<FileDigests> {
+    let mut digests = FileDigests::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
         for entry in fs::read_dir(&next)? {

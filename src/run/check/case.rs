@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Context, Result};
 
 use super::cache;
-use super::compute::{Computer, Entrant, Inputs};
+use super::compute::{Computer, Entrant, PartInputs};
 use super::reference::{Reference, Stop};
 use super::search::Search;
 use crate::home::Home;
@@ -34,7 +34,7 @@ impl Case<'_> {
         let (job, material) = (self.ours.job, self.material);
         let variants = self.variants()?;
         let work = Work::begin(self.computer.home, job)?;
-        let mut inputs = Inputs::of(material);
+        let mut inputs = PartInputs::of(material);
         let (probes, probed) = self.probes(&mut inputs, work.path())?;
         let dtypes = dtypes(job.has_float64() && self.theirs.job.has_float64());
         let mut parts = parts(job.experiment, dtypes, material.batch_size);
@@ -67,7 +67,7 @@ impl Case<'_> {
         Ok(Some(judged.verdict(job, cause, blank)))
     }
 
-    fn reference<'a>(&'a self, inputs: &'a Inputs) -> Reference<'a> {
+    fn reference<'a>(&'a self, inputs: &'a PartInputs) -> Reference<'a> {
         Reference { computer: self.computer, entrant: self.theirs, inputs }
     }
 
@@ -87,7 +87,7 @@ impl Case<'_> {
 
     /// Returns the parts that probe dropout, and what the reference computes of them; none where no
     /// number of the probe comes through the reference, as in a network that normalises or embeds.
-    fn probes(&self, inputs: &mut Inputs, work: &Path) -> Result<(Vec<Part>, Outcomes)> {
+    fn probes(&self, inputs: &mut PartInputs, work: &Path) -> Result<(Vec<Part>, Outcomes)> {
         let none = (Vec::new(), Outcomes::new());
         let parts = dropout_parts(self.ours.job.experiment);
         if parts.is_empty() || !inputs.make_probe(self.ours.job, &work.join("probe"))? {

@@ -13,7 +13,7 @@ use crate::catalog::Language;
 use crate::env::Built;
 use crate::event::Event;
 use crate::home::Home;
-use crate::jobfile::{self, Check, JobFile, Place, Series};
+use crate::jobfile::{self, Check, JobFile, JobPlace, Series};
 use crate::material::{Material, dropout_probe};
 use crate::plan::Job;
 use crate::process::Cancel;
@@ -34,15 +34,15 @@ pub(super) struct Entrant<'a> {
 }
 
 /// What parts are computed with.
-pub(super) struct Inputs<'a> {
+pub(super) struct PartInputs<'a> {
     experiment: &'a Material,
     /// None where no number can go through the network of the experiment.
     probe: Option<Material>,
 }
 
-impl<'a> Inputs<'a> {
-    pub(super) fn of(experiment: &'a Material) -> Inputs<'a> {
-        Inputs { experiment, probe: None }
+impl<'a> PartInputs<'a> {
+    pub(super) fn of(experiment: &'a Material) -> PartInputs<'a> {
+        PartInputs { experiment, probe: None }
     }
 
     /// Makes the dropout probe of a job's experiment below `folder`, if there can be one.
@@ -85,7 +85,7 @@ impl Computer<'_> {
         &self,
         entrant: &Entrant,
         parts: &[&Part],
-        inputs: &Inputs,
+        inputs: &PartInputs,
         folder: &Path,
     ) -> Result<Outcomes> {
         let mut files = Vec::new();
@@ -132,7 +132,7 @@ impl Computer<'_> {
         fs::create_dir_all(outputs)
             .with_context(|| format!("cannot make `{}`", outputs.display()))?;
         let job = entrant.job;
-        let place = Place {
+        let place = JobPlace {
             job: format!("{}.{}", job.name(), part.name),
             target: &job.target.name,
             device: job.device,

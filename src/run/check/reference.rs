@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use super::bench::env_digest;
 use super::cache::{self, is_cached};
 use super::case::Work;
-use super::compute::{Computer, Entrant, Inputs};
+use super::compute::{Computer, Entrant, PartInputs};
 use crate::catalog::Language;
 use crate::lock::Lock;
 use crate::proof::key::reference_key;
@@ -43,7 +43,7 @@ impl std::error::Error for Stop {}
 pub(super) struct Reference<'a> {
     pub(super) computer: &'a Computer<'a>,
     pub(super) entrant: Entrant<'a>,
-    pub(super) inputs: &'a Inputs<'a>,
+    pub(super) inputs: &'a PartInputs<'a>,
 }
 
 /// Parts of the reference, with changes, and where each is cached.

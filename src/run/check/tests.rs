@@ -8,7 +8,7 @@ use std::path::Path;
 use super::bench::{env_digest, key_of};
 use super::compute::Entrant;
 use crate::catalog::{Catalog, Device, ProviderName};
-use crate::data::{Dataset, Order, Weights};
+use crate::data::{BatchOrder, Dataset, Weights};
 use crate::env::{Built, Runtime};
 use crate::material::Material;
 use crate::plan::Job;
@@ -113,7 +113,7 @@ fn material(order: Option<&str>) -> Material {
     let (digest, source) = ("d1".to_owned(), Source::Own);
     let dataset = Dataset { name: "own".to_owned(), source, arrays: BTreeMap::new(), digest };
     let (folder, names, digest) = ("/weights".into(), vec!["dense".to_owned()], "w1".to_owned());
-    let order = order.map(|digest| Order { path: "/o.npy".into(), digest: digest.to_owned() });
+    let order = order.map(|digest| BatchOrder { path: "/o.npy".into(), digest: digest.to_owned() });
     Material {
         profile: "check".to_owned(),
         settings: settings.map(|(name, value)| (name.to_owned(), value)).into(),
