@@ -8,9 +8,10 @@ use crate::hint::hinted;
 use crate::machine::Machine;
 use crate::project::Project;
 use crate::record::Record;
+use crate::report::{Format, Grid, Heading};
 use crate::spec::Experiment;
 use crate::store::Store;
-use crate::table::{self, Choice, Format, Heading, Published, Table};
+use crate::table::{self, Choice, Published, Title};
 use crate::ui;
 
 /// Prints the tables that were asked for.
@@ -38,8 +39,8 @@ pub fn table(project: &Project, store: &Store, args: &TableArgs) -> Result<()> {
         with_published: args.with_published,
         then_and_now: args.then_and_now,
     };
-    let headings = headings(&project.experiments()?);
-    show(&table::build(&records, &headings, &published, &choice)?, args.format)
+    let titles = titles(&project.experiments()?);
+    show(&table::build(&records, &titles, &published, &choice)?, args.format)
 }
 
 /// Prints the tables of one run.
@@ -50,14 +51,14 @@ pub fn run_tables(
 ) -> Result<()> {
     // Published numbers are shown on request only.
     let published = Published::default();
-    let tables = table::build(records, &headings(experiments), &published, &Choice::default())?;
+    let tables = table::build(records, &titles(experiments), &published, &Choice::default())?;
     show(&tables, format)
 }
 
-fn headings(experiments: &[Experiment]) -> Vec<Heading> {
-    let heading =
-        |e: &Experiment| Heading { experiment: e.spec.name.clone(), title: e.spec.title.clone() };
-    experiments.iter().map(heading).collect()
+fn titles(experiments: &[Experiment]) -> Vec<Title> {
+    let title =
+        |e: &Experiment| Title { experiment: e.spec.name.clone(), title: e.spec.title.clone() };
+    experiments.iter().map(title).collect()
 }
 
 fn of_this_machine(mut records: Vec<Record>, all_machines: bool) -> Result<Vec<Record>> {
@@ -75,7 +76,7 @@ fn of_this_machine(mut records: Vec<Record>, all_machines: bool) -> Result<Vec<R
     }
 }
 
-fn show(tables: &[Table], format: FormatArgs) -> Result<()> {
+fn show(tables: &[Grid], format: FormatArgs) -> Result<()> {
     let format = match format {
         FormatArgs { markdown: true, .. } => Some(Format::Markdown),
         FormatArgs { csv: true, .. } => Some(Format::Csv),
@@ -106,8 +107,7 @@ pub fn list(project: &Project, store: &Store, what: Listing, as_json: bool) -> R
         let list = rows.iter().map(object).collect::<Vec<_>>();
         return ui::print(&(serde_json::to_string_pretty(&list)? + "\n"));
     }
-    let headings = headings.iter().map(|heading| (*heading, false)).collect::<Vec<_>>();
-    ui::print(&ui::grid(&headings, rows))
+    ui::print(&ui::list(headings.into_iter().map(Heading::words), rows))
 }
 
 type Listed = (Vec<&'static str>, Vec<Vec<String>>);
