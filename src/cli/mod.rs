@@ -7,6 +7,7 @@ mod data;
 mod defaults;
 mod doctor;
 mod env;
+mod list;
 mod run;
 mod table;
 
@@ -48,7 +49,7 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
         }
         Command::Table(args) => {
             let project = project()?;
-            table::table(&project, &store(&project)?, args).map(|()| OK)
+            table::table(&project, &store(&project)?, args)
         }
         Command::Defaults(args) => {
             let project = project()?;
@@ -56,7 +57,7 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
         }
         Command::List { what, json } => {
             let project = project()?;
-            table::list(&project, &store(&project)?, *what, *json).map(|()| OK)
+            list::list(&project, &store(&project)?, *what, *json)
         }
         Command::Data(command) => data::data(command),
         Command::Env(command) => env::env(&project()?, command),

@@ -8,6 +8,7 @@ mod markdown;
 mod number;
 mod terminal;
 
+pub use self::escape::printable;
 pub use self::markdown::write as markdown;
 pub use self::number::three_digits;
 pub use self::terminal::{table as terminal_table, write as terminal};

@@ -159,20 +159,40 @@ impl Column {
         }
     }
 
+    /// Returns the numbers of a row that cannot be so: times and sizes that are negative or not finite.
+    pub(super) fn told_wrong(self, group: &Group) -> Vec<f64> {
+        self.told(group).into_iter().filter(|number| !self.is_valid(*number)).collect()
+    }
+
+    fn is_valid(self, number: f64) -> bool {
+        number.is_finite() && (number >= 0.0 || self == Column::Loss)
+    }
+
+    /// Returns what the counted records of a row say, valid or not.
+    fn told(self, group: &Group) -> Vec<f64> {
+        match &self.entry().source {
+            Source::Median(of) => group.counted(None).into_iter().filter_map(of).collect(),
+            Source::MedianOn(device, of) => {
+                group.counted(Some(*device)).into_iter().filter_map(of).collect()
+            }
+            Source::Row(_) | Source::Words(_) => Vec::new(),
+        }
+    }
+
     fn value(self, group: &Group) -> Value {
         match &self.entry().source {
             Source::Row(of) => of(group),
-            Source::Median(of) => median(group.counted(None).into_iter().filter_map(of)),
-            Source::MedianOn(device, of) => {
-                median(group.counted(Some(*device)).into_iter().filter_map(of))
+            Source::Median(_) | Source::MedianOn(..) => {
+                let told = self.told(group).into_iter();
+                median(&told.filter(|number| self.is_valid(*number)).collect::<Vec<_>>())
             }
             Source::Words(of) => each_once(group.told().into_iter().filter_map(of)),
         }
     }
 }
 
-fn median(numbers: impl Iterator<Item = f64>) -> Value {
-    match summarise(&numbers.collect::<Vec<_>>()) {
+fn median(numbers: &[f64]) -> Value {
+    match summarise(numbers) {
         None => Value::Missing,
         Some(summary) => match summary.interval {
             Some((low, high)) => Value::Interval(summary.median, low, high),
@@ -192,7 +212,7 @@ fn each_once(words: impl Iterator<Item = String>) -> Value {
 }
 
 fn number(value: Option<f64>) -> Value {
-    value.map_or(Value::Missing, Value::Number)
+    value.filter(|value| value.is_finite()).map_or(Value::Missing, Value::Number)
 }
 
 fn words(value: Option<String>) -> Value {

@@ -22,6 +22,10 @@ pub(super) enum Footnote {
 /// Returns the words of a cell's footnote.
 pub(super) fn of(column: Column, group: &Group, value: &Value) -> Option<String> {
     let device = column.device();
+    let told = column.told_wrong(group);
+    if let (Value::Missing, Some(number)) = (value, told.first()) {
+        return Some(format!("what was stored is not a valid number: {number}"));
+    }
     match (column.entry().footnote, value) {
         (Footnote::Grade, _) => group.counted(None).into_iter().find_map(why_graded),
         (Footnote::Result, Value::Missing) => why_missing(group, device),
@@ -69,6 +73,10 @@ fn why_missing(group: &Group, device: Option<Device>) -> Option<String> {
 fn why_doubtful(group: &Group, device: Option<Device>, column: Column) -> Option<String> {
     let counted = group.counted(device);
     let mut words = Vec::new();
+    let wrong = column.told_wrong(group).len();
+    if wrong > 0 {
+        words.push(format!("{wrong} of {} repeats have no valid number", counted.len()));
+    }
     for record in &counted {
         if let (Some(reason), true) = (&record.outcome.reason, column == Column::Accuracy) {
             words.push(format!("{}: {reason}", record.outcome.status.as_str()));
@@ -79,5 +87,42 @@ fn why_doubtful(group: &Group, device: Option<Device>, column: Column) -> Option
     }
     words.sort();
     words.dedup();
+    words = tainted_once(words);
+    if column != Column::Accuracy {
+        words.extend(newer(group, device).map(why_not_shown));
+    }
     (!words.is_empty()).then(|| words.join("; "))
+}
+
+/// Returns marks in which the word `tainted` stands once, before all its reasons.
+fn tainted_once(words: Vec<String>) -> Vec<String> {
+    let mut is_first = true;
+    let once = |word: String| match word.strip_prefix("tainted: ") {
+        Some(reason) if !std::mem::take(&mut is_first) => reason.to_owned(),
+        _ => word,
+    };
+    let (tainted, mut others) =
+        words.into_iter().partition::<Vec<_>, _>(|word| word.starts_with("tainted: "));
+    others.extend(tainted.into_iter().map(once));
+    others
+}
+
+/// Returns the newest records that are not shown, those of a device if it is named.
+fn newer<'a>(group: &Group<'a>, device: Option<Device>) -> impl Iterator<Item = &'a Record> {
+    let fits = move |record: &&Record| device.is_none_or(|device| record.device == device);
+    group.newer.clone().into_iter().filter(fits)
+}
+
+/// Returns why the newest attempt is not what is shown.
+fn why_not_shown(record: &Record) -> String {
+    let date = record.started.get(..10).unwrap_or(&record.started);
+    let mut words = format!("the newest attempt, of {date}, is not shown: ");
+    match record.marks.iter().find(|mark| mark.starts_with("tainted")) {
+        Some(mark) if record.is_ok() => words += mark,
+        _ => words += record.outcome.status.as_str(),
+    }
+    if let Some(reason) = &record.outcome.reason {
+        words += &format!("; {reason}");
+    }
+    words
 }

@@ -9,8 +9,13 @@ use crate::table::column::Column;
 use crate::table::published::{PublishedRow, PublishedTable};
 
 /// All records of one row: a target on a device, or on any device for features.
+#[derive(Clone)]
 pub struct Group<'a> {
     pub(super) records: Vec<&'a Record>,
+    /// The newest record of each device that is not shown, because an older one is better.
+    pub(super) newer: Vec<&'a Record>,
+    /// Whether a row of the same target, but of another installation, stands beside it.
+    pub(super) has_twin: bool,
     pub(super) published: Option<&'a PublishedRow>,
     /// The framework's newest version on the same machine, with the same data.
     pub(super) now: Option<Box<Group<'a>>>,
@@ -26,10 +31,7 @@ impl<'a> Group<'a> {
     ///
     /// Disturbed runs count only when there is no other.
     pub(super) fn counted(&self, device: Option<Device>) -> Vec<&'a Record> {
-        let fits = |r: &&&Record| {
-            let is_whole = matches!(r.outcome.status, Status::Ok | Status::CheckFailed);
-            is_whole && device.is_none_or(|device| r.device == device)
-        };
+        let fits = |r: &&&Record| r.is_whole() && device.is_none_or(|device| r.device == device);
         let whole = self.records.iter().filter(fits).copied().collect::<Vec<_>>();
         let clean = whole.iter().filter(|r| !r.is_tainted()).copied().collect::<Vec<_>>();
         if clean.is_empty() { whole } else { clean }
@@ -41,9 +43,13 @@ impl<'a> Group<'a> {
         if counted.is_empty() { self.records.clone() } else { counted }
     }
 
-    /// Returns the name of the row.
+    /// Returns the name of the row; an installation of the user's own is told from the pinned one.
     pub(super) fn title(&self) -> String {
-        self.first().title.clone()
+        let first = self.first();
+        match self.has_twin && first.is_system() {
+            true => format!("{} (system)", first.title),
+            false => first.title.clone(),
+        }
     }
 
     /// Returns title, version and year: `PyTorch 2.15.0 (2026)`.
@@ -60,34 +66,85 @@ impl<'a> Group<'a> {
     }
 }
 
-/// Returns the latest records of each row: those of its newest run.
+/// What makes a row one: the target on a device, in a pinned environment or in the user's own installation.
+type Key<'a> = (&'a str, Device, bool);
+
+fn key(record: &Record) -> Key<'_> {
+    (&record.target, record.device, record.is_system())
+}
+
+/// How good a result is: a number that is sound, one that was disturbed, one whose accuracy is out of range, none.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Worth {
+    Nothing,
+    OutOfRange,
+    Disturbed,
+    Sound,
+}
+
+fn worth(record: &Record) -> Worth {
+    match record.outcome.status {
+        Status::Ok if record.is_tainted() => Worth::Disturbed,
+        Status::Ok => Worth::Sound,
+        Status::CheckFailed => Worth::OutOfRange,
+        _ => Worth::Nothing,
+    }
+}
+
+/// The run that a row is taken from.
+struct Chosen<'a> {
+    run: &'a str,
+    worth: Worth,
+    /// The newest record of all.
+    newest: &'a Record,
+}
+
+/// Returns for each key the newest run among its best ones: a run is worth what its best record is.
+fn choose<'a>(records: &[&'a Record]) -> BTreeMap<Key<'a>, Chosen<'a>> {
+    let mut chosen = BTreeMap::<Key, Chosen>::new();
+    for record in records {
+        let worth = worth(record);
+        let new = Chosen { run: &record.run, worth, newest: record };
+        let one = chosen.entry(key(record)).or_insert(new);
+        one.newest = record;
+        if worth >= one.worth {
+            (one.run, one.worth) = (&record.run, worth);
+        }
+    }
+    chosen
+}
+
+/// Returns the rows: of each target the newest of its best runs; features show both devices in one row.
 pub(super) fn group<'a>(
     records: Vec<&'a Record>,
     task: Task,
     published: Option<&'a PublishedTable>,
 ) -> Vec<Group<'a>> {
-    // For a row, the newest run on each device; features show both devices in one row.
-    let mut newest = BTreeMap::new();
-    for record in &records {
-        newest.insert((&record.target, record.device), &record.run);
-    }
+    let chosen = choose(&records);
     let mut rows = Vec::<Group>::new();
+    let mut places = BTreeMap::<(&str, Option<Device>, bool), usize>::new();
     for record in records {
-        if newest.get(&(&record.target, record.device)) != Some(&&record.run) {
+        if chosen[&key(record)].run != record.run {
             continue;
         }
-        let same = |group: &&mut Group| {
-            let first = group.first();
-            first.target == record.target
-                && (task == Task::Features || first.device == record.device)
-        };
-        match rows.iter_mut().find(same) {
-            Some(group) => group.records.push(record),
-            None => {
-                let published = published.and_then(|table| table.row(&record.title));
-                rows.push(Group { records: vec![record], published, now: None });
-            }
+        let device = (task != Task::Features).then_some(record.device);
+        let place =
+            *places.entry((&record.target, device, record.is_system())).or_insert(rows.len());
+        if place == rows.len() {
+            let published = published.and_then(|table| table.row(&record.title));
+            let (records, newer) = (Vec::new(), Vec::new());
+            rows.push(Group { records, newer, has_twin: false, published, now: None });
         }
+        rows[place].records.push(record);
+    }
+    for one in chosen.into_values().filter(|one| one.newest.run != one.run) {
+        let (target, device, is_system) = key(one.newest);
+        let device = (task != Task::Features).then_some(device);
+        rows[places[&(target, device, is_system)]].newer.push(one.newest);
+    }
+    for (target, device, is_system) in places.keys() {
+        let is_twin = places.contains_key(&(*target, *device, !is_system));
+        rows[places[&(*target, *device, *is_system)]].has_twin = is_twin;
     }
     rows
 }
@@ -104,11 +161,12 @@ pub(super) fn with_newest(mut groups: Vec<Group>) -> Vec<Group> {
         };
         let found = groups.iter().find(|one| {
             let now = one.first();
-            now.target == *successor && (then.task == Task::Features || now.device == then.device)
+            now.target == *successor
+                && (then.task == Task::Features || now.device == then.device)
+                && !(one.has_twin && now.is_system())
         })?;
         let records = found.records.iter().copied().filter(is_alike).collect::<Vec<_>>();
-        (!records.is_empty())
-            .then(|| Box::new(Group { records, published: found.published, now: None }))
+        (!records.is_empty()).then(|| Box::new(Group { records, now: None, ..found.clone() }))
     };
     let all = groups.iter().map(newest).collect::<Vec<_>>();
     groups.iter_mut().zip(all).for_each(|(group, now)| group.now = now);

@@ -33,6 +33,8 @@ pub struct Choice {
     pub with_published: bool,
     /// Shows old versions, each beside its newest.
     pub then_and_now: bool,
+    /// Runs whose clock was ahead of today's; they come first in the records.
+    pub ahead: Vec<String>,
 }
 
 /// What the table needs to know of an experiment and is not in its records.
@@ -96,9 +98,10 @@ fn build_one(
             && choice.profile.as_ref().is_none_or(|profile| r.profile == *profile)
     };
     let of_experiment = records.iter().filter(fits).collect::<Vec<_>>();
-    // One table, one profile: that of the newest record unless another was asked for.
     let of_era = |r: &&&Record| choice.era.is_none_or(|era| r.era == era);
-    let Some(newest) = of_experiment.iter().rfind(of_era) else { return Vec::new() };
+    let mut candidates = of_experiment.iter().filter(of_era).copied();
+    let Some(newest) = newest_profile(&mut candidates) else { return Vec::new() };
+    let others = other_profiles(&of_experiment, newest);
     let of_profile = of_experiment.iter().filter(|r| r.profile == newest.profile).copied();
     let task = newest.task;
     let old = published.tables.get(name);
@@ -125,9 +128,34 @@ fn build_one(
     parts
         .map(|(title, groups)| {
             let published = choice.with_published.then_some(published);
-            fill(name, title, groups, &columns, published)
+            let mut grid = fill(name, title, groups, &columns, published, &choice.ahead);
+            grid.notes.extend(others.clone().map(Line::from));
+            grid
         })
         .collect()
+}
+
+/// Returns the record whose profile is shown, for one table has one profile: the newest that has numbers. A trial at
+/// `smoke` is shown only where nothing else has.
+fn newest_profile<'a>(records: &mut dyn Iterator<Item = &'a Record>) -> Option<&'a Record> {
+    let worth = |index: usize, r: &Record| (r.is_whole(), r.profile != SMOKE, index);
+    records.enumerate().max_by_key(|(index, r)| worth(*index, r)).map(|(_, r)| r)
+}
+
+/// The profile of a trial: everything once, as small as it can be.
+const SMOKE: &str = "smoke";
+
+/// Returns a note of the profiles that have results and are not shown.
+fn other_profiles(records: &[&Record], shown: &Record) -> Option<String> {
+    let mut targets = std::collections::BTreeMap::<&str, std::collections::BTreeSet<&str>>::new();
+    for record in records.iter().filter(|r| r.profile != shown.profile && r.is_whole()) {
+        targets.entry(&record.profile).or_default().insert(&record.target);
+    }
+    let words = |(profile, targets): (&&str, &std::collections::BTreeSet<&str>)| {
+        format!("`--profile {profile}` ({} targets)", targets.len())
+    };
+    let words = targets.iter().map(words).collect::<Vec<_>>().join(", ");
+    (!words.is_empty()).then(|| format!("not shown: results of {words}"))
 }
 
 /// Returns a table of rows in their order.
@@ -137,9 +165,11 @@ fn fill(
     mut groups: Vec<Group>,
     columns: &[Column],
     published: Option<&Published>,
+    ahead: &[String],
 ) -> Grid {
     group::sort(&mut groups);
-    let notes = notes::notes(&groups, columns, published);
+    let mut notes = notes::notes(&groups, columns, published);
+    notes.extend(notes::ahead(&groups, ahead));
     let mut grid = Grid {
         experiment: name.to_owned(),
         title: title.to_owned(),

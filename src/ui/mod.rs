@@ -3,6 +3,7 @@
 
 mod live;
 
+use std::fmt::Display;
 use std::io::Write;
 use std::time::Duration;
 
@@ -19,6 +20,14 @@ pub fn print(text: &str) -> Result<()> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         result => Ok(result?),
+    }
+}
+
+/// Names what could not be read, each on a line of standard error.
+pub fn warn(troubles: &[impl Display]) {
+    for trouble in troubles {
+        let line = report::printable(&trouble.to_string());
+        anstream::eprintln!("\x1b[1;33mwarning:\x1b[0m {line}");
     }
 }
 
