@@ -1,7 +1,7 @@
 //! Verdicts → a table of targets and quantities, and what to say of those that differ.
 
 use crate::proof::{Compared, Difference, Grade, Quantity, Semantic, Verdict, sentence};
-use crate::report::{self, Grid, Heading};
+use crate::report::{self, Grid, Heading, Tone};
 
 /// Headings of the table.
 const HEADINGS: [Heading; 9] = [
@@ -15,6 +15,9 @@ const HEADINGS: [Heading; 9] = [
     Heading::numbers("Outputs After"),
     Heading::words("Dropout, Seeds, Batch"),
 ];
+
+/// Where the grade stands among them.
+const GRADE: usize = 2;
 
 const QUANTITIES: [Quantity; 5] = [
     Quantity::Outputs,
@@ -33,12 +36,16 @@ pub fn grids(verdicts: &[Verdict]) -> Vec<Grid> {
     let grid = |experiment: &str| {
         let of = verdicts.iter().filter(|verdict| verdict.experiment == experiment);
         let of = of.collect::<Vec<_>>();
-        Grid {
+        let mut grid = Grid {
             experiment: experiment.to_owned(),
             title: experiment.to_owned(),
             aside: Some(parameters(&of)),
             ..Grid::of_texts(HEADINGS, of.iter().map(|verdict| row(verdict)).collect())
+        };
+        for (row, verdict) in grid.rows.iter_mut().zip(&of) {
+            row[GRADE].tone = verdict.equivalence.grade.tone();
         }
+        grid
     };
     experiments(verdicts).into_iter().map(grid).collect()
 }
@@ -75,6 +82,17 @@ fn semantics(verdict: &Verdict) -> String {
     match all.len() {
         0 => "–".to_owned(),
         count => format!("{so} of {count} hold"),
+    }
+}
+
+impl Grade {
+    /// Returns what a grade says at a glance.
+    pub fn tone(self) -> Tone {
+        match self {
+            Grade::Exact | Grade::Close | Grade::Variant => Tone::Good,
+            Grade::Different => Tone::Bad,
+            Grade::Unchecked => Tone::Doubtful,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Must not depend on how a table is drawn for people.
 
 use crate::report::escape::printable;
+use crate::report::number::nine_digits;
 use crate::report::{Grid, Heading, Kind, Value};
 
 /// Returns the tables as CSV: shown columns, lower and upper ends of intervals, and what stands beside each row.
@@ -69,14 +70,14 @@ fn headings(shown: &[Heading], measured: &[Heading], beside: &[&str]) -> Vec<Str
 fn text(value: &Value) -> String {
     match value {
         Value::Text(text) => harmless(text),
-        Value::Number(number) | Value::Interval(number, ..) => number.to_string(),
+        Value::Number(number) | Value::Interval(number, ..) => nine_digits(*number).to_string(),
         Value::Missing => String::new(),
     }
 }
 
 fn interval(value: &Value) -> [String; 2] {
     match value {
-        Value::Interval(_, low, high) => [low.to_string(), high.to_string()],
+        Value::Interval(_, low, high) => [low, high].map(|end| nine_digits(*end).to_string()),
         _ => [String::new(), String::new()],
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::report::escape::is_unprintable;
+use crate::report::number::nine_digits;
 use crate::report::{Cell, Grid, Value};
 
 /// Returns the tables as one JSON list.
@@ -41,10 +42,13 @@ fn row(grid: &Grid, cells: &[Cell]) -> Map<String, Json> {
         let key = heading.key;
         let value = match &cell.value {
             Value::Text(text) => json!(text),
-            Value::Number(number) => json!(number),
+            Value::Number(number) => json!(nine_digits(*number)),
             Value::Interval(middle, low, high) => {
-                object.insert(format!("{key}_interval"), json!([low, high]));
-                json!(middle)
+                object.insert(
+                    format!("{key}_interval"),
+                    json!([low, high].map(|end| nine_digits(*end))),
+                );
+                json!(nine_digits(*middle))
             }
             Value::Missing => json!(null),
         };

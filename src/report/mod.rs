@@ -2,6 +2,7 @@
 
 mod csv;
 mod escape;
+mod fit;
 mod json;
 mod latex;
 mod markdown;
@@ -11,7 +12,7 @@ mod terminal;
 pub use self::escape::printable;
 pub use self::markdown::write as markdown;
 pub use self::number::three_digits;
-pub use self::terminal::{table as terminal_table, write as terminal};
+pub use self::terminal::{Screen, table as terminal_table, write as terminal};
 
 /// Rows under headings, with what stands above and below them.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -28,6 +29,8 @@ pub struct Grid {
     /// Footnotes in the order of their numbers, from 1.
     pub footnotes: Vec<Line>,
     pub notes: Vec<Line>,
+    /// How a person sees columns that a terminal leaves out.
+    pub more: Option<&'static str>,
 }
 
 /// The heading of a column.
@@ -38,6 +41,8 @@ pub struct Heading {
     /// What a program reads, in CSV and JSON.
     pub key: &'static str,
     pub kind: Kind,
+    /// How early it is left out where not all columns fit: the largest first, 0 never.
+    pub rank: u8,
 }
 
 /// What the cells of a column are.
@@ -57,6 +62,17 @@ pub struct Cell {
     pub value: Value,
     /// Number of a footnote, from 1.
     pub footnote: Option<usize>,
+    pub tone: Tone,
+}
+
+/// What a cell says at a glance, by its colour.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Tone {
+    #[default]
+    Plain,
+    Good,
+    Doubtful,
+    Bad,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -140,12 +156,12 @@ impl Grid {
 impl Heading {
     /// Returns the heading of a column of words that no program reads by a key.
     pub const fn words(text: &'static str) -> Heading {
-        Heading { text, key: text, kind: Kind::Text }
+        Heading { text, key: text, kind: Kind::Text, rank: 1 }
     }
 
     /// Returns the heading of a column of numbers that no program reads by a key.
     pub const fn numbers(text: &'static str) -> Heading {
-        Heading { text, key: text, kind: Kind::Number }
+        Heading { text, key: text, kind: Kind::Number, rank: 1 }
     }
 }
 
@@ -157,9 +173,14 @@ impl Kind {
 }
 
 impl Cell {
+    /// Returns a cell without a footnote or colour.
+    pub fn of(value: Value) -> Cell {
+        Cell { value, footnote: None, tone: Tone::Plain }
+    }
+
     /// Returns a cell of words without a footnote.
     pub fn text(text: impl Into<String>) -> Cell {
-        Cell { value: Value::Text(text.into()), footnote: None }
+        Cell::of(Value::Text(text.into()))
     }
 
     /// Returns the cell as a person reads it: three digits, `–` for missing, `(1)` for a footnote.
@@ -172,7 +193,12 @@ impl Cell {
             Value::Text(text) => text.clone(),
             Value::Number(value) => number(*value),
             Value::Interval(middle, low, high) => {
-                format!("{} [{}, {}]", number(*middle), number(*low), number(*high))
+                let [middle, low, high] = [middle, low, high].map(|end| number(*end));
+                // Ends that look like the middle say nothing more.
+                match low == middle && high == middle {
+                    true => middle,
+                    false => format!("{middle} [{low}, {high}]"),
+                }
             }
             Value::Missing => "–".to_owned(),
         };

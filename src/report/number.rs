@@ -12,9 +12,14 @@ pub fn three_digits(number: f64) -> String {
     format!("{rounded:.decimals$}")
 }
 
+/// Returns a number without the digits that only a computer's arithmetic put there: 57.6 for 57.599999999999994.
+pub fn nine_digits(number: f64) -> f64 {
+    format!("{number:.8e}").parse().unwrap_or(number)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::three_digits;
+    use super::{nine_digits, three_digits};
 
     #[test]
     fn numbers_have_three_significant_digits() {
@@ -32,5 +37,12 @@ mod tests {
         for (number, text) in cases {
             assert_eq!(three_digits(number), text);
         }
+    }
+
+    #[test]
+    fn programs_get_no_digits_of_arithmetic() {
+        assert_eq!(nine_digits(57.599999999999994), 57.6);
+        assert_eq!(nine_digits(0.0436123456), 0.0436123456);
+        assert_eq!(nine_digits(-1530.0), -1530.0);
     }
 }

@@ -4,7 +4,7 @@ use self::Source::{Median, MedianOn, Row, Words};
 use crate::catalog::Device;
 use crate::proof::{Equivalence, Grade};
 use crate::record::Record;
-use crate::report::{Heading, Kind, Value};
+use crate::report::{Heading, Kind, Tone, Value};
 use crate::stats::summarise;
 use crate::table::footnote::{self, Footnote};
 use crate::table::group::Group;
@@ -30,9 +30,9 @@ pub(super) struct Entry {
     source: Source,
 }
 
-/// Declares the columns: name, heading, key, kind, footnote, source.
+/// Declares the columns: name, heading, key, kind, rank (how early it is left out), footnote, source.
 macro_rules! columns {
-    ($($column:ident: $name:literal, $text:literal, $key:literal, $kind:ident, $footnote:ident, $source:expr;)*) => {
+    ($($column:ident: $name:literal, $text:literal, $key:literal, $kind:ident, $rank:literal, $footnote:ident, $source:expr;)*) => {
         /// A column of a table.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Column { $($column),* }
@@ -46,7 +46,12 @@ macro_rules! columns {
                     $(Column::$column => {
                         static ENTRY: Entry = Entry {
                             name: $name,
-                            heading: Heading { text: $text, key: $key, kind: Kind::$kind },
+                            heading: Heading {
+                                text: $text,
+                                key: $key,
+                                kind: Kind::$kind,
+                                rank: $rank,
+                            },
                             footnote: Footnote::$footnote,
                             source: $source,
                         };
@@ -59,64 +64,64 @@ macro_rules! columns {
 }
 
 columns! {
-    Library: "library", "DL Library", "library", Text, Nothing, Row(|row| Value::Text(row.title()));
-    Accuracy: "accuracy", "Test Accuracy (%)", "test_accuracy_percent", Measured, Result,
+    Library: "library", "DL Library", "library", Text, 0, Nothing, Row(|row| Value::Text(row.title()));
+    Accuracy: "accuracy", "Test Accuracy (%)", "test_accuracy_percent", Measured, 1, Result,
         Median(|r| r.score.accuracy.map(|share| share * 100.0));
-    TrainingTime: "training-time", "Training Time (s)", "training_time_s", Measured, Result,
+    TrainingTime: "training-time", "Training Time (s)", "training_time_s", Measured, 0, Result,
         Median(|r| r.times.training);
-    Cudnn: "cudnn", "Using cuDNN?", "using_cudnn", Text, Nothing, Words(cudnn);
-    RateGpu: "rate-gpu", "Images/s GPU", "images_per_s_gpu", Measured, Result,
+    Cudnn: "cudnn", "Using cuDNN?", "using_cudnn", Text, 7, Nothing, Words(cudnn);
+    RateGpu: "rate-gpu", "Images/s GPU", "images_per_s_gpu", Measured, 1, Result,
         MedianOn(Device::Cuda, |r| r.times.predict_rate);
-    RateCpu: "rate-cpu", "Images/s CPU", "images_per_s_cpu", Measured, Result,
+    RateCpu: "rate-cpu", "Images/s CPU", "images_per_s_cpu", Measured, 1, Result,
         MedianOn(Device::Cpu, |r| r.times.predict_rate);
-    Equivalence: "equivalence", "Equivalence", "equivalence", Text, Grade,
+    Equivalence: "equivalence", "Equivalence", "equivalence", Text, 2, Grade,
         Words(|r| Some(graded(&equivalence(r))));
-    Device: "device", "Device", "device", Text, Nothing, Words(|r| Some(r.device.to_string()));
-    Data: "data", "Data", "data", Text, Nothing,
+    Device: "device", "Device", "device", Text, 3, Nothing, Words(|r| Some(r.device.to_string()));
+    Data: "data", "Data", "data", Text, 6, Nothing,
         Words(|r| r.inputs.source.map(|source| source.as_str().to_owned()));
-    Compile: "compile", "Compile/First Epoch (s)", "compile_s", Measured, Nothing,
+    Compile: "compile", "Compile/First Epoch (s)", "compile_s", Measured, 7, Nothing,
         Median(|r| r.times.compile);
-    TrainingRate: "training-rate", "Samples/s", "training_samples_per_s", Measured, Nothing,
+    TrainingRate: "training-rate", "Samples/s", "training_samples_per_s", Measured, 6, Nothing,
         Median(|r| r.times.training_rate);
-    PeakMemory: "peak-memory", "Peak Memory (GiB)", "peak_memory_gib", Measured, Nothing,
+    PeakMemory: "peak-memory", "Peak Memory (GiB)", "peak_memory_gib", Measured, 5, Nothing,
         Median(|r| r.cost.peak_rss_bytes.map(gib));
-    DeviceMemory: "device-memory", "Peak GPU Memory (GiB)", "peak_gpu_memory_gib", Measured, Nothing,
+    DeviceMemory: "device-memory", "Peak GPU Memory (GiB)", "peak_gpu_memory_gib", Measured, 5, Nothing,
         Median(|r| r.cost.peak_device_bytes.map(gib));
-    Version: "version", "Version", "version", Text, Nothing, Words(|r| r.framework_version.clone());
-    Year: "year", "Year", "year", Count, Nothing, Row(|row| number(row.first().year.map(f64::from)));
-    Import: "import", "Import (s)", "import_s", Measured, Nothing, Median(|r| r.times.import);
-    BatchP50: "batch-p50", "Batch p50 (s)", "batch_p50_s", Measured, Nothing, Median(|r| r.times.batch_p50);
-    BatchP99: "batch-p99", "Batch p99 (s)", "batch_p99_s", Measured, Nothing, Median(|r| r.times.batch_p99);
-    CpuTime: "cpu-time", "CPU Time (s)", "cpu_time_s", Measured, Nothing, Median(|r| r.cost.cpu_seconds);
-    Loss: "loss", "Last Loss", "last_loss", Measured, Nothing,
+    Version: "version", "Version", "version", Text, 4, Nothing, Words(|r| r.framework_version.clone());
+    Year: "year", "Year", "year", Count, 3, Nothing, Row(|row| number(row.first().year.map(f64::from)));
+    Import: "import", "Import (s)", "import_s", Measured, 6, Nothing, Median(|r| r.times.import);
+    BatchP50: "batch-p50", "Batch p50 (s)", "batch_p50_s", Measured, 5, Nothing, Median(|r| r.times.batch_p50);
+    BatchP99: "batch-p99", "Batch p99 (s)", "batch_p99_s", Measured, 6, Nothing, Median(|r| r.times.batch_p99);
+    CpuTime: "cpu-time", "CPU Time (s)", "cpu_time_s", Measured, 6, Nothing, Median(|r| r.cost.cpu_seconds);
+    Loss: "loss", "Last Loss", "last_loss", Measured, 6, Nothing,
         Median(|r| r.epochs.last().and_then(|epoch| epoch.loss));
-    Threads: "threads", "Threads", "threads", Number, Nothing,
+    Threads: "threads", "Threads", "threads", Number, 6, Nothing,
         Median(|r| Some(f64::from(r.cost.threads_allowed)));
-    Env: "env", "Environment", "environment", Text, Nothing,
+    Env: "env", "Environment", "environment", Text, 5, Nothing,
         Words(|r| r.env.as_ref().map(|env| env.name.clone()));
-    Run: "run", "Run", "run", Text, Nothing, Words(|r| Some(r.run.clone()));
-    PublishedAccuracy: "published-accuracy", "2017 Accuracy (%)", "published_test_accuracy_percent", Number, Nothing,
+    Run: "run", "Run", "run", Text, 6, Nothing, Words(|r| Some(r.run.clone()));
+    PublishedAccuracy: "published-accuracy", "2017 Accuracy (%)", "published_test_accuracy_percent", Number, 4, Nothing,
         Row(|row| number(row.published.and_then(|old| old.test_accuracy_percent)));
-    PublishedTime: "published-time", "2017 Time (s)", "published_training_time_s", Number, Nothing,
+    PublishedTime: "published-time", "2017 Time (s)", "published_training_time_s", Number, 3, Nothing,
         Row(|row| number(row.published.and_then(|old| old.training_time_s)));
-    PublishedCudnn: "published-cudnn", "2017 Using cuDNN?", "published_using_cudnn", Text, Nothing,
+    PublishedCudnn: "published-cudnn", "2017 Using cuDNN?", "published_using_cudnn", Text, 7, Nothing,
         Row(|row| words(row.published.and_then(|old| old.using_cudnn.clone())));
-    PublishedGpu: "published-gpu", "2017 Images/s GPU", "published_images_per_s_gpu", Number, Nothing,
+    PublishedGpu: "published-gpu", "2017 Images/s GPU", "published_images_per_s_gpu", Number, 3, Nothing,
         Row(|row| number(row.published.and_then(|old| old.images_per_s_gpu)));
-    PublishedCpu: "published-cpu", "2017 Images/s CPU", "published_images_per_s_cpu", Number, Nothing,
+    PublishedCpu: "published-cpu", "2017 Images/s CPU", "published_images_per_s_cpu", Number, 3, Nothing,
         Row(|row| number(row.published.and_then(|old| old.images_per_s_cpu)));
-    Now: "now", "Now", "now", Text, Now, Row(|row| words(row.now.as_deref().map(Group::version_words)));
-    NowTime: "now-time", "Training Time Now (s)", "training_time_now_s", Measured, Nothing,
+    Now: "now", "Now", "now", Text, 2, Now, Row(|row| words(row.now.as_deref().map(Group::version_words)));
+    NowTime: "now-time", "Training Time Now (s)", "training_time_now_s", Measured, 2, Nothing,
         Row(|row| of_now(row, Column::TrainingTime));
-    NowGpu: "now-gpu", "Images/s GPU Now", "images_per_s_gpu_now", Measured, Nothing,
+    NowGpu: "now-gpu", "Images/s GPU Now", "images_per_s_gpu_now", Measured, 2, Nothing,
         Row(|row| of_now(row, Column::RateGpu));
-    NowCpu: "now-cpu", "Images/s CPU Now", "images_per_s_cpu_now", Measured, Nothing,
+    NowCpu: "now-cpu", "Images/s CPU Now", "images_per_s_cpu_now", Measured, 2, Nothing,
         Row(|row| of_now(row, Column::RateCpu));
-    SpeedUp: "speed-up", "Speed-Up", "speed_up", Number, Nothing,
+    SpeedUp: "speed-up", "Speed-Up", "speed_up", Number, 1, Nothing,
         Row(|row| number(times_now(row, Column::TrainingTime).map(|share| 1.0 / share)));
-    SpeedUpGpu: "speed-up-gpu", "Speed-Up GPU", "speed_up_gpu", Number, Nothing,
+    SpeedUpGpu: "speed-up-gpu", "Speed-Up GPU", "speed_up_gpu", Number, 1, Nothing,
         Row(|row| number(times_now(row, Column::RateGpu)));
-    SpeedUpCpu: "speed-up-cpu", "Speed-Up CPU", "speed_up_cpu", Number, Nothing,
+    SpeedUpCpu: "speed-up-cpu", "Speed-Up CPU", "speed_up_cpu", Number, 1, Nothing,
         Row(|row| number(times_now(row, Column::RateCpu)));
 }
 
@@ -149,6 +154,17 @@ impl Column {
         let value = self.value(group);
         let why = footnote::of(self, group, &value);
         (value, why)
+    }
+
+    /// Returns what a cell of a row says at a glance.
+    pub(super) fn tone(self, group: &Group) -> Tone {
+        let told = group.told();
+        if self.entry().footnote == Footnote::Grade {
+            return equivalence(told[0]).grade.tone();
+        }
+        let is_failed = group.counted(None).is_empty();
+        let is_result = matches!(self.entry().footnote, Footnote::Result);
+        if is_failed && (is_result || self == Column::Library) { Tone::Bad } else { Tone::Plain }
     }
 
     /// Returns the only device whose records count, if there is one.

@@ -176,13 +176,15 @@ fn fill(
         headings: columns.iter().map(|column| column.heading()).collect(),
         beside: provenance::beside(groups.iter().map(Provenance::of).collect()),
         notes: notes.into_iter().map(Line::from).collect(),
+        more: Some("choose with `--columns`, or use a wider terminal"),
         ..Grid::default()
     };
     for group in &groups {
         let mut row = Vec::new();
         for column in columns {
             let (value, why) = column.cell(group);
-            row.push(Cell { value, footnote: why.map(|why| grid.footnote(why)) });
+            let footnote = why.map(|why| grid.footnote(why));
+            row.push(Cell { value, footnote, tone: column.tone(group) });
         }
         grid.rows.push(row);
     }

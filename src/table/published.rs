@@ -107,8 +107,8 @@ impl PublishedTable {
         });
         let number = |value: Option<f64>| value.map_or(Value::Missing, Value::Number);
         let text = |value: Option<String>| value.map_or(Value::Missing, Value::Text);
-        let cell = |row: &PublishedRow, column: &Column| Cell {
-            value: match column {
+        let cell = |row: &PublishedRow, column: &Column| {
+            Cell::of(match column {
                 Column::Library => Value::Text(row.library.clone()),
                 Column::Accuracy => number(row.test_accuracy_percent),
                 Column::TrainingTime => number(row.training_time_s),
@@ -116,8 +116,7 @@ impl PublishedTable {
                 Column::RateGpu => number(row.images_per_s_gpu),
                 Column::RateCpu => number(row.images_per_s_cpu),
                 _ => Value::Missing,
-            },
-            footnote: None,
+            })
         };
         let columns = std::iter::once(Column::Library).chain(columns).collect::<Vec<_>>();
         let rows = self.rows.iter().map(|row| columns.iter().map(|c| cell(row, c)).collect());

@@ -12,7 +12,7 @@ use anyhow::Result;
 pub use self::live::Live;
 use crate::defaults::Sheet;
 use crate::proof::{Verdict, report as verdict};
-use crate::report::{self, Grid, Heading};
+use crate::report::{self, Grid, Heading, Screen};
 
 /// Prints text on standard output; a reader that went away is no error.
 pub fn print(text: &str) -> Result<()> {
@@ -33,12 +33,12 @@ pub fn warn(troubles: &[impl Display]) {
 
 /// Returns tables as a terminal shows them.
 pub fn tables(grids: &[Grid]) -> String {
-    report::terminal(grids)
+    report::terminal(grids, Screen::look())
 }
 
 /// Returns what checks found as a terminal shows it.
 pub fn verdicts(verdicts: &[Verdict]) -> String {
-    let mut out = report::terminal(&verdict::grids(verdicts));
+    let mut out = report::terminal(&verdict::grids(verdicts), Screen::look());
     out += &format!("\x1b[2m{}\x1b[0m\n", verdict::NOTE);
     for text in verdicts.iter().filter_map(verdict::explanation) {
         out += &format!("\n{text}\n");
@@ -48,7 +48,7 @@ pub fn verdicts(verdicts: &[Verdict]) -> String {
 
 /// Returns a comparison of defaults as a terminal shows it.
 pub fn defaults(sheet: &Sheet) -> String {
-    let mut out = report::terminal(&sheet.grids());
+    let mut out = report::terminal(&sheet.grids(), Screen::look());
     for line in sheet.lines_below() {
         out += &format!("\n\x1b[2m{line}\x1b[0m");
     }
@@ -57,7 +57,7 @@ pub fn defaults(sheet: &Sheet) -> String {
 
 /// Returns a list as a terminal shows it: rows under headings.
 pub fn list(headings: impl IntoIterator<Item = Heading>, rows: Vec<Vec<String>>) -> String {
-    report::terminal_table(&Grid::of_texts(headings, rows))
+    report::terminal_table(&Grid::of_texts(headings, rows), Screen::look())
 }
 
 /// Returns a duration in a few words: `0.4 s`, `12 s`, `3 min 05 s`, `2 h 10 min`.
