@@ -124,6 +124,21 @@ fn a_folder_in_place_of_a_file_is_named() {
 }
 
 #[test]
+fn a_pipe_in_place_of_a_file_is_named_and_does_not_hang() {
+    for file in ["run.json", "records.jsonl"] {
+        let project = with_run();
+        let path = only_run(&project).join(file);
+        fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let done = table(&project, &["--csv"]);
+        assert_eq!(done.code, Some(1), "{done:?}");
+        assert!(done.stderr.contains(&format!("{file}`: is not a regular file")), "{done:?}");
+        assert!(done.stdout.contains("tiny,yours,75"), "{done:?}");
+        assert_eq!(project.run(&["--no-check"]).code, Some(0), "the next run is not stopped");
+    }
+}
+
+#[test]
 fn a_state_of_a_future_version_is_named_with_its_line() {
     let project = with_run();
     let run = only_run(&project);
@@ -321,6 +336,44 @@ fn an_interrupted_run_is_listed_as_such_with_what_it_was_about() {
     let experiments = project.rosetta(&["list", "experiments", "--json"]).stdout;
     let experiments: Value = serde_json::from_str(&experiments).unwrap();
     assert_eq!(experiments[0]["profiles"], json!(["quick", "smoke"]));
+}
+
+#[test]
+fn a_run_that_goes_on_is_listed_as_running() {
+    let slow = format!("sleep 30\n{}", good());
+    let project = Project::new().harness("mine", &slow);
+    let mut child = project.start(&["--no-check"]);
+    let begin = std::time::Instant::now();
+    while list(&project.path("results/runs")).is_empty() && begin.elapsed().as_secs() < 20 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let state = || runs(&project).1[0]["state"].clone();
+    while state() != "running" && begin.elapsed().as_secs() < 20 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(state(), "running");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(state(), "interrupted");
+}
+
+#[test]
+fn a_terminal_of_80_columns_breaks_no_word() {
+    let project = with_run();
+    let id = runs(&project).1[0]["run"].as_str().unwrap().to_owned();
+    let cases: [(&[&str], &str); 4] = [
+        (&["table"], "yours"),
+        (&["list", "runs"], &id),
+        (&["list", "targets"], "yours"),
+        (&["env", "list"], "fake"),
+    ];
+    for (args, name) in cases {
+        let done = Done::of(project.command(args).env("COLUMNS", "80").output().unwrap());
+        assert_eq!(done.code, Some(0), "{done:?}");
+        let widest = done.stdout.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(widest <= 80, "{}", done.stdout);
+        assert!(done.stdout.split_whitespace().any(|word| word == name), "{}", done.stdout);
+    }
 }
 
 #[test]

@@ -168,7 +168,8 @@ pub fn markdown(verdicts: &[Verdict]) -> String {
     let mut out = report::markdown(&grids(verdicts));
     out += &format!("\n{NOTE}\n");
     for text in verdicts.iter().filter_map(explanation) {
-        out += &format!("\n```text\n{text}\n```\n");
+        let lines = text.lines().map(report::printable).collect::<Vec<_>>();
+        out += &format!("\n```text\n{}\n```\n", lines.join("\n"));
     }
     out
 }

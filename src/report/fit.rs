@@ -29,7 +29,9 @@ pub fn fit(grid: &Grid, width: usize) -> Fit {
     let columns = measure(grid);
     let mut fit = Fit { columns: (0..columns.len()).collect(), ..Fit::default() };
     let total = |fit: &Fit, of: fn(&Measured) -> usize| {
-        fit.columns.iter().map(|index| of(&columns[*index]) + BESIDE).sum::<usize>()
+        let sum = fit.columns.iter().map(|index| of(&columns[*index]) + BESIDE).sum::<usize>();
+        // There is nothing between the last column and the edge.
+        sum.saturating_sub(1)
     };
     for is_constant in [true, false] {
         for index in in_order_of_leaving(grid) {
@@ -95,7 +97,7 @@ fn in_order_of_leaving(grid: &Grid) -> Vec<usize> {
 fn share(columns: &[&Measured], width: usize) -> Vec<usize> {
     let mut widths = columns.iter().map(|column| column.least).collect::<Vec<_>>();
     let used = widths.iter().map(|one| one + BESIDE).sum::<usize>();
-    let mut spare = width.saturating_sub(used);
+    let mut spare = (width + 1).saturating_sub(used);
     let mut order = (0..columns.len()).collect::<Vec<_>>();
     order.sort_by_key(|index| columns[*index].most - columns[*index].least);
     for (place, index) in order.iter().enumerate() {

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::store::parse::is_regular;
 use crate::store::read::subfolders;
 use crate::store::whole_lines;
 
@@ -21,8 +22,9 @@ struct Named {
 /// Mends every run that no rosetta holds. What cannot be mended stays as it is: readers find the same in `record.json`.
 pub(super) fn mend(runs: &Path) {
     for run in subfolders(runs).unwrap_or_default() {
-        let is_held = File::open(run.join("run.json")).and_then(|file| Ok(file.try_lock()?));
-        if is_held.is_ok() {
+        let path = run.join("run.json");
+        let lock = || File::open(&path).and_then(|file| Ok(file.try_lock()?));
+        if is_regular(&path) && lock().is_ok() {
             // What cannot be written now is written at a later start.
             let _ = mend_run(&run);
         }
@@ -39,7 +41,11 @@ fn mend_run(run: &Path) -> io::Result<()> {
         }
         sweep(job);
     }
-    let text = fs::read(&path).unwrap_or_default();
+    let text = match path.exists() {
+        false => Vec::new(),
+        true if is_regular(&path) => fs::read(&path)?,
+        true => return Ok(()),
+    };
     let is_whole = text.last().is_none_or(|byte| *byte == b'\n');
     if is_whole && memchr::memchr_iter(b'\n', &text).count() >= sealed.len() {
         return Ok(());

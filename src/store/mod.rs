@@ -14,6 +14,7 @@
 //! read, and for good at the next start.
 
 mod mend;
+mod parse;
 mod read;
 
 use std::collections::BTreeMap;
@@ -126,7 +127,8 @@ impl Store {
         for entry in listing {
             let path = entry.with_context(|| format!("cannot list `{shown}`"))?.path();
             let is_ours = path.extension().is_some_and(|extension| extension == "json");
-            let text = fs::read(&path).ok().filter(|_| is_ours);
+            let text =
+                (is_ours && parse::is_regular(&path)).then(|| fs::read(&path).ok()).flatten();
             let verdict = text.and_then(|text| serde_json::from_slice::<Verdict>(&text).ok());
             if let Some(verdict) = verdict.filter(|verdict| verdict.verdict == proof::VERSION) {
                 found.insert(verdict.key.clone(), verdict);

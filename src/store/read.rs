@@ -5,17 +5,16 @@
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use jiff::{Timestamp, ToSpan};
-use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use crate::hint::{hinted, unknown};
-use crate::record::{self, Record};
-use crate::store::{RUN_VERSION, Run, Store};
+use crate::record::Record;
+use crate::store::parse::{Damage, REMOVE, is_regular, parse, read_file, read_whole};
+use crate::store::{Run, Store};
 
 /// What reading the results found.
 #[derive(Debug, Default)]
@@ -56,9 +55,6 @@ impl fmt::Display for Trouble {
         write!(f, "`{}{line}`: {}; {}", self.path.display(), self.what, self.hint)
     }
 }
-
-const REMOVE: &str = "remove it, or move it out of the results";
-const UPDATE: &str = "use the rosetta that wrote it, or a newer one";
 
 impl Reading {
     /// Returns all records, oldest run first, and the troubles.
@@ -162,18 +158,21 @@ impl Trouble {
 /// Reads a run's folder; a folder that is not one of ours is nothing.
 fn read_folder(folder: &Path, troubles: &mut Vec<Trouble>) -> Option<Stored> {
     let path = folder.join("run.json");
+    if let Err(error) = fs::read_dir(folder) {
+        troubles.push(Trouble::of(folder, Damage::unreadable(&error)));
+        return None;
+    }
     let before = troubles.len();
-    let run = match read_whole::<Run>(&path) {
-        Ok(run) => Some(run),
+    let (run, is_absent) = match read_whole::<Run>(&path) {
+        Ok(run) => (Some(run), false),
         Err(damage) => {
+            let is_absent = damage.is_absent;
             troubles.push(Trouble::of(&path, damage));
-            None
+            (None, is_absent)
         }
     };
     let records = read_records(folder, troubles);
     // Without run.json and without a record it is somebody else's, or cut off at birth.
-    let is_absent =
-        matches!(fs::symlink_metadata(&path), Err(error) if error.kind() == ErrorKind::NotFound);
     if is_absent && records.is_empty() {
         troubles.truncate(before);
         return None;
@@ -196,6 +195,9 @@ fn is_ahead(started: &str) -> bool {
 
 /// Returns whether a rosetta holds the run.
 fn is_held(path: &Path) -> bool {
+    if !is_regular(path) {
+        return false;
+    }
     let file = File::open(path);
     file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
@@ -203,11 +205,11 @@ fn is_held(path: &Path) -> bool {
 /// Returns the records of a run, each job once: the lines of records.jsonl, and what only record.json has.
 fn read_records(folder: &Path, troubles: &mut Vec<Trouble>) -> Vec<Record> {
     let path = folder.join("records.jsonl");
-    let text = match fs::read(&path) {
+    let text = match read_file(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-        Err(error) => {
-            troubles.push(Trouble::of(&path, Damage::unreadable(&error)));
+        Err(Damage { is_absent: true, .. }) => Vec::new(),
+        Err(damage) => {
+            troubles.push(Trouble::of(&path, damage));
             Vec::new()
         }
     };
@@ -253,103 +255,6 @@ fn read_records(folder: &Path, troubles: &mut Vec<Trouble>) -> Vec<Record> {
         troubles.push(Trouble { line: Some(line), ..Trouble::of(&path, damage) });
     }
     records
-}
-
-/// Why something that is there cannot be read.
-struct Damage {
-    what: String,
-    hint: String,
-    /// The job that a line is of, as far as it tells.
-    job: Option<String>,
-}
-
-impl Damage {
-    fn unreadable(error: &io::Error) -> Damage {
-        let (what, hint) = match error.kind() {
-            ErrorKind::NotFound => ("is missing".to_owned(), "put it back, or remove the folder"),
-            ErrorKind::IsADirectory => ("is a folder, not a file".to_owned(), REMOVE),
-            ErrorKind::PermissionDenied => {
-                ("cannot be read: permission denied".to_owned(), "make it readable for this user")
-            }
-            _ => (format!("cannot be read: {error}"), REMOVE),
-        };
-        Damage { what, hint: hint.to_owned(), job: None }
-    }
-}
-
-/// What is stored with the version of its format.
-trait Versioned: DeserializeOwned {
-    const NAME: &'static str;
-    const NEWEST: u32;
-    fn version(&self) -> u32;
-}
-
-impl Versioned for Record {
-    const NAME: &'static str = "record";
-    const NEWEST: u32 = record::VERSION;
-    fn version(&self) -> u32 {
-        self.record
-    }
-}
-
-impl Versioned for Run {
-    const NAME: &'static str = "run";
-    const NEWEST: u32 = RUN_VERSION;
-    fn version(&self) -> u32 {
-        self.run
-    }
-}
-
-fn read_whole<T: Versioned>(path: &Path) -> Result<T, Damage> {
-    // A pipe would hang: only a file is opened.
-    let metadata = fs::metadata(path).map_err(|error| Damage::unreadable(&error))?;
-    if metadata.is_dir() {
-        return Err(Damage::unreadable(&ErrorKind::IsADirectory.into()));
-    }
-    if !metadata.is_file() {
-        let what = "is not a regular file".to_owned();
-        return Err(Damage { what, hint: REMOVE.to_owned(), job: None });
-    }
-    parse(&fs::read(path).map_err(|error| Damage::unreadable(&error))?)
-}
-
-fn parse<T: Versioned>(text: &[u8]) -> Result<T, Damage> {
-    let error = match serde_json::from_slice::<T>(text) {
-        Ok(found) if found.version() <= T::NEWEST => return Ok(found),
-        Ok(found) => return Err(newer::<T>(u64::from(found.version()), job_of(text))),
-        Err(error) => error,
-    };
-    let job = job_of(text);
-    let Ok(value) = serde_json::from_slice::<Value>(text) else {
-        let what = format!("is damaged: {error}");
-        return Err(Damage { what, hint: REMOVE.to_owned(), job });
-    };
-    match value.get(T::NAME).and_then(Value::as_u64) {
-        Some(version) if version > u64::from(T::NEWEST) => Err(newer::<T>(version, job)),
-        Some(_) => {
-            let what = format!("has what this rosetta does not know: {error}");
-            Err(Damage { what, hint: UPDATE.to_owned(), job })
-        }
-        None => {
-            let what = format!("is not a {} of rosetta: {error}", T::NAME);
-            Err(Damage { what, hint: REMOVE.to_owned(), job })
-        }
-    }
-}
-
-fn newer<T: Versioned>(version: u64, job: Option<String>) -> Damage {
-    let (name, newest) = (T::NAME, T::NEWEST);
-    let what = format!("is of {name} format {version}; this rosetta reads format {newest}");
-    Damage { what, hint: UPDATE.to_owned(), job }
-}
-
-/// Returns the job that a line names, torn or not: it stands near the beginning.
-fn job_of(text: &[u8]) -> Option<String> {
-    let key = b"\"job\":\"";
-    let at = memchr::memmem::find(text, key)? + key.len();
-    let rest = &text[at..];
-    let end = memchr::memchr(b'"', rest)?;
-    Some(String::from_utf8_lossy(&rest[..end]).into_owned())
 }
 
 fn name_of(folder: &Path) -> String {

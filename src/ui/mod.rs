@@ -41,7 +41,8 @@ pub fn verdicts(verdicts: &[Verdict]) -> String {
     let mut out = report::terminal(&verdict::grids(verdicts), Screen::look());
     out += &format!("\x1b[2m{}\x1b[0m\n", verdict::NOTE);
     for text in verdicts.iter().filter_map(verdict::explanation) {
-        out += &format!("\n{text}\n");
+        let lines = text.lines().map(report::printable).collect::<Vec<_>>();
+        out += &format!("\n{}\n", lines.join("\n"));
     }
     out
 }
@@ -50,7 +51,7 @@ pub fn verdicts(verdicts: &[Verdict]) -> String {
 pub fn defaults(sheet: &Sheet) -> String {
     let mut out = report::terminal(&sheet.grids(), Screen::look());
     for line in sheet.lines_below() {
-        out += &format!("\n\x1b[2m{line}\x1b[0m");
+        out += &format!("\n\x1b[2m{}\x1b[0m", report::printable(&line));
     }
     out + "\n"
 }
