@@ -259,7 +259,7 @@ fn a_trial_at_smoke_does_not_hide_other_profiles() {
     assert_eq!(row(&project, "mine", &[])["training_time_s"], good);
     row(&project, "yours", &[]);
     let shown = table(&project, &[]).stdout;
-    assert!(shown.contains("not shown: results of `--profile smoke` (1 targets)"), "{shown}");
+    assert!(shown.contains("not shown: results of `--profile smoke` (1 target)"), "{shown}");
     assert_eq!(row(&project, "mine", &["--profile", "smoke"])["training_time_s"], 55.5);
 }
 

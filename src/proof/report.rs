@@ -29,7 +29,7 @@ const QUANTITIES: [Quantity; 5] = [
 
 /// What stands under the table.
 pub const NOTE: &str = "largest relative error in float64 / float32 against the reference, in float64 where it can compute \
-                        in it; the tolerance of float64 is 1e-9; – what there is not";
+                        in it; the tolerance of float64 is 1e-9; – not applicable";
 
 /// Returns a table for each experiment, one row for each verdict.
 pub fn grids(verdicts: &[Verdict]) -> Vec<Grid> {

@@ -8,6 +8,8 @@ mod provenance;
 mod published;
 mod usual;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use anyhow::Result;
 
 pub use self::column::Column;
@@ -147,12 +149,13 @@ const SMOKE: &str = "smoke";
 
 /// Returns a note of the profiles that have results and are not shown.
 fn other_profiles(records: &[&Record], shown: &Record) -> Option<String> {
-    let mut targets = std::collections::BTreeMap::<&str, std::collections::BTreeSet<&str>>::new();
+    let mut targets = BTreeMap::<&str, BTreeSet<&str>>::new();
     for record in records.iter().filter(|r| r.profile != shown.profile && r.is_whole()) {
         targets.entry(&record.profile).or_default().insert(&record.target);
     }
-    let words = |(profile, targets): (&&str, &std::collections::BTreeSet<&str>)| {
-        format!("`--profile {profile}` ({} targets)", targets.len())
+    let words = |(profile, targets): (&&str, &BTreeSet<&str>)| {
+        let s = if targets.len() == 1 { "" } else { "s" };
+        format!("`--profile {profile}` ({} target{s})", targets.len())
     };
     let words = targets.iter().map(words).collect::<Vec<_>>().join(", ");
     (!words.is_empty()).then(|| format!("not shown: results of {words}"))
