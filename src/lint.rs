@@ -1,4 +1,4 @@
-//! Holds harness files to the section contract of harnesses/README.md. May not know how they run.
+//! Holds harness files to the section contract of harnesses/README.md. Must not depend on how they run.
 
 use std::path::{Path, PathBuf};
 
@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::catalog::{Framework, Lane, Language};
 use crate::regular;
+use crate::sections::{self, Section};
 use crate::spec::Task;
 
 /// A place in a harness that breaks the contract.
@@ -23,21 +24,8 @@ impl std::fmt::Display for Finding {
     }
 }
 
-const TRAINING: [&str; 8] = [
-    "Setup",
-    "Load data",
-    "Build model",
-    "Initial weights",
-    "Loss and optimiser",
-    "Train",
-    "Predict",
-    "Evaluate",
-];
-const INFERENCE: [&str; 5] = ["Setup", "Load data", "Build model", "Initial weights", "Predict"];
-
 /// What a language's harnesses are held to.
 struct Rules {
-    comment: &'static str,
     max_lines: usize,
     max_columns: usize,
     /// Words that only the SDK may use, and the SDK's word for them.
@@ -45,7 +33,6 @@ struct Rules {
 }
 
 const PYTHON: Rules = Rules {
-    comment: "#",
     max_lines: 130,
     max_columns: 80,
     forbidden: &[
@@ -64,7 +51,6 @@ const PYTHON: Rules = Rules {
 };
 
 const RUST: Rules = Rules {
-    comment: "//",
     max_lines: 190,
     max_columns: 100,
     forbidden: &[
@@ -79,7 +65,6 @@ const RUST: Rules = Rules {
 };
 
 const JULIA: Rules = Rules {
-    comment: "#",
     max_lines: 130,
     max_columns: 92,
     forbidden: &[
@@ -110,7 +95,7 @@ pub fn lint(framework: &Framework, task_of: impl Fn(&str) -> Option<Task>) -> Re
     }
     if let Some(path) = &framework.defaults {
         // It is read beside no other file: it has no fixed sections and may be longer.
-        findings.extend(lint_lines(path, &read(path)?, rules(framework.spec.language)));
+        findings.extend(lint_lines(path, &read(path)?, framework.spec.language));
     }
     Ok(findings)
 }
@@ -132,21 +117,14 @@ fn lint_text(path: &Path, text: &str, language: Language, task: Task, room: usiz
         let message = format!("{count} lines; at most {most} fit a reader's screens");
         findings.push(found(0, message));
     }
-    findings.extend(lint_lines(path, text, rules));
-    let marker = format!("{} %%", rules.comment);
-    let mut wanted = match task {
-        Task::Classification => TRAINING.to_vec(),
-        Task::Features => INFERENCE.to_vec(),
-    };
-    if language == Language::Rust {
-        wanted.push("Run");
-    }
-    findings.extend(lint_sections(path, text, &marker, &wanted));
+    findings.extend(lint_lines(path, text, language));
+    findings.extend(lint_sections(path, text, language, task));
     findings
 }
 
 /// Finds lines that are too wide or use a word that is the SDK's.
-fn lint_lines(path: &Path, text: &str, rules: &Rules) -> Vec<Finding> {
+fn lint_lines(path: &Path, text: &str, language: Language) -> Vec<Finding> {
+    let rules = rules(language);
     let found = |line: usize, message: String| Finding { path: path.to_owned(), line, message };
     let mut findings = Vec::new();
     for (index, line) in text.lines().enumerate() {
@@ -155,7 +133,7 @@ fn lint_lines(path: &Path, text: &str, rules: &Rules) -> Vec<Finding> {
             let message = format!("{columns} columns; at most {}", rules.max_columns);
             findings.push(found(index + 1, message));
         }
-        let code = line.split(rules.comment).next().unwrap_or_default();
+        let code = line.split(sections::comment(language)).next().unwrap_or_default();
         for (word, instead) in rules.forbidden {
             if code.contains(word) {
                 let message = format!("`{word}` belongs to the SDK; a harness uses {instead}");
@@ -166,15 +144,13 @@ fn lint_lines(path: &Path, text: &str, rules: &Rules) -> Vec<Finding> {
     findings
 }
 
-fn lint_sections(path: &Path, text: &str, marker: &str, wanted: &[&str]) -> Vec<Finding> {
+fn lint_sections(path: &Path, text: &str, language: Language, task: Task) -> Vec<Finding> {
+    let wanted = sections::titles(language, task);
     let found = |line: usize, message: String| Finding { path: path.to_owned(), line, message };
     let mut findings = Vec::new();
     let mut next = 0;
-    for (index, line) in text.lines().enumerate() {
-        let indented = line.trim_start();
-        let Some(title) = indented.strip_prefix(marker) else { continue };
-        let (number, title) = (index + 1, title.trim());
-        if indented.len() != line.len() {
+    for Section { title, line: number, is_indented, .. } in sections::split(text, language) {
+        if is_indented {
             findings.push(found(number, format!("section `{title}` must start at column 1")));
         }
         match wanted.iter().position(|one| *one == title) {
@@ -206,7 +182,7 @@ fn lint_sections(path: &Path, text: &str, marker: &str, wanted: &[&str]) -> Vec<
 mod tests {
     use std::path::Path;
 
-    use super::{Language, Task, lint_lines, lint_text, rules};
+    use super::{Language, Task, lint_lines, lint_text};
 
     fn messages(text: &str) -> Vec<String> {
         let found = lint_text(Path::new("cnn.py"), text, Language::Python, Task::Features, 0);
@@ -242,7 +218,7 @@ mod tests {
     #[test]
     fn defaults_have_no_sections_but_the_same_lines() {
         let text = "import time\n# %% Whatever\n".to_owned() + &"x = 1\n".repeat(300);
-        let found = lint_lines(Path::new("defaults.py"), &text, rules(Language::Python));
+        let found = lint_lines(Path::new("defaults.py"), &text, Language::Python);
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0].line, 1);
     }

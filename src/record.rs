@@ -4,7 +4,7 @@
 //! differs from job to job is a list of names and values, never a field of its own. May not know
 //! the terminal, nor how a job is run.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::catalog::{Device, Era, Lane};
 use crate::machine::Machine;
@@ -158,8 +158,14 @@ pub struct Times {
 pub struct Epoch {
     pub epoch: u32,
     pub loss: Option<f64>,
+    /// Not a number where an old record has `null`: the harness said NaN or infinity.
+    #[serde(deserialize_with = "number_or_nan")]
     pub seconds: f64,
     pub samples: u64,
+}
+
+fn number_or_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 /// What the job used.
@@ -229,6 +235,16 @@ pub struct Version {
 impl Record {
     pub fn is_ok(&self) -> bool {
         self.outcome.status == Status::Ok
+    }
+
+    /// Returns whether it ran to its end, so that it has numbers.
+    pub fn is_whole(&self) -> bool {
+        matches!(self.outcome.status, Status::Ok | Status::CheckFailed)
+    }
+
+    /// Returns whether it ran in an installation of the user's own, not in a pinned environment.
+    pub fn is_system(&self) -> bool {
+        self.env.as_ref().is_some_and(|env| env.provider == "system")
     }
 
     pub fn is_tainted(&self) -> bool {

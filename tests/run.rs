@@ -396,7 +396,7 @@ fn a_full_disk_loses_nothing_that_was_stored() {
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(fill));
     let unmounted = std::process::Command::new("umount").arg(&disk).status().unwrap().success();
     let (stored, second, table) = result.unwrap();
-    assert!(unmounted && stored.stdout.contains("\"ok\": \"1\""), "{stored:?}");
+    assert!(unmounted && stored.stdout.contains("\"ok\": 1"), "{stored:?}");
     assert_eq!(second.code, Some(2), "{second:?}");
     assert!(second.stderr.contains("cannot write"), "{second:?}");
     assert!(table.stdout.contains("tiny,mine,75"), "{table:?}");

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::ArgValueCandidates as Names;
 
@@ -246,7 +247,7 @@ pub struct TableArgs {
     #[arg(long, value_enum)]
     pub era: Option<EraArg>,
     /// Columns to show, in this order
-    #[arg(long, value_enum, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_parser = column())]
     pub columns: Vec<Column>,
     /// Show the tables of 2017 instead
     #[arg(long, conflicts_with_all = ["run", "with_published", "columns", "then_and_now"])]
@@ -286,6 +287,12 @@ pub struct DefaultsArgs {
     /// Take the frameworks that this interpreter has, not those of the pinned environments
     #[arg(long, value_name = "PATH")]
     pub python: Option<PathBuf>,
+}
+
+/// Returns the parser of a column's name; the names stand in the help and in completions.
+fn column() -> impl TypedValueParser<Value = Column> {
+    let names = Column::ALL.iter().map(|column| column.name());
+    PossibleValuesParser::new(names).map(|name| Column::named(&name).expect("a name of the list"))
 }
 
 /// How tables are printed.

@@ -62,9 +62,9 @@ pub fn data_sets() -> Vec<CompletionCandidate> {
 pub fn runs() -> Vec<CompletionCandidate> {
     let named = std::env::var_os("ROSETTA_RESULTS").map(PathBuf::from);
     let store = project().and_then(|project| project.store(named.as_deref()).ok());
-    let runs = store.and_then(|store| store.list().ok()).unwrap_or_default();
+    let runs = store.and_then(|store| store.ids().ok()).unwrap_or_default();
     let mut found = vec![CompletionCandidate::new("latest")];
-    found.extend(runs.into_iter().rev().map(|run| CompletionCandidate::new(run.id)));
+    found.extend(runs.into_iter().rev().map(CompletionCandidate::new));
     found
 }
 

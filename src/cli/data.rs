@@ -9,6 +9,7 @@ use crate::cli::OK;
 use crate::cli::args::DataCommand;
 use crate::data::{DataStatus, DataStore};
 use crate::home::Home;
+use crate::report::Heading;
 use crate::ui::{self, Live};
 
 /// Shows or changes what data there is.
@@ -111,7 +112,12 @@ fn list(store: &DataStore, as_json: bool) -> Result<()> {
             rows.push(vec![name.clone(), damaged, String::new(), String::new(), String::new()]);
         }
     }
-    let headings =
-        [("Data", false), ("Source", false), ("Size", true), ("Arrays", false), ("Digest", false)];
-    ui::print(&ui::grid(&headings, rows))
+    let headings = [
+        Heading::words("Data"),
+        Heading::words("Source"),
+        Heading::numbers("Size"),
+        Heading::words("Arrays"),
+        Heading::words("Digest"),
+    ];
+    ui::print(&ui::list(headings, rows))
 }

@@ -13,6 +13,7 @@ use crate::home::{Home, free_bytes};
 use crate::machine::Machine;
 use crate::probe;
 use crate::project::Project;
+use crate::report::Heading;
 use crate::ui;
 
 /// A program that some environment or provider needs.
@@ -126,8 +127,8 @@ pub fn doctor(project: &Project, as_json: bool) -> Result<ExitCode> {
         let words = if is_there { state.to_owned() } else { reason };
         rows.push(row(is_there, &format!("env {}", env.name), words, &hint));
     }
-    let headings = [("", false), ("What", false), ("Found", false), ("To get it", false)];
-    ui::print(&ui::grid(&headings, rows))?;
+    let headings = ["", "What", "Found", "To get it"].map(Heading::words);
+    ui::print(&ui::list(headings, rows))?;
     if !can_run {
         say("nothing can run here: no environment can be built");
     }

@@ -12,6 +12,7 @@ use crate::env::{Availability, EnvStatus, Envs};
 use crate::hint::unknown;
 use crate::home::Home;
 use crate::project::Project;
+use crate::report::Heading;
 use crate::ui::{self, Live};
 
 /// Shows or changes what environments there are.
@@ -153,13 +154,13 @@ fn list(all: &[EnvStatus], as_json: bool) -> Result<()> {
         ]
     };
     let headings = [
-        ("Environment", false),
-        ("Provider", false),
-        ("Python", true),
-        ("State", false),
-        ("Size", true),
-        ("Digest", false),
-        ("To get it", false),
+        Heading::words("Environment"),
+        Heading::words("Provider"),
+        Heading::numbers("Python"),
+        Heading::words("State"),
+        Heading::numbers("Size"),
+        Heading::words("Digest"),
+        Heading::words("To get it"),
     ];
-    ui::print(&ui::grid(&headings, all.iter().map(row).collect()))
+    ui::print(&ui::list(headings, all.iter().map(row).collect()))
 }

@@ -7,6 +7,7 @@ mod data;
 mod defaults;
 mod doctor;
 mod env;
+mod list;
 mod request;
 mod run;
 mod table;
@@ -69,14 +70,12 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
             args.selection.check()?;
             here(&|project| check::check(project, &store(project)?, args))
         }
-        Command::Table(args) => {
-            here(&|project| table::table(project, &store(project)?, args).map(|()| OK))
-        }
+        Command::Table(args) => here(&|project| table::table(project, &store(project)?, args)),
         Command::Defaults(args) => {
             here(&|project| defaults::defaults(project, &store(project)?, args))
         }
         Command::List { what, json } => {
-            here(&|project| table::list(project, &store(project)?, *what, *json).map(|()| OK))
+            here(&|project| list::list(project, &store(project)?, *what, *json))
         }
         Command::Data(command) => data::data(command),
         Command::Env(command) => here(&|project| env::env(project, command)),

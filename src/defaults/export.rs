@@ -3,23 +3,14 @@
 use serde_json::json;
 
 use super::Sheet;
-use crate::markdown;
+use crate::report;
 
 impl Sheet {
     /// Returns the groups as Markdown tables.
     pub fn markdown(&self) -> String {
-        let mut out = String::new();
-        for group in self.groups() {
-            let headings = group.headings.iter().map(|heading| (*heading, false));
-            out.push_str(&format!("### {}\n\n", group.title));
-            out.push_str(&markdown::rows(&headings.collect::<Vec<_>>(), &group.rows));
+        let mut out = report::markdown(&self.grids());
+        if !out.is_empty() {
             out.push('\n');
-            for line in &group.lines_below {
-                out.push_str(&format!("{}  \n", in_code(line)));
-            }
-            if !group.lines_below.is_empty() {
-                out.push('\n');
-            }
         }
         for line in self.lines_below() {
             out.push_str(&format!("{line}  \n"));
@@ -45,13 +36,5 @@ impl Sheet {
         });
         let list = entries.collect::<Vec<_>>();
         serde_json::to_string_pretty(&list).expect("plain JSON") + "\n"
-    }
-}
-
-/// Puts the text of a harness, which stands after two spaces, into a code span.
-fn in_code(line: &str) -> String {
-    match line.split_once("  ") {
-        Some((place, text)) => format!("{place} `{text}`"),
-        None => line.replace('*', "\\*"),
     }
 }

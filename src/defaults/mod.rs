@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::property::{PROPERTIES, Property, Wants};
+use crate::report::{Cell, Grid, Heading, Line};
 
 /// What the program of one target said.
 #[derive(Debug, Clone, Default)]
@@ -97,16 +98,6 @@ pub enum Answer {
     NotNeeded(String),
 }
 
-/// One group of properties as text: headings, what is wanted, a row for each target.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Group {
-    pub title: &'static str,
-    pub headings: Vec<&'static str>,
-    pub rows: Vec<Vec<String>>,
-    /// Footnotes in the order of their numbers, from 1, and the words on how values were found.
-    pub lines_below: Vec<String>,
-}
-
 impl Sheet {
     pub fn build(measured: &[Measured]) -> Sheet {
         let mut sheet = Sheet::default();
@@ -131,41 +122,55 @@ impl Sheet {
         std::iter::once(versions).chain(self.notes.iter().cloned()).collect()
     }
 
-    /// Returns the groups of properties that any target has.
-    pub fn groups(&self) -> Vec<Group> {
-        let titles = PROPERTIES.iter().map(|property| property.group);
-        let mut groups = Vec::<Group>::new();
-        for title in titles {
-            if groups.last().is_none_or(|last| last.title != title) {
-                groups.push(self.group(title));
+    /// Returns a table for each group of properties that any target has.
+    pub fn grids(&self) -> Vec<Grid> {
+        let mut grids = Vec::<Grid>::new();
+        for title in PROPERTIES.iter().map(|property| property.group) {
+            if grids.last().is_none_or(|last| last.title != title) {
+                grids.push(self.grid(title));
             }
         }
-        groups.retain(|group| group.headings.len() > 1);
-        groups
+        grids.retain(|grid| grid.headings.len() > 1);
+        grids
     }
 
-    fn group(&self, title: &'static str) -> Group {
+    /// Returns the table of a group: what is wanted on top, then a row for each target.
+    fn grid(&self, title: &'static str) -> Grid {
         let is_known = |property: &&Property| {
             let has = |row: &Row| row.found.iter().any(|found| found.property == *property);
             property.group == title && self.rows.iter().any(has)
         };
         let properties = PROPERTIES.iter().filter(is_known).collect::<Vec<_>>();
-        let mut footnotes = Footnotes::default();
+        let headings = properties.iter().map(|property| Heading::words(property.heading));
+        let headings = std::iter::once(Heading::words("Framework")).chain(headings);
         let wanted = properties.iter().map(|property| property.wants.words().to_owned());
         let wanted = std::iter::once("the experiments want".to_owned()).chain(wanted);
-        let mut rows = vec![wanted.collect::<Vec<_>>()];
+        let wanted = vec![wanted.collect::<Vec<_>>()];
+        let mut grid = Grid { title: title.to_owned(), ..Grid::of_texts(headings, wanted) };
         for row in &self.rows {
-            let cell = |property: &&Property| {
+            let mut cells = vec![Cell::text(&row.title)];
+            for property in &properties {
                 let found = row.found.iter().find(|found| found.property == *property);
-                found.map_or("–".to_owned(), |found| footnotes.cell(found))
-            };
-            let cells = properties.iter().map(cell).collect::<Vec<_>>();
-            rows.push(std::iter::once(row.title.clone()).chain(cells).collect());
+                cells.push(found.map_or(Cell::text("–"), |found| cell(&mut grid, found)));
+            }
+            grid.rows.push(cells);
         }
-        let headings = properties.iter().map(|property| property.heading);
-        let headings = std::iter::once("Framework").chain(headings).collect();
-        Group { title, headings, rows, lines_below: footnotes.lines() }
+        let is_read = |found: &Found| found.property.group == title && found.how == How::Read;
+        if self.rows.iter().any(|row| row.found.iter().any(is_read)) {
+            grid.notes.push("* read from the signature, not run".into());
+        }
+        grid
     }
+}
+
+/// Returns the cell of a default; the same footnotes share a number.
+fn cell(grid: &mut Grid, found: &Found) -> Cell {
+    let mut text = found.value.clone();
+    if found.how == How::Read {
+        text.push('*');
+    }
+    let footnote = found.answer.as_ref().map(|answer| grid.footnote(answer.line()));
+    Cell { footnote, ..Cell::text(text) }
 }
 
 /// Returns a default with what is done about it, or what is wrong with the fact.
@@ -198,48 +203,13 @@ fn locate(measured: &Measured, harness: &str, text: String) -> Result<Answer, St
     }
 }
 
-/// The footnotes of one group; the same words share a number.
-#[derive(Default)]
-struct Footnotes {
-    words: Vec<String>,
-    is_any_read: bool,
-}
-
-impl Footnotes {
-    fn cell(&mut self, found: &Found) -> String {
-        let mut text = found.value.clone();
-        if found.how == How::Read {
-            self.is_any_read = true;
-            text.push('*');
-        }
-        if let Some(answer) = &found.answer {
-            let words = answer.words();
-            let known = self.words.iter().position(|one| *one == words);
-            let number = known.unwrap_or_else(|| {
-                self.words.push(words);
-                self.words.len() - 1
-            });
-            text.push_str(&format!(" ({})", number + 1));
-        }
-        text
-    }
-
-    fn lines(self) -> Vec<String> {
-        let numbered = self.words.iter().enumerate();
-        let mut lines =
-            numbered.map(|(index, words)| format!("({}) {words}", index + 1)).collect::<Vec<_>>();
-        if self.is_any_read {
-            lines.push("* read from the signature, not run".to_owned());
-        }
-        lines
-    }
-}
-
 impl Answer {
-    fn words(&self) -> String {
+    fn line(&self) -> Line {
         match self {
-            Answer::Overridden { path, line, text } => format!("{path}:{line}  {text}"),
-            Answer::NotNeeded(why) => format!("not needed: {why}"),
+            Answer::Overridden { path, line, text } => {
+                Line { words: format!("{path}:{line}"), code: Some(text.clone()) }
+            }
+            Answer::NotNeeded(why) => format!("not needed: {why}").into(),
         }
     }
 }

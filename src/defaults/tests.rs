@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::{Answer, How, Measured, PROPERTIES, Sheet, Source, Wants};
+use crate::report::{Cell, Grid, Kind, Line};
 
 fn measured(facts: Vec<(&str, Value)>) -> Measured {
     let text = "model = Conv(3, pad=1)\nload(weights)\n".to_owned();
@@ -87,22 +88,29 @@ fn groups_have_what_is_wanted_on_top_and_share_footnotes() {
     let mut other = measured.clone();
     (other.title, other.facts) = ("Other".to_owned(), Vec::new());
     let sheet = Sheet::build(&[measured, other]);
-    let groups = sheet.groups();
-    assert_eq!(groups.len(), 2);
-    assert_eq!(groups[0].headings, ["Framework", "Kernel", "Bias"]);
+    let grids = sheet.grids();
+    let shown = |grid: &Grid| -> Vec<Vec<String>> {
+        let row = |row: &Vec<Cell>| row.iter().map(|cell| cell.shown(Kind::Text)).collect();
+        grid.rows.iter().map(row).collect()
+    };
+    assert_eq!(grids.len(), 2);
+    let headings = grids[0].headings.iter().map(|heading| heading.text).collect::<Vec<_>>();
+    assert_eq!(headings, ["Framework", "Kernel", "Bias"]);
     assert_eq!(
-        groups[0].rows,
+        shown(&grids[0]),
         [
             ["the experiments want", "glorot_uniform", "zeros"],
             ["Fake", "he_normal (1)", "he_normal (1)"],
             ["Other", "–", "–"],
         ]
     );
-    assert_eq!(groups[0].lines_below, ["(1) harnesses/fake/cnn.py:2  load(weights)"]);
-    assert_eq!(groups[1].rows[0], ["the experiments want", "", "classical"]);
-    assert_eq!(groups[1].rows[1], ["Fake", "0.01*", "unit gain (1)"]);
-    let below = ["(1) not needed: it is 0", "* read from the signature, not run"];
-    assert_eq!(groups[1].lines_below, below);
+    let code = Some("load(weights)".to_owned());
+    let line = Line { words: "harnesses/fake/cnn.py:2".to_owned(), code };
+    assert_eq!(grids[0].footnotes, [line]);
+    assert_eq!(shown(&grids[1])[0], ["the experiments want", "", "classical"]);
+    assert_eq!(shown(&grids[1])[1], ["Fake", "0.01*", "unit gain (1)"]);
+    assert_eq!(grids[1].footnotes, ["not needed: it is 0".into()]);
+    assert_eq!(grids[1].notes, ["* read from the signature, not run".into()]);
     assert_eq!(sheet.rows[0].found[2].how, How::Read);
     let markdown = sheet.markdown();
     assert!(markdown.contains("(1) harnesses/fake/cnn.py:2 `load(weights)`  \n"), "{markdown}");

@@ -1,20 +1,23 @@
 //! Verdicts → a table of targets and quantities, and what to say of those that differ.
 
-use crate::markdown;
 use crate::proof::{Compared, Difference, Grade, Quantity, Semantic, Verdict, sentence};
+use crate::report::{self, Grid, Heading, Tone};
 
-/// Headings of the table; `true` marks numbers.
-pub const HEADINGS: [(&str, bool); 9] = [
-    ("Target", false),
-    ("Device", false),
-    ("Grade", false),
-    ("Outputs", true),
-    ("Loss", true),
-    ("Gradient", true),
-    ("Update", true),
-    ("Outputs After", true),
-    ("Dropout, Seeds, Batch", false),
+/// Headings of the table.
+const HEADINGS: [Heading; 9] = [
+    Heading::words("Target"),
+    Heading::words("Device"),
+    Heading::words("Grade"),
+    Heading::numbers("Outputs"),
+    Heading::numbers("Loss"),
+    Heading::numbers("Gradient"),
+    Heading::numbers("Update"),
+    Heading::numbers("Outputs After"),
+    Heading::words("Dropout, Seeds, Batch"),
 ];
+
+/// Where the grade stands among them.
+const GRADE: usize = 2;
 
 const QUANTITIES: [Quantity; 5] = [
     Quantity::Outputs,
@@ -26,11 +29,25 @@ const QUANTITIES: [Quantity; 5] = [
 
 /// What stands under the table.
 pub const NOTE: &str = "largest relative error in float64 / float32 against the reference, in float64 where it can compute \
-                        in it; the tolerance of float64 is 1e-9; – what there is not";
+                        in it; the tolerance of float64 is 1e-9; – not applicable";
 
-/// Returns one row for each verdict, in the order of [`HEADINGS`].
-pub fn rows(verdicts: &[&Verdict]) -> Vec<Vec<String>> {
-    verdicts.iter().map(|verdict| row(verdict)).collect()
+/// Returns a table for each experiment, one row for each verdict.
+pub fn grids(verdicts: &[Verdict]) -> Vec<Grid> {
+    let grid = |experiment: &str| {
+        let of = verdicts.iter().filter(|verdict| verdict.experiment == experiment);
+        let of = of.collect::<Vec<_>>();
+        let mut grid = Grid {
+            experiment: experiment.to_owned(),
+            title: experiment.to_owned(),
+            aside: Some(parameters(&of)),
+            ..Grid::of_texts(HEADINGS, of.iter().map(|verdict| row(verdict)).collect())
+        };
+        for (row, verdict) in grid.rows.iter_mut().zip(&of) {
+            row[GRADE].tone = verdict.equivalence.grade.tone();
+        }
+        grid
+    };
+    experiments(verdicts).into_iter().map(grid).collect()
 }
 
 fn row(verdict: &Verdict) -> Vec<String> {
@@ -65,6 +82,17 @@ fn semantics(verdict: &Verdict) -> String {
     match all.len() {
         0 => "–".to_owned(),
         count => format!("{so} of {count} hold"),
+    }
+}
+
+impl Grade {
+    /// Returns what a grade says at a glance.
+    pub fn tone(self) -> Tone {
+        match self {
+            Grade::Exact | Grade::Close | Grade::Variant => Tone::Good,
+            Grade::Different => Tone::Bad,
+            Grade::Unchecked => Tone::Doubtful,
+        }
     }
 }
 
@@ -137,23 +165,17 @@ fn section(quantity: Quantity) -> &'static str {
 
 /// Returns verdicts as Markdown: a table for each experiment, then the explanations.
 pub fn markdown(verdicts: &[Verdict]) -> String {
-    let mut out = String::new();
-    for experiment in experiments(verdicts) {
-        let of = verdicts.iter().filter(|verdict| verdict.experiment == experiment);
-        let of = of.collect::<Vec<_>>();
-        out += &format!("**{experiment}** ({})\n\n", parameters(&of));
-        out += &markdown::rows(&HEADINGS, &rows(&of));
-        out += "\n";
-    }
-    out += &format!("{NOTE}\n");
+    let mut out = report::markdown(&grids(verdicts));
+    out += &format!("\n{NOTE}\n");
     for text in verdicts.iter().filter_map(explanation) {
-        out += &format!("\n```text\n{text}\n```\n");
+        let lines = text.lines().map(report::printable).collect::<Vec<_>>();
+        out += &format!("\n```text\n{}\n```\n", lines.join("\n"));
     }
     out
 }
 
 /// Returns the experiments of verdicts, each once.
-pub fn experiments(verdicts: &[Verdict]) -> Vec<&str> {
+fn experiments(verdicts: &[Verdict]) -> Vec<&str> {
     let mut names = Vec::new();
     for verdict in verdicts {
         if !names.contains(&verdict.experiment.as_str()) {
@@ -164,7 +186,7 @@ pub fn experiments(verdicts: &[Verdict]) -> Vec<&str> {
 }
 
 /// Returns what was compared of the parameters, as any of the verdicts tells it.
-pub fn parameters(verdicts: &[&Verdict]) -> String {
+fn parameters(verdicts: &[&Verdict]) -> String {
     let compared = verdicts.iter().flat_map(|verdict| &verdict.compared);
     let counts = compared.filter_map(|compared| compared.worst(Quantity::Parameters));
     let note = counts.filter_map(|difference| difference.note.clone()).next();

@@ -1,11 +1,12 @@
 //! Where the numbers of a row come from. Must not depend on how a table is drawn.
 
 use crate::record::Record;
-use crate::table::Group;
+use crate::report::Beside;
+use crate::table::group::Group;
 
 /// What a program that reads a table needs to know of a row beside its cells.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Provenance {
+pub(super) struct Provenance {
     /// Why a reader should doubt a number, each once.
     pub marks: Vec<String>,
     pub runs: Vec<String>,
@@ -30,6 +31,21 @@ impl Provenance {
         }
         found
     }
+}
+
+/// Returns the columns that programs read beside the cells, for the rows in their order.
+pub(super) fn beside(rows: Vec<Provenance>) -> Vec<Beside> {
+    let column = |key: &'static str, text: &dyn Fn(&Provenance) -> String| Beside {
+        key,
+        texts: rows.iter().map(text).collect(),
+    };
+    vec![
+        column("marks", &|row| row.marks.join("; ")),
+        column("run", &|row| row.runs.join(", ")),
+        column("date", &|row| row.dates.join(", ")),
+        column("host", &|row| row.hosts.join(", ")),
+        column("n", &|row| row.repeats.map(|n| n.to_string()).unwrap_or_default()),
+    ]
 }
 
 fn add(words: &mut Vec<String>, word: &str) {

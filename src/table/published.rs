@@ -6,7 +6,10 @@ use std::path::Path;
 use anyhow::Result;
 use serde::Deserialize;
 
-use crate::table::{Cell, Column, Provenance, Table, Value, without_version};
+use crate::report::{Cell, Grid, Value};
+use crate::table::column::Column;
+use crate::table::group::without_version;
+use crate::table::provenance::{self, Provenance};
 use crate::yaml;
 
 /// A publication: its machine and its tables.
@@ -77,7 +80,7 @@ impl Published {
     }
 
     /// Returns the tables as they were published, cell for cell and in their order.
-    pub fn to_tables(&self, experiments: &[String]) -> Vec<Table> {
+    pub fn to_tables(&self, experiments: &[String]) -> Vec<Grid> {
         let order = ["cnn", "rnn", "resnet50"];
         let mut names = self.tables.keys().map(String::as_str).collect::<Vec<_>>();
         names.sort_by_key(|name| order.iter().position(|one| one == name).unwrap_or(order.len()));
@@ -94,7 +97,7 @@ impl PublishedTable {
         self.rows.iter().find(|row| plain(&row.library) == plain(title))
     }
 
-    fn to_table(&self, experiment: &str, publication: &Published) -> Table {
+    fn to_table(&self, experiment: &str, publication: &Published) -> Grid {
         let columns = self.columns.iter().map(|column| match column {
             PublishedColumn::TestAccuracyPercent => Column::Accuracy,
             PublishedColumn::TrainingTimeS => Column::TrainingTime,
@@ -104,8 +107,8 @@ impl PublishedTable {
         });
         let number = |value: Option<f64>| value.map_or(Value::Missing, Value::Number);
         let text = |value: Option<String>| value.map_or(Value::Missing, Value::Text);
-        let cell = |row: &PublishedRow, column: &Column| Cell {
-            value: match column {
+        let cell = |row: &PublishedRow, column: &Column| {
+            Cell::of(match column {
                 Column::Library => Value::Text(row.library.clone()),
                 Column::Accuracy => number(row.test_accuracy_percent),
                 Column::TrainingTime => number(row.training_time_s),
@@ -113,19 +116,18 @@ impl PublishedTable {
                 Column::RateGpu => number(row.images_per_s_gpu),
                 Column::RateCpu => number(row.images_per_s_cpu),
                 _ => Value::Missing,
-            },
-            footnote: None,
+            })
         };
         let columns = std::iter::once(Column::Library).chain(columns).collect::<Vec<_>>();
         let rows = self.rows.iter().map(|row| columns.iter().map(|c| cell(row, c)).collect());
-        Table {
+        Grid {
             experiment: experiment.to_owned(),
             title: self.title.clone(),
+            headings: columns.iter().map(|column| column.heading()).collect(),
             rows: rows.collect(),
-            provenance: vec![publication.provenance(); self.rows.len()],
-            columns,
-            footnotes: Vec::new(),
-            notes: vec![publication.words()],
+            beside: provenance::beside(vec![publication.provenance(); self.rows.len()]),
+            notes: vec![publication.words().into()],
+            ..Grid::default()
         }
     }
 }

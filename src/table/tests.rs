@@ -1,10 +1,10 @@
 use std::path::Path;
 
-use super::export::three_digits;
-use super::{Choice, Column, Format, Heading, Published, Value, build};
+use super::{Choice, Column, Published, Title, build};
 use crate::catalog::{Device, Era, Lane};
 use crate::proof::{Equivalence, Grade};
 use crate::record::{Cost, Inputs, Outcome, Record, Score, Status, Times, Version};
+use crate::report::{Format, Grid, Kind, Value};
 use crate::spec::Precision;
 use crate::spec::{Source, Task};
 
@@ -57,14 +57,19 @@ pub(crate) fn record(experiment: &str, target: &str, seconds: f64) -> Record {
     }
 }
 
-fn tables(records: &[Record], choice: &Choice) -> Vec<super::Table> {
-    let heading = |name: &str| Heading { experiment: name.to_owned(), title: name.to_owned() };
-    let headings = [heading("cnn"), heading("resnet50")];
-    build(records, &headings, &Published::default(), choice).unwrap()
+fn tables(records: &[Record], choice: &Choice) -> Vec<Grid> {
+    let title = |name: &str| Title { experiment: name.to_owned(), title: name.to_owned() };
+    let titles = [title("cnn"), title("resnet50")];
+    build(records, &titles, &Published::default(), choice).unwrap()
 }
 
-fn libraries(table: &super::Table) -> Vec<String> {
-    table.rows.iter().map(|row| row[0].text(Column::Library)).collect()
+/// Returns where a column stands in a table.
+fn place(table: &Grid, column: Column) -> Option<usize> {
+    table.headings.iter().position(|heading| *heading == column.heading())
+}
+
+fn libraries(table: &Grid) -> Vec<String> {
+    table.rows.iter().map(|row| row[0].shown(Kind::Text)).collect()
 }
 
 #[test]
@@ -101,7 +106,7 @@ fn a_disturbed_run_is_left_out_of_the_median_when_there_is_another() {
     assert_eq!(table.rows[0][2].value, Value::Number(11.0));
     let table = &tables(&[tainted], &Choice::default())[0];
     assert_eq!(table.rows[0][2].value, Value::Number(99.0));
-    assert!(table.footnotes[0].contains("50 %"));
+    assert!(table.footnotes[0].words.contains("50 %"));
 }
 
 #[test]
@@ -114,8 +119,8 @@ fn tuned_rows_have_a_table_of_their_own() {
     assert_eq!(libraries(&tables[0]), ["torch"]);
     assert_eq!(libraries(&tables[1]), ["tuned"]);
     assert!(tables[1].title.ends_with(" – tuned lane"), "{}", tables[1].title);
-    let at = tables[1].columns.iter().position(|c| *c == Column::Equivalence).unwrap();
-    assert_eq!(tables[1].rows[0][at].text(Column::Equivalence), "close (bf16)");
+    let at = place(&tables[1], Column::Equivalence).unwrap();
+    assert_eq!(tables[1].rows[0][at].shown(Kind::Text), "close (bf16)");
 }
 
 #[test]
@@ -127,7 +132,7 @@ fn features_show_both_devices_in_one_row() {
     assert_eq!(libraries(table), ["ort", "openvino"]);
     assert_eq!(table.rows[0][1].value, Value::Number(1000.0));
     assert_eq!(table.rows[0][2].value, Value::Number(10.0));
-    assert_eq!(table.footnotes, ["not run on cuda"]);
+    assert_eq!(table.footnotes, ["not run on cuda".into()]);
 }
 
 #[test]
@@ -145,12 +150,12 @@ fn what_is_not_the_experiment_is_shown_apart_unless_it_says_so_itself() {
     variant.equivalence = Some(Equivalence { variants, ..equivalence(Grade::Variant) });
     let tables = tables(&[wrong, declared, old, variant], &Choice::default());
     assert_eq!(libraries(&tables[0]), ["declared", "old", "variant"]);
-    let at = tables[0].columns.iter().position(|c| *c == Column::Equivalence).unwrap();
-    let words = tables[0].rows.iter().map(|row| row[at].text(Column::Equivalence));
+    let at = place(&tables[0], Column::Equivalence).unwrap();
+    let words = tables[0].rows.iter().map(|row| row[at].shown(Kind::Text));
     let expected = ["different (1)", "unchecked (2)", "variant (3)"];
     assert_eq!(words.collect::<Vec<_>>(), expected);
-    assert_eq!(tables[0].footnotes[0], "different: the momentum is Nesterov's");
-    assert!(tables[0].footnotes[2].ends_with("variant adam_epsilon_hat"));
+    assert_eq!(tables[0].footnotes[0].words, "different: the momentum is Nesterov's");
+    assert!(tables[0].footnotes[2].words.ends_with("variant adam_epsilon_hat"));
     assert_eq!(libraries(&tables[1]), ["wrong"]);
     assert!(tables[1].title.ends_with(": not the same experiment"));
 }
@@ -166,9 +171,9 @@ fn an_old_version_stands_beside_its_newest_of_the_same_machine_and_data() {
         old
     };
     let choice = Choice { then_and_now: true, ..Choice::default() };
-    let cell = |table: &super::Table, column: Column| {
-        let at = table.columns.iter().position(|c| *c == column).unwrap();
-        table.rows[0][at].text(column)
+    let cell = |table: &Grid, column: Column| {
+        let at = place(table, column).unwrap();
+        table.rows[0][at].shown(column.heading().kind)
     };
     let mut now = record("cnn", "torch", 20.0);
     now.framework_version = Some("2.0".to_owned());
@@ -181,9 +186,9 @@ fn an_old_version_stands_beside_its_newest_of_the_same_machine_and_data() {
     assert_eq!(cell(&both[0], Column::NowTime), "20");
     assert_eq!(cell(&both[0], Column::SpeedUp), "2.50");
     assert_eq!(cell(&both[1], Column::SpeedUpCpu), "4");
-    assert!(!both[1].columns.contains(&Column::SpeedUpGpu), "there was no GPU");
+    assert!(place(&both[1], Column::SpeedUpGpu).is_none(), "there was no GPU");
     // Of accuracies it says nothing, for it shows none.
-    let warns = |table: &super::Table| table.notes.iter().any(|note| note.contains("its accuracy"));
+    let warns = |table: &Grid| table.notes.iter().any(|note| note.words.contains("its accuracy"));
     assert!(!warns(&both[0]) && warns(&tables(&records, &Choice::default())[0]));
 
     // An era keeps to the old rows, but not the newest from standing beside them.
@@ -198,25 +203,7 @@ fn an_old_version_stands_beside_its_newest_of_the_same_machine_and_data() {
         let table = &tables(&[old("cnn", 50.0), now], &choice)[0];
         assert_eq!(cell(table, Column::Now), "– (1)");
         assert_eq!(cell(table, Column::SpeedUp), "–");
-        assert!(table.footnotes[0].contains("no result of `torch` on this machine"));
-    }
-}
-
-#[test]
-fn numbers_have_three_significant_digits() {
-    let cases = [
-        (77.0, "77"),
-        (153.4, "153"),
-        (1534.0, "1530"),
-        (20.04, "20.0"),
-        (0.012345, "0.0123"),
-        (99.96, "100"),
-        (9.996, "10.0"),
-        (0.0, "0"),
-        (-2.345, "-2.35"),
-    ];
-    for (number, text) in cases {
-        assert_eq!(three_digits(number), text);
+        assert!(table.footnotes[0].words.contains("no result of `torch` on this machine"));
     }
 }
 

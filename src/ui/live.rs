@@ -16,8 +16,8 @@ use crate::material::Material;
 use crate::plan::Job;
 use crate::progress::{Progress, Report};
 use crate::record::{Record, Status};
+use crate::report::three_digits;
 use crate::run::Notice;
-use crate::table::three_digits;
 use crate::ui::{size, words as duration_words};
 
 const TICK: Duration = Duration::from_millis(120);

@@ -1,22 +1,18 @@
-//! Everything a person sees in a terminal; the only home of indicatif and comfy-table. May not
-//! know how values were obtained.
+//! Everything a person sees in a terminal; the only home of indicatif. Must not depend on how
+//! values were obtained.
 
 mod live;
 
-use std::io::{IsTerminal, Write};
+use std::fmt::Display;
+use std::io::Write;
 use std::time::Duration;
 
 use anyhow::Result;
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, LineStyle};
 
 pub use self::live::Live;
 use crate::defaults::Sheet;
-use crate::proof::{Verdict, report};
-use crate::table::Table;
-
-/// Width of a table that goes to a file or a pipe.
-const PIPE_WIDTH: u16 = 200;
+use crate::proof::{Verdict, report as verdict};
+use crate::report::{self, Grid, Heading, Screen};
 
 /// Prints text on standard output; a reader that went away is no error.
 pub fn print(text: &str) -> Result<()> {
@@ -27,77 +23,42 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
-/// Returns comparison tables as a terminal shows them.
-pub fn tables(tables: &[Table]) -> String {
-    let mut out = String::new();
-    for table in tables {
-        let columns = &table.columns;
-        let headings = columns.iter().map(|column| (column.heading(), column.is_number()));
-        let rows = table.rows.iter().map(|row| {
-            let cells = row.iter().zip(columns);
-            cells.map(|(cell, column)| cell.text(*column)).collect()
-        });
-        out.push_str(&format!("\n\x1b[1m{}\x1b[0m\n", table.title));
-        out.push_str(&grid(&headings.collect::<Vec<_>>(), rows.collect()));
-        for line in table.lines_below() {
-            out.push_str(&format!("\x1b[2m{line}\x1b[0m\n"));
-        }
+/// Names what could not be read, each on a line of standard error.
+pub fn warn(troubles: &[impl Display]) {
+    for trouble in troubles {
+        let line = report::printable(&trouble.to_string());
+        anstream::eprintln!("\x1b[1;33mwarning:\x1b[0m {line}");
     }
-    out
+}
+
+/// Returns tables as a terminal shows them.
+pub fn tables(grids: &[Grid]) -> String {
+    report::terminal(grids, Screen::look())
 }
 
 /// Returns what checks found as a terminal shows it.
 pub fn verdicts(verdicts: &[Verdict]) -> String {
-    let mut out = String::new();
-    for experiment in report::experiments(verdicts) {
-        let of = verdicts.iter().filter(|verdict| verdict.experiment == experiment);
-        let of = of.collect::<Vec<_>>();
-        out += &format!("\n\x1b[1m{experiment}\x1b[0m ({})\n", report::parameters(&of));
-        out += &grid(&report::HEADINGS, report::rows(&of));
-    }
-    out += &format!("\x1b[2m{}\x1b[0m\n", report::NOTE);
-    for text in verdicts.iter().filter_map(report::explanation) {
-        out += &format!("\n{text}\n");
+    let mut out = report::terminal(&verdict::grids(verdicts), Screen::look());
+    out += &format!("\x1b[2m{}\x1b[0m\n", verdict::NOTE);
+    for text in verdicts.iter().filter_map(verdict::explanation) {
+        let lines = text.lines().map(report::printable).collect::<Vec<_>>();
+        out += &format!("\n{}\n", lines.join("\n"));
     }
     out
 }
 
 /// Returns a comparison of defaults as a terminal shows it.
 pub fn defaults(sheet: &Sheet) -> String {
-    let mut out = String::new();
-    for group in sheet.groups() {
-        let headings = group.headings.iter().map(|heading| (*heading, false));
-        out.push_str(&format!("\n\x1b[1m{}\x1b[0m\n", group.title));
-        out.push_str(&grid(&headings.collect::<Vec<_>>(), group.rows));
-        for line in group.lines_below {
-            out.push_str(&format!("\x1b[2m{line}\x1b[0m\n"));
-        }
-    }
+    let mut out = report::terminal(&sheet.grids(), Screen::look());
     for line in sheet.lines_below() {
-        out.push_str(&format!("\n\x1b[2m{line}\x1b[0m"));
+        out += &format!("\n\x1b[2m{}\x1b[0m", report::printable(&line));
     }
     out + "\n"
 }
 
-/// Returns rows under headings; `true` beside a heading aligns its column on the right.
-pub fn grid(headings: &[(&str, bool)], rows: Vec<Vec<String>>) -> String {
-    let mut table = comfy_table::Table::new();
-    let style = UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());
-    table.load_style(style).set_content_arrangement(ContentArrangement::Dynamic);
-    if !std::io::stdout().is_terminal() {
-        table.set_width(PIPE_WIDTH);
-    }
-    let bold = |(heading, _): &(&str, bool)| Cell::new(heading).add_attribute(Attribute::Bold);
-    table.set_header(headings.iter().map(bold).collect::<Vec<_>>());
-    for row in rows {
-        table.add_row(row);
-    }
-    for (column, (_, is_number)) in table.column_iter_mut().zip(headings) {
-        if *is_number {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    format!("{table}\n")
+/// Returns a list as a terminal shows it: rows under headings.
+pub fn list(headings: impl IntoIterator<Item = Heading>, rows: Vec<Vec<String>>) -> String {
+    report::terminal_table(&Grid::of_texts(headings, rows), Screen::look())
 }
 
 /// Returns a duration in a few words: `0.4 s`, `12 s`, `3 min 05 s`, `2 h 10 min`.

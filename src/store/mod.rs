@@ -1,4 +1,4 @@
-//! The layout of results/: append, read, recover. May not know processes nor the terminal.
+//! The layout of results/: append, read, recover. Must not depend on processes nor the terminal.
 //!
 //! ```text
 //! results/runs/<run>/run.json                what was asked, when, on what
@@ -10,9 +10,14 @@
 //! ```
 //!
 //! `record.json` is the truth; `records.jsonl` is the same for readers that want one file. A
-//! line that was torn by a crash is recovered from its `record.json`.
+//! line that was torn by a crash, or never written, is recovered from its `record.json`: when it is
+//! read, and for good at the next start.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod mend;
+mod parse;
+mod read;
+
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -20,12 +25,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::hint::{hinted, unknown};
+pub use self::read::{Reading, Stored, Trouble};
+use crate::hint::hinted;
 use crate::machine::Machine;
 use crate::proof::{self, Verdict};
 use crate::publish::{make_way, publish};
 use crate::record::{Record, Version};
 use crate::request::Request;
+
+/// Version of the format of `run.json`.
+const RUN_VERSION: u32 = 1;
 
 /// The folder `results/` of a project.
 #[derive(Debug, Clone)]
@@ -57,6 +66,8 @@ pub struct Run {
 #[derive(Debug)]
 pub struct RunFolder {
     folder: PathBuf,
+    /// `run.json`, locked as long as the run goes on: whoever lists runs sees that it does.
+    _held: Option<File>,
 }
 
 impl Store {
@@ -77,52 +88,18 @@ impl Store {
             fs::create_dir(&folder)?;
             publish(&folder.join("run.json"), &json_line(run)?)
         };
+        mend::mend(&self.runs());
         make().map_err(|error| cannot_write(&folder, &error))?;
-        Ok(RunFolder { folder })
+        let held = File::open(folder.join("run.json")).ok();
+        let held = held.filter(|file| file.try_lock().is_ok());
+        Ok(RunFolder { folder, _held: held })
     }
 
     /// Makes the folder of a measuring of defaults, which is no run and has no records.
     pub fn begin_defaults(&self, id: &str) -> Result<RunFolder> {
         let folder = self.root.join("defaults").join(id);
         fs::create_dir_all(&folder).map_err(|error| cannot_write(&folder, &error))?;
-        Ok(RunFolder { folder })
-    }
-
-    /// Returns every run, oldest first.
-    pub fn list(&self) -> Result<Vec<Run>> {
-        let mut runs = Vec::new();
-        for folder in subfolders(&self.runs())? {
-            let path = folder.join("run.json");
-            match fs::read_to_string(&path) {
-                Ok(text) => runs.push(
-                    serde_json::from_str::<Run>(&text)
-                        .with_context(|| format!("`{}` is damaged", path.display()))?,
-                ),
-                // A folder without run.json is no run: somebody else's, or cut off at birth.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => {
-                    return Err(error).with_context(|| format!("cannot read `{}`", path.display()));
-                }
-            }
-        }
-        runs.sort_by(|a, b| (&a.started, &a.id).cmp(&(&b.started, &b.id)));
-        Ok(runs)
-    }
-
-    /// Returns the records of one run, named by its id, a beginning of it, `latest` or a folder.
-    pub fn records_of(&self, name: &str) -> Result<Vec<Record>> {
-        read_run(&self.find(name)?)
-    }
-
-    /// Returns the records of all runs, oldest run first.
-    pub fn records(&self) -> Result<Vec<Record>> {
-        let mut all = Vec::new();
-        for folder in subfolders(&self.runs())? {
-            if folder.join("run.json").is_file() {
-                all.extend(read_run(&folder)?);
-            }
-        }
-        Ok(all)
+        Ok(RunFolder { folder, _held: None })
     }
 
     /// Stores what a check found.
@@ -150,7 +127,8 @@ impl Store {
         for entry in listing {
             let path = entry.with_context(|| format!("cannot list `{shown}`"))?.path();
             let is_ours = path.extension().is_some_and(|extension| extension == "json");
-            let text = fs::read(&path).ok().filter(|_| is_ours);
+            let text =
+                (is_ours && parse::is_regular(&path)).then(|| fs::read(&path).ok()).flatten();
             let verdict = text.and_then(|text| serde_json::from_slice::<Verdict>(&text).ok());
             if let Some(verdict) = verdict.filter(|verdict| verdict.verdict == proof::VERSION) {
                 found.insert(verdict.key.clone(), verdict);
@@ -161,27 +139,6 @@ impl Store {
 
     fn checks(&self) -> PathBuf {
         self.root.join("checks")
-    }
-
-    fn find(&self, name: &str) -> Result<PathBuf> {
-        let as_path = Path::new(name);
-        if as_path.join("run.json").is_file() {
-            return Ok(as_path.to_owned());
-        }
-        let ids = self.list()?.into_iter().map(|run| run.id).collect::<Vec<_>>();
-        let matching = match name {
-            "latest" => ids.last().into_iter().collect::<Vec<_>>(),
-            _ => ids.iter().filter(|id| id.starts_with(name)).collect(),
-        };
-        match matching.as_slice() {
-            [id] => Ok(self.runs().join(id)),
-            [] if ids.is_empty() => Err(hinted("there is no run yet", "run `rosetta run` first")),
-            [] => Err(unknown("run", name, ids.iter().map(String::as_str))),
-            several => {
-                let list = several.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>();
-                anyhow::bail!("`{name}` is the beginning of several runs: {}", list.join(", "))
-            }
-        }
     }
 }
 
@@ -257,50 +214,4 @@ fn whole_lines(file: &mut File) -> std::io::Result<u64> {
     file.rewind()?;
     file.read_to_end(&mut bytes)?;
     Ok(memchr::memrchr(b'\n', &bytes).map_or(0, |at| at as u64 + 1))
-}
-
-fn read_run(folder: &Path) -> Result<Vec<Record>> {
-    let path = folder.join("records.jsonl");
-    let text = match fs::read(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-        text => text.with_context(|| format!("cannot read `{}`", path.display()))?,
-    };
-    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    // A line that cannot be read was torn: its record.json, below, has it whole.
-    let mut records =
-        lines.filter_map(|line| serde_json::from_slice::<Record>(line).ok()).collect::<Vec<_>>();
-    let jobs = subfolders(folder)?;
-    if records.len() < jobs.len() {
-        let known = records.iter().map(|record| record.job.clone()).collect::<BTreeSet<_>>();
-        for job in jobs {
-            let path = job.join("record.json");
-            let name = job.file_name().unwrap_or_default().to_string_lossy();
-            if known.contains(&*name) || !path.is_file() {
-                continue;
-            }
-            let shown = path.display();
-            let text = fs::read(&path).with_context(|| format!("cannot read `{shown}`"))?;
-            records.push(
-                serde_json::from_slice(&text).with_context(|| format!("`{shown}` is damaged"))?,
-            );
-        }
-    }
-    Ok(records)
-}
-
-fn subfolders(parent: &Path) -> Result<Vec<PathBuf>> {
-    let shown = parent.display();
-    let listing = match fs::read_dir(parent) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        listing => listing.with_context(|| format!("cannot list `{shown}`"))?,
-    };
-    let mut folders = Vec::new();
-    for entry in listing {
-        let entry = entry.with_context(|| format!("cannot list `{shown}`"))?;
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            folders.push(entry.path());
-        }
-    }
-    folders.sort();
-    Ok(folders)
 }

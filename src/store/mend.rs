@@ -1,0 +1,86 @@
+//! Puts right what a rosetta that was killed left in results/: sealed records that records.jsonl lacks, hidden parts.
+//!
+//! Must not depend on what a record says.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::store::parse::is_regular;
+use crate::store::read::subfolders;
+use crate::store::whole_lines;
+
+/// What is read of a line to know which job it is of.
+#[derive(Deserialize)]
+struct Named {
+    job: String,
+}
+
+/// Mends every run that no rosetta holds. What cannot be mended stays as it is: readers find the same in `record.json`.
+pub(super) fn mend(runs: &Path) {
+    for run in subfolders(runs).unwrap_or_default() {
+        let path = run.join("run.json");
+        let lock = || File::open(&path).and_then(|file| Ok(file.try_lock()?));
+        if is_regular(&path) && lock().is_ok() {
+            // What cannot be written now is written at a later start.
+            let _ = mend_run(&run);
+        }
+    }
+}
+
+fn mend_run(run: &Path) -> io::Result<()> {
+    let path = run.join("records.jsonl");
+    let jobs = subfolders(run).unwrap_or_default();
+    let mut sealed = Vec::new();
+    for job in &jobs {
+        if job.join("record.json").is_file() {
+            sealed.push(job);
+        }
+        sweep(job);
+    }
+    let text = match path.exists() {
+        false => Vec::new(),
+        true if is_regular(&path) => fs::read(&path)?,
+        true => return Ok(()),
+    };
+    let is_whole = text.last().is_none_or(|byte| *byte == b'\n');
+    if is_whole && memchr::memchr_iter(b'\n', &text).count() >= sealed.len() {
+        return Ok(());
+    }
+    let lines = text.split(|byte| *byte == b'\n');
+    let named = lines.filter_map(|line| serde_json::from_slice::<Named>(line).ok());
+    let known = named.map(|named| named.job).collect::<BTreeSet<_>>();
+    let mut missing = Vec::new();
+    for job in sealed {
+        let name = job.file_name().unwrap_or_default().to_string_lossy();
+        let line = fs::read(job.join("record.json"))?;
+        if !known.contains(&*name) && serde_json::from_slice::<Named>(&line).is_ok() {
+            missing.extend(line);
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut file = File::options().create(true).read(true).append(true).open(&path)?;
+    file.lock()?;
+    let end = whole_lines(&mut file)?;
+    file.set_len(end)?;
+    if let Err(error) = file.write_all(&missing).and_then(|()| file.sync_data()) {
+        file.set_len(end)?;
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// Removes hidden parts of a record that was being written.
+fn sweep(job: &Path) {
+    for entry in fs::read_dir(job).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(".record.json.") {
+            // One that cannot be removed does no harm.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Records → rows: which records a row is made of, and in which order rows stand. Must not depend on columns' texts.
+
+use std::collections::BTreeMap;
+
+use crate::catalog::Device;
+use crate::record::{Record, Status};
+use crate::spec::Task;
+use crate::table::column::Column;
+use crate::table::published::{PublishedRow, PublishedTable};
+
+/// All records of one row: a target on a device, or on any device for features.
+#[derive(Clone)]
+pub struct Group<'a> {
+    pub(super) records: Vec<&'a Record>,
+    /// The newest record of each device that is not shown, because an older one is better.
+    pub(super) newer: Vec<&'a Record>,
+    /// Whether a row of the same target, but of another installation, stands beside it.
+    pub(super) has_twin: bool,
+    pub(super) published: Option<&'a PublishedRow>,
+    /// The framework's newest version on the same machine, with the same data.
+    pub(super) now: Option<Box<Group<'a>>>,
+}
+
+impl<'a> Group<'a> {
+    /// Returns any record of the group.
+    pub(super) fn first(&self) -> &'a Record {
+        self.records[0]
+    }
+
+    /// Returns the records that numbers are taken from, those on `device` if it is named.
+    ///
+    /// Disturbed runs count only when there is no other.
+    pub(super) fn counted(&self, device: Option<Device>) -> Vec<&'a Record> {
+        let fits = |r: &&&Record| r.is_whole() && device.is_none_or(|device| r.device == device);
+        let whole = self.records.iter().filter(fits).copied().collect::<Vec<_>>();
+        let clean = whole.iter().filter(|r| !r.is_tainted()).copied().collect::<Vec<_>>();
+        if clean.is_empty() { whole } else { clean }
+    }
+
+    /// Returns the records that words are taken from: those that are counted, else all.
+    pub(super) fn told(&self) -> Vec<&'a Record> {
+        let counted = self.counted(None);
+        if counted.is_empty() { self.records.clone() } else { counted }
+    }
+
+    /// Returns the name of the row; an installation of the user's own is told from the pinned one.
+    pub(super) fn title(&self) -> String {
+        let first = self.first();
+        match self.has_twin && first.is_system() {
+            true => format!("{} (system)", first.title),
+            false => first.title.clone(),
+        }
+    }
+
+    /// Returns title, version and year: `PyTorch 2.15.0 (2026)`.
+    pub(super) fn version_words(&self) -> String {
+        let record = self.told()[0];
+        let mut words = without_version(&record.title);
+        if let Some(version) = &record.framework_version {
+            words += &format!(" {version}");
+        }
+        if let Some(year) = record.year {
+            words += &format!(" ({year})");
+        }
+        words
+    }
+}
+
+/// What makes a row one: the target on a device, in a pinned environment or in the user's own installation.
+type Key<'a> = (&'a str, Device, bool);
+
+fn key(record: &Record) -> Key<'_> {
+    (&record.target, record.device, record.is_system())
+}
+
+/// How good a result is: a number that is sound, one that was disturbed, one whose accuracy is out of range, none.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Worth {
+    Nothing,
+    OutOfRange,
+    Disturbed,
+    Sound,
+}
+
+fn worth(record: &Record) -> Worth {
+    match record.outcome.status {
+        Status::Ok if record.is_tainted() => Worth::Disturbed,
+        Status::Ok => Worth::Sound,
+        Status::CheckFailed => Worth::OutOfRange,
+        _ => Worth::Nothing,
+    }
+}
+
+/// The run that a row is taken from.
+struct Chosen<'a> {
+    run: &'a str,
+    worth: Worth,
+    /// The newest record of all.
+    newest: &'a Record,
+}
+
+/// Returns for each key the newest run among its best ones: a run is worth what its best record is.
+fn choose<'a>(records: &[&'a Record]) -> BTreeMap<Key<'a>, Chosen<'a>> {
+    let mut chosen = BTreeMap::<Key, Chosen>::new();
+    for record in records {
+        let worth = worth(record);
+        let new = Chosen { run: &record.run, worth, newest: record };
+        let one = chosen.entry(key(record)).or_insert(new);
+        one.newest = record;
+        if worth >= one.worth {
+            (one.run, one.worth) = (&record.run, worth);
+        }
+    }
+    chosen
+}
+
+/// Returns the rows: of each target the newest of its best runs; features show both devices in one row.
+pub(super) fn group<'a>(
+    records: Vec<&'a Record>,
+    task: Task,
+    published: Option<&'a PublishedTable>,
+) -> Vec<Group<'a>> {
+    let chosen = choose(&records);
+    let mut rows = Vec::<Group>::new();
+    let mut places = BTreeMap::<(&str, Option<Device>, bool), usize>::new();
+    for record in records {
+        if chosen[&key(record)].run != record.run {
+            continue;
+        }
+        let device = (task != Task::Features).then_some(record.device);
+        let place =
+            *places.entry((&record.target, device, record.is_system())).or_insert(rows.len());
+        if place == rows.len() {
+            let published = published.and_then(|table| table.row(&record.title));
+            let (records, newer) = (Vec::new(), Vec::new());
+            rows.push(Group { records, newer, has_twin: false, published, now: None });
+        }
+        rows[place].records.push(record);
+    }
+    for one in chosen.into_values().filter(|one| one.newest.run != one.run) {
+        let (target, device, is_system) = key(one.newest);
+        let device = (task != Task::Features).then_some(device);
+        rows[places[&(target, device, is_system)]].newer.push(one.newest);
+    }
+    for (target, device, is_system) in places.keys() {
+        let is_twin = places.contains_key(&(*target, *device, !is_system));
+        rows[places[&(*target, *device, *is_system)]].has_twin = is_twin;
+    }
+    rows
+}
+
+/// Gives each row of an old version its newest, from the same machine and with the same data.
+pub(super) fn with_newest(mut groups: Vec<Group>) -> Vec<Group> {
+    let newest = |group: &Group| {
+        let then = group.first();
+        let successor = then.successor.as_ref()?;
+        let is_alike = |now: &&Record| {
+            now.machine.is_same(&then.machine)
+                && now.inputs.source == then.inputs.source
+                && now.inputs.data_digest == then.inputs.data_digest
+        };
+        let found = groups.iter().find(|one| {
+            let now = one.first();
+            now.target == *successor
+                && (then.task == Task::Features || now.device == then.device)
+                && !(one.has_twin && now.is_system())
+        })?;
+        let records = found.records.iter().copied().filter(is_alike).collect::<Vec<_>>();
+        (!records.is_empty()).then(|| Box::new(Group { records, now: None, ..found.clone() }))
+    };
+    let all = groups.iter().map(newest).collect::<Vec<_>>();
+    groups.iter_mut().zip(all).for_each(|(group, now)| group.now = now);
+    groups
+}
+
+/// Sorts as published: the fastest first; rows without a number last, by name.
+pub(super) fn sort(groups: &mut [Group]) {
+    let key = |group: &Group| match group.first().task {
+        Task::Classification => Column::TrainingTime.number(group),
+        Task::Features => {
+            let rate = Column::RateGpu.number(group).map(|rate| 1e9 + rate);
+            rate.or_else(|| Column::RateCpu.number(group)).map(|rate| -rate)
+        }
+    };
+    groups.sort_by(|a, b| {
+        let (one, two) = (key(a).unwrap_or(f64::INFINITY), key(b).unwrap_or(f64::INFINITY));
+        one.total_cmp(&two).then_with(|| a.first().title.cmp(&b.first().title))
+    });
+}
+
+/// Returns a title without the words that are numbers: `Keras (TF)` of `Keras 2.2 (TF)`.
+pub(super) fn without_version(title: &str) -> String {
+    let is_version = |word: &&str| word.chars().all(|c| c.is_ascii_digit() || c == '.');
+    title.split_whitespace().filter(|word| !is_version(word)).collect::<Vec<_>>().join(" ")
+}

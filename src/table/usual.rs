@@ -1,0 +1,65 @@
+//! The columns that a comparison has unless others are chosen.
+
+use crate::record::Record;
+use crate::spec::Task;
+use crate::table::column::Column;
+use crate::table::group::Group;
+
+/// Returns the columns that a table has unless others are chosen.
+pub(super) fn usual(task: Task, groups: &[Group], with_published: bool) -> Vec<Column> {
+    let mut columns = match task {
+        Task::Classification => vec![Column::Library, Column::Accuracy, Column::TrainingTime],
+        Task::Features => vec![Column::Library, Column::RateGpu, Column::RateCpu],
+    };
+    let any = |is: &dyn Fn(&Record) -> bool| {
+        groups.iter().flat_map(|group| &group.records).any(|record| is(record))
+    };
+    if task == Task::Classification {
+        columns.push(Column::Cudnn);
+    }
+    columns.push(Column::Equivalence);
+    if with_published {
+        columns.extend(match task {
+            Task::Classification => [Column::PublishedAccuracy, Column::PublishedTime],
+            Task::Features => [Column::PublishedGpu, Column::PublishedCpu],
+        });
+    }
+    if task == Task::Classification {
+        columns.extend([Column::Device, Column::Compile]);
+    }
+    columns.push(Column::PeakMemory);
+    if any(&|record| record.cost.peak_device_bytes.is_some()) {
+        columns.push(Column::DeviceMemory);
+    }
+    columns.extend([Column::Data, Column::Version]);
+    columns
+}
+
+/// Returns the columns that set an old version beside the newest, where both ran.
+pub(super) fn then_and_now(task: Task, groups: &[Group], with_published: bool) -> Vec<Column> {
+    let mut columns = vec![Column::Library, Column::Year];
+    let published: &[Column] = match task {
+        Task::Classification => {
+            columns.extend([Column::TrainingTime, Column::Now, Column::NowTime]);
+            columns.extend([Column::SpeedUp, Column::Device]);
+            &[Column::PublishedTime]
+        }
+        Task::Features => {
+            columns.push(Column::Now);
+            for [then, now, speed_up] in [
+                [Column::RateGpu, Column::NowGpu, Column::SpeedUpGpu],
+                [Column::RateCpu, Column::NowCpu, Column::SpeedUpCpu],
+            ] {
+                if groups.iter().any(|group| then.number(group).is_some()) {
+                    columns.extend([then, now, speed_up]);
+                }
+            }
+            &[Column::PublishedGpu, Column::PublishedCpu]
+        }
+    };
+    if with_published {
+        columns.extend(published);
+    }
+    columns.extend([Column::Equivalence, Column::Data]);
+    columns
+}
