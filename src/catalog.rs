@@ -47,7 +47,7 @@ impl Framework {
     }
 }
 
-/// The name of that program, which is no harness of an experiment.
+/// The name of that program, which is not a harness of an experiment.
 pub const DEFAULTS: &str = "defaults";
 
 /// `harnesses/NAME/framework.yaml`.

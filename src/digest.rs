@@ -1,4 +1,4 @@
-//! SHA-256 as the text by which things are known. May not know what is digested.
+//! SHA-256 as the text by which things are known. Must not depend on what is digested.
 
 use std::io;
 

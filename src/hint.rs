@@ -1,6 +1,6 @@
 //! Errors that carry a next step: a message for the chain and hints printed after it.
 //!
-//! May not know who raises them.
+//! Must not depend on who raises them.
 
 use std::fmt;
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! Where rosetta keeps what it makes: environments, data, tools. May not know what is in there.
+//! Where rosetta keeps what it makes: environments, data, tools. Must not depend on what is in there.
 
 use std::env;
 use std::fs;

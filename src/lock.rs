@@ -1,4 +1,4 @@
-//! One process at a time does a thing, or several share it. May not know what is done.
+//! One process at a time does a thing, or several share it. Must not depend on what is done.
 
 use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::MetadataExt;

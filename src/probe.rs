@@ -1,4 +1,4 @@
-//! Asks a program that answers at once, and ends it if it does not. May not know what is asked.
+//! Asks a program that answers at once, and ends it if it does not. Must not depend on what is asked.
 
 use std::io::Read;
 use std::os::unix::process::CommandExt;

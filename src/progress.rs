@@ -1,4 +1,4 @@
-//! How a long step says how far it is. May not know how that is drawn.
+//! How a long step says how far it is. Must not depend on how that is drawn.
 
 /// One word about a step under way.
 #[derive(Debug, Clone)]

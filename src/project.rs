@@ -1,4 +1,4 @@
-//! Where a project is and what it holds. May not know what is asked of it.
+//! Where a project is and what it holds. Must not depend on what is asked of it.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};

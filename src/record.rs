@@ -1,7 +1,7 @@
 //! What is stored of a finished job: identity, outcome, measurements, machine.
 //!
 //! Plain data with a fixed shape, so that pandas, polars and duckdb read many at once: what
-//! differs from job to job is a list of names and values, never a field of its own. May not know
+//! differs from job to job is a list of names and values, never a field of its own. Must not depend on
 //! the terminal, nor how a job is run.
 
 use serde::{Deserialize, Deserializer, Serialize};

@@ -1,6 +1,6 @@
 //! Opens files that a person or a program named: regular ones only, and without waiting.
 //!
-//! A FIFO without a writer keeps whoever opens it waiting for ever, and a device has no end. May not know what is in a
+//! A FIFO without a writer keeps whoever opens it waiting for ever, and a device has no end. Must not depend on what is in a
 //! file.
 
 use std::fs::{self, File, FileType, OpenOptions};

@@ -1,4 +1,4 @@
-//! Medians and their bootstrap intervals. May not know files, nor what the numbers mean.
+//! Medians and their bootstrap intervals. Must not depend on files, or what the numbers mean.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};

@@ -272,7 +272,7 @@ fn a_reference_that_is_not_there_names_those_that_are() {
     let done = check(&project, &[]);
     assert_eq!(done.code, Some(2), "{done:?}");
     assert!(
-        done.stderr.contains("specs/tiny.yaml:18:12: this `reference` cannot be had"),
+        done.stderr.contains("specs/tiny.yaml:18:12: this `reference` is not available"),
         "{done:?}"
     );
     assert!(done.stderr.contains("did you mean `theirs`?"), "{done:?}");

@@ -1,4 +1,4 @@
-//! What can be typed. Types only; may not know what becomes of it.
+//! What can be typed. Types only; must not depend on what becomes of it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -77,7 +77,7 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Hold harnesses to the section contract
+    /// Check the layout of harnesses: the same sections in the same order
     Lint {
         /// Frameworks to look at [default: all]
         #[arg(add = Names::new(complete::frameworks))]

@@ -1,7 +1,7 @@
 //! Reads named files out of an archive that may be hostile, into memory.
 //!
 //! Nothing is unpacked to disk. Entries that lead outside the archive, links, devices and more bytes than
-//! the archive can rightly hold refuse the whole of it. May not know what the files mean.
+//! the archive can rightly hold refuse the whole of it. Must not depend on what the files mean.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -4,7 +4,7 @@
 //! review, a weight, an epoch) has its own stream of that key, numbered by the caller: item `i` is the
 //! same however many items there are and whichever thread makes it. Only `+ - * /` and `sqrt` on IEEE
 //! numbers turn bits into values (no `ln`, `sin` of the platform's library), so that digests agree
-//! everywhere. May not know what the numbers are for.
+//! everywhere. Must not depend on what the numbers are for.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};

@@ -1,6 +1,6 @@
 //! Downloads one file: resumed where a connection broke, checked by its digest, never left half under its name.
 //!
-//! May not know what the file holds.
+//! Must not depend on what the file holds.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};

@@ -1,6 +1,6 @@
 //! Unpacks gzip as `gzip` itself does: members one after the other, zeros behind them passed over.
 //!
-//! Tapes, `dd` and object stores pad files with zeros. May not know what is packed.
+//! Tapes, `dd` and object stores pad files with zeros. Must not depend on what is packed.
 
 use std::io::{self, BufRead, BufReader, Read};
 

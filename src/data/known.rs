@@ -1,6 +1,6 @@
 //! The data sets that rosetta knows, and the archives in which their authors published them.
 //!
-//! May not know how an archive is read or a twin is made.
+//! Must not depend on how an archive is read or a twin is made.
 
 use anyhow::Result;
 

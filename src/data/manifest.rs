@@ -76,7 +76,7 @@ pub fn open(folder: &Path) -> Result<Option<Manifest>> {
         ensure!(manifest.digest == digest(&manifest.arrays), "its digest does not fit its arrays");
         let is_plain = |entry: &&ArrayEntry| crate::spec::check_name(&entry.file).is_err();
         if let Some(entry) = manifest.arrays.iter().find(is_plain) {
-            bail!("`{}` is no plain file name", entry.file);
+            bail!("`{}` is not a plain file name", entry.file);
         }
         Ok(manifest)
     });

@@ -1,4 +1,4 @@
-//! How long a server that turned us away is left alone. May not know what is fetched.
+//! How long a server that turned us away is left alone. Must not depend on what is fetched.
 
 use std::time::Duration;
 

@@ -5,7 +5,7 @@
 //! those that the activations have: mean and variance of every channel are followed through the network
 //! by formula, as if they were normal and independent, so that all activations keep unit scale without a
 //! pass of data. The last norm of a block is small, as the formula's small errors would double with
-//! each block otherwise. May not know where arrays are kept.
+//! each block otherwise. Must not depend on where arrays are kept.
 
 use std::f64::consts::{LN_2, PI};
 

@@ -291,7 +291,7 @@ mod tests {
         fs::write(folder.join("manifest.json"), evil).unwrap();
         let error = format!("{:#}", open(&folder).unwrap_err());
         assert!(
-            error.contains("manifest.json` is damaged: `../x.npy` is no plain file"),
+            error.contains("manifest.json` is damaged: `../x.npy` is not a plain file"),
             "{error}"
         );
     }

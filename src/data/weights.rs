@@ -1,7 +1,7 @@
 //! Initial weights and batch orders from the experiment's seed.
 //!
 //! Weight NAME has its own stream, so that adding one leaves the others as they are; epoch `e` is
-//! stream `e` of the order's key. May not know where arrays are kept.
+//! stream `e` of the order's key. Must not depend on where arrays are kept.
 
 use anyhow::Result;
 

@@ -1,6 +1,6 @@
 //! What frameworks do unless told otherwise: facts of their `defaults.*` → comparison as data.
 //!
-//! Pure: may not know processes, files nor the terminal.
+//! Pure: must not depend on processes, files or the terminal.
 //!
 //! [`PROPERTIES`] is the one place that knows what a property is called and what the experiments
 //! want of it. Where a default is something else, the harness overrides it: the framework's
@@ -30,7 +30,7 @@ pub struct Measured {
 /// A file of a framework.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// An experiment's name, or the file's where it is no harness.
+    /// An experiment's name, or the file's where it is not a harness.
     pub name: String,
     /// As it is printed: relative to the project.
     pub path: String,
@@ -195,7 +195,7 @@ fn find(measured: &Measured, name: &str, value: &Value) -> Result<Found, String>
 /// Returns where a text stands in a harness.
 fn locate(measured: &Measured, harness: &str, text: String) -> Result<Answer, String> {
     let source = measured.sources.iter().find(|source| source.name == harness);
-    let source = source.ok_or_else(|| format!("there is no harness `{harness}`"))?;
+    let source = source.ok_or_else(|| format!("there is not a harness `{harness}`"))?;
     let path = source.path.clone();
     match source.text.lines().position(|line| line.contains(&text)) {
         Some(index) => Ok(Answer::Overridden { path, line: index + 1, text }),

@@ -59,7 +59,7 @@ fn what_makes_the_table_untrue_is_a_fault() {
         ),
         (
             json!({"value": "none", "how": "run", "override": ["rnn", "pad=1"]}),
-            "fake: `conv.padding`: there is no harness `rnn`",
+            "fake: `conv.padding`: there is not a harness `rnn`",
         ),
         (
             json!({"value": "none", "how": "run"}),

@@ -49,7 +49,7 @@ fn claims_to_be_event(line: &[u8]) -> bool {
 fn stamped(fields: &mut Map<String, Value>) -> Result<Stamped, String> {
     fields.shift_remove("v");
     let kind = fields.shift_remove("ev").unwrap_or_default();
-    let kind = kind.as_str().ok_or("`ev` is no string")?;
+    let kind = kind.as_str().ok_or("`ev` is not a string")?;
     let seq = fields.shift_remove("seq").as_ref().and_then(Value::as_u64);
     let t = fields.shift_remove("t").as_ref().and_then(Value::as_f64);
     let at = fields.shift_remove("at").as_ref().and_then(Value::as_f64);
@@ -245,7 +245,7 @@ mod tests {
             (br#"{"v":"1","seq":0,"ev":"end","t":0}"#, "protocol \"1\""),
             (br#"{"v":1,"ev":"end","t":0}"#, "`end` without `seq`"),
             (br#"{"v":1,"seq":0,"ev":"end"}"#, "`end` without `t`"),
-            (br#"{"v":1,"seq":0,"ev":7,"t":0}"#, "`ev` is no string"),
+            (br#"{"v":1,"seq":0,"ev":7,"t":0}"#, "`ev` is not a string"),
             (br#"{"v":1,"seq":0,"ev":"phase","t":0}"#, "`phase`: missing field `name`"),
             (
                 br#"{"v":1,"seq":0,"ev":"step","t":0,"epoch":0,"step":1,"steps":1,"loss":NaN}"#,

@@ -85,7 +85,7 @@ pub fn float64_tolerance() -> Tolerance {
 }
 
 /// What is wrong with an array that is not there.
-const MISSING: &str = "the harness hands out no such weight with `run.final_weights`";
+const MISSING: &str = "the harness has no such weight in `run.final_weights`";
 
 /// Weights are stored as they were given; float32 of a float64 copy is the same float32.
 const COPIED: f64 = 1e-7;

@@ -190,5 +190,5 @@ fn parameters(verdicts: &[&Verdict]) -> String {
     let compared = verdicts.iter().flat_map(|verdict| &verdict.compared);
     let counts = compared.filter_map(|compared| compared.worst(Quantity::Parameters));
     let note = counts.filter_map(|difference| difference.note.clone()).next();
-    note.unwrap_or_else(|| "features only: its harnesses hand out no weights".to_owned())
+    note.unwrap_or_else(|| "features only: its harnesses have no trained weights".to_owned())
 }

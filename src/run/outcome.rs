@@ -221,7 +221,7 @@ fn complete(finished: &Finished, fold: &Fold) -> Outcome {
 fn incomplete(finished: &Finished, missing: &str) -> Outcome {
     let mut missing = missing.to_owned();
     if let Some(why) = &finished.first_rejection {
-        missing.push_str(&format!("; {} lines were no events: {why}", finished.lines.rejected));
+        missing.push_str(&format!("; {} lines were not events: {why}", finished.lines.rejected));
     }
     Outcome::because(Status::Failed, missing)
 }
@@ -365,7 +365,7 @@ pub(super) mod tests {
         noisy.finished.first_rejection = Some("no JSON".to_owned());
         noisy.finished.lines.rejected = 2;
         let reason = of(&noisy, Device::Cpu).reason.unwrap();
-        assert!(reason.ends_with("; 2 lines were no events: no JSON"), "{reason}");
+        assert!(reason.ends_with("; 2 lines were not events: no JSON"), "{reason}");
     }
 
     #[test]

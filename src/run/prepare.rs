@@ -115,7 +115,7 @@ impl<'a> Needs<'a> {
                     materials.insert(experiment.name().to_owned(), material);
                 }
                 Err(error) => {
-                    let why = "cannot be had".to_owned();
+                    let why = "not available".to_owned();
                     notify(Notice::StepFailed { name, why });
                     return Err(error.context(format!("cannot prepare the {name}")));
                 }

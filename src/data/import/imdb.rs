@@ -1,7 +1,7 @@
 //! IMDB reviews from Keras' `imdb.npz`: what `keras.datasets.imdb.load_data(num_words=30000)` and
 //! `pad_sequences(maxlen=150, truncating="pre", padding="post")` give, but in the order of the file.
 //!
-//! Keras shuffles after loading; here the batch order does that. May not know where arrays are kept.
+//! Keras shuffles after loading; here the batch order does that. Must not depend on where arrays are kept.
 
 use std::fs::File;
 

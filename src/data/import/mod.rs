@@ -1,6 +1,6 @@
 //! Archives as their authors published them → neutral arrays in memory. Nothing here writes.
 //!
-//! May not know where arrays are kept, nor whether an archive's digest is the authors'.
+//! Must not depend on where arrays are kept, or whether an archive's digest is the authors'.
 
 use std::fs::File;
 

@@ -1,7 +1,7 @@
 //! Which tensor of a file stands for which of a network: names of torchvision and of Hugging Face, behind one prefix.
 //!
 //! Only what can be mapped without doubt is mapped: a tensor that the network has no place for is of another network.
-//! May not know what a file looks like.
+//! Must not depend on what a file looks like.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! ResNet-50 weights in the names of torchvision or of Hugging Face, without the classifier.
 //!
-//! May not know where arrays are kept.
+//! Must not depend on where arrays are kept.
 
 use std::fs::File;
 

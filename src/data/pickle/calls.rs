@@ -11,7 +11,9 @@ use crate::data::npy::{ALLOWED, Element};
 impl PickleMachine<'_> {
     pub(super) fn reduce(&mut self) -> Result<()> {
         let (arguments, callable) = (self.pop()?, self.pop()?);
-        let Value::Global(global) = callable else { bail!("the pickle calls what is no function") };
+        let Value::Global(global) = callable else {
+            bail!("the pickle calls what is not a function")
+        };
         let Some(Object::Tuple(arguments)) = self.object(arguments) else {
             bail!("the pickle calls without a tuple of arguments")
         };
@@ -115,7 +117,7 @@ impl PickleMachine<'_> {
     }
 
     fn array_state(&self, state: Value) -> Result<Array> {
-        let Some(Object::Tuple(state)) = self.object(state) else { bail!("it is no tuple") };
+        let Some(Object::Tuple(state)) = self.object(state) else { bail!("it is not a tuple") };
         let [Value::Int(_), shape, dtype, is_fortran, Value::Object(elements)] = state[..] else {
             bail!("it has {} parts", state.len())
         };
@@ -163,9 +165,9 @@ impl PickleMachine<'_> {
         let id = self.pop()?;
         let Some(Object::Tuple(parts)) = self.object(id) else { bail!("a persistent id of old") };
         let [kind, Value::Global(Global::Storage(dtype)), key, _, count, ..] = parts[..] else {
-            bail!("a persistent id that is no storage of float32 or int64")
+            bail!("a persistent id that is not a storage of float32 or int64")
         };
-        ensure!(self.word(kind)? == "storage", "a persistent id that is no storage");
+        ensure!(self.word(kind)? == "storage", "a persistent id that is not a storage");
         if let Some(view) = parts.get(5) {
             ensure!(*view == Value::None, "a storage that is a view of another");
         }
@@ -200,6 +202,6 @@ impl PickleMachine<'_> {
 fn size(value: Value) -> Result<usize> {
     match value {
         Value::Int(number) => usize::try_from(number).context("a negative size"),
-        _ => bail!("a size that is no whole number"),
+        _ => bail!("a size that is not a whole number"),
     }
 }

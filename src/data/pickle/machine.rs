@@ -1,6 +1,6 @@
 //! The machine: input, stack, memo and the opcodes that move values between them.
 //!
-//! May not know what constructors do.
+//! Must not depend on what constructors do.
 
 use std::collections::HashMap;
 
@@ -114,7 +114,7 @@ impl PickleMachine<'_> {
         let length = self.input[self.at..].iter().position(|byte| *byte == b'\n');
         let length = length.ok_or_else(|| anyhow!("the pickle is cut off"))?;
         let line = std::str::from_utf8(&self.take(length + 1)?[..length]);
-        line.context("a line of the pickle is no text")
+        line.context("a line of the pickle is not a text")
     }
 
     // Stack and arena
@@ -243,7 +243,7 @@ impl PickleMachine<'_> {
         self.spend(items.len() * size_of::<Value>())?;
         match self.object_mut(list)? {
             Object::List(all) => all.extend(items),
-            _ => bail!("the pickle appends to what is no list"),
+            _ => bail!("the pickle appends to what is not a list"),
         }
         Ok(())
     }
@@ -280,7 +280,7 @@ impl PickleMachine<'_> {
         self.spend(items.len() * size_of::<Value>())?;
         match self.object_mut(dict)? {
             Object::Dict(all) => all.extend(pairs),
-            _ => bail!("the pickle sets items of what is no dictionary"),
+            _ => bail!("the pickle sets items of what is not a dictionary"),
         }
         Ok(())
     }

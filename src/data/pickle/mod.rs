@@ -352,7 +352,7 @@ mod tests {
             (b"\x80\x02N}\x81.", "opcode 0x81 is refused"),
             (b"Pid\n.", "opcode 0x50 is refused"),
             (b"\x80\x09N.", "protocol 9 is unknown"),
-            (b"K\x01K\x02R.", "calls what is no function"),
+            (b"K\x01K\x02R.", "calls what is not a function"),
             (b"(K\x01", "cut off"),
             (b"\x8e\xff\xff\xff\xff\xff\xff\xff\xff", "cut off"),
             (b".", "empty stack"),

@@ -114,7 +114,7 @@ fn reference_of<'a>(
         return match (&settings.reference, &experiment.spec.reference) {
             (Some(_), _) => Err(error),
             (None, Some(stated)) => {
-                let why = "this `reference` cannot be had";
+                let why = "this `reference` is not available";
                 let place = yaml::wrong(&experiment.path, &stated.referenced, why);
                 Err(error.context(place.to_string()))
             }
