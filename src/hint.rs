@@ -5,6 +5,8 @@
 use std::fmt;
 use std::io::Write;
 
+use crate::report::printable;
+
 /// An error message with what the reader can do about it.
 #[derive(Debug)]
 pub struct Hinted {
@@ -39,7 +41,7 @@ pub fn report(error: &anyhow::Error) {
     let mut hints = Vec::new();
     for (depth, cause) in error.chain().enumerate() {
         let label = if depth == 0 { "error" } else { "caused by" };
-        say(format_args!("{RED}{label}:{RESET} {cause}"));
+        say(format_args!("{RED}{label}:{RESET} {}", harmless(cause)));
         // A `Hinted` added as context hides behind anyhow's own type: ask for it there too.
         if let Some(hinted) = cause.downcast_ref::<Hinted>() {
             hints.extend(&hinted.hints);
@@ -49,8 +51,15 @@ pub fn report(error: &anyhow::Error) {
         hints.extend(error.downcast_ref::<Hinted>().iter().flat_map(|h| &h.hints));
     }
     for hint in hints {
-        say(format_args!("{CYAN}hint:{RESET} {hint}"));
+        say(format_args!("{CYAN}hint:{RESET} {}", harmless(hint)));
     }
+}
+
+/// Returns the lines of a message, which may have words of other programs, without what moves a cursor.
+fn harmless(message: impl fmt::Display) -> String {
+    let text = message.to_string();
+    let lines = text.lines().map(printable).collect::<Vec<_>>();
+    lines.join("\n")
 }
 
 const RED: &str = "\x1b[1;31m";

@@ -310,3 +310,15 @@ fn a_harness_that_fails_is_told_with_its_line_and_its_log() {
     let hint = record["outcome"]["hint"].as_str().unwrap();
     assert!(hint.starts_with("install the package for `"), "{hint}");
 }
+
+#[test]
+fn words_of_a_harness_do_not_reach_the_terminal_raw() {
+    let script = "printf 'bad \\033[2J\\033]0;title\\007 end\\n' >&2; exit 1";
+    let project = Project::new().harness("fake", script);
+    let done = project.run(&[]);
+    let shown = done.stdout + &done.stderr;
+    assert!(
+        shown.contains("bad ") && !shown.contains('\u{1b}') && !shown.contains('\u{7}'),
+        "{shown}"
+    );
+}

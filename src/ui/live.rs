@@ -16,6 +16,7 @@ use crate::material::Material;
 use crate::plan::Job;
 use crate::progress::{Progress, Report};
 use crate::record::{Record, Status};
+use crate::report::printable;
 use crate::report::three_digits;
 use crate::run::Notice;
 use crate::ui::{size, words as duration_words};
@@ -81,7 +82,9 @@ impl Live {
             Notice::Swept { processes } => {
                 self.say(&format!("ended {processes} processes that a killed run had left behind"));
             }
-            Notice::NotChecked(error) => self.say(&format!("not checked: {error:#}")),
+            Notice::NotChecked(error) => {
+                self.say(&format!("not checked: {}", printable(&format!("{error:#}"))))
+            }
             Notice::JobStarted { index, total, job, material } => {
                 self.job_started(index, total, job, material);
             }
@@ -152,6 +155,7 @@ impl Live {
         step.bar.finish_and_clear();
         self.bars.remove(&step.bar);
         let took = duration_words(step.started.elapsed());
+        let words = printable(words);
         self.say(&format!("{colour}{sign}{RESET} {name} {words} {DIM}({took}){RESET}"));
     }
 
@@ -271,7 +275,7 @@ fn job_line(record: &Record) -> String {
     if outcome.status != Status::Ok {
         words.push(outcome.status.as_str().to_owned());
     }
-    words.extend(outcome.reason.clone());
+    words.extend(outcome.reason.as_deref().map(printable));
     if let Some(accuracy) = record.score.accuracy {
         words.push(format!("accuracy {} %", three_digits(accuracy * 100.0)));
     }
