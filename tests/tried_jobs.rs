@@ -315,10 +315,12 @@ fn a_harness_that_fails_is_told_with_its_line_and_its_log() {
 fn words_of_a_harness_do_not_reach_the_terminal_raw() {
     let script = "printf 'bad \\033[2J\\033]0;title\\007 end\\n' >&2; exit 1";
     let project = Project::new().harness("fake", script);
-    let done = project.run(&[]);
+    let args = ["run", "--provider", "system", "--python", "./python", "--device", "cpu"];
+    let mut command = project.command(&args);
+    // As in a terminal: in a pipe all such sequences are taken out anyway.
+    command.env_remove("NO_COLOR").env("CLICOLOR_FORCE", "1");
+    let done = Done::of(command.output().unwrap());
     let shown = done.stdout + &done.stderr;
-    assert!(
-        shown.contains("bad ") && !shown.contains('\u{1b}') && !shown.contains('\u{7}'),
-        "{shown}"
-    );
+    assert!(shown.contains("\u{1b}[") && shown.contains("bad "), "{shown:?}");
+    assert!(!shown.contains("\u{1b}[2J") && !shown.contains('\u{7}'), "{shown:?}");
 }
