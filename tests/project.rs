@@ -131,6 +131,21 @@ fn help_man_page_and_completions_are_there() {
 }
 
 #[test]
+fn everything_that_can_be_typed_is_described() {
+    use clap::CommandFactory;
+    let mut commands = vec![rosetta::cli::args::Cli::command()];
+    while let Some(command) = commands.pop() {
+        let name = command.get_name();
+        assert!(command.get_about().is_some(), "`{name}` has no description");
+        for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+            let id = argument.get_id();
+            assert!(argument.get_help().is_some(), "`{id}` of `{name}` has no description");
+        }
+        commands.extend(command.get_subcommands().cloned());
+    }
+}
+
+#[test]
 fn every_command_has_a_page() {
     let folder = tempfile::tempdir().unwrap();
     let pages = folder.path().join("man1");

@@ -26,18 +26,26 @@ use crate::table::Column;
 pub struct Cli {
     /// Folder of the project [default: the one around the current folder, else the checkout that this
     /// program was built in]
-    #[arg(long, global = true, value_name = "DIR", env = "ROSETTA_PROJECT")]
+    #[arg(long, global = true, value_name = "DIR", env = "ROSETTA_PROJECT", help_heading = GLOBAL)]
     pub project: Option<PathBuf>,
     /// Folder of the results [default: results/ of the project]
-    #[arg(long, global = true, value_name = "DIR", env = "ROSETTA_RESULTS")]
+    #[arg(long, global = true, value_name = "DIR", env = "ROSETTA_RESULTS", help_heading = GLOBAL)]
     pub results: Option<PathBuf>,
     /// Name of this machine in records and tables [default: its host name, which in a container changes
     /// from run to run]
-    #[arg(long, global = true, value_name = "NAME", env = machine::VARIABLE, value_parser = machine::check_name)]
+    #[arg(long, global = true, value_name = "NAME", env = machine::VARIABLE, help_heading = GLOBAL)]
+    #[arg(value_parser = machine::check_name)]
     pub machine: Option<String>,
     #[command(subcommand)]
     pub command: Command,
 }
+
+/// The heading of what every command has.
+const GLOBAL: &str = "Global options";
+/// Headings of `run` and `check`.
+const SELECTION: &str = "What to compute";
+const LIMITS: &str = "Limits";
+const OUTPUT: &str = "Output";
 
 /// How a shell learns more than the script that is printed.
 const COMPLETIONS: &str = "\
@@ -58,7 +66,11 @@ pub enum Command {
     /// Measure what each framework does unless told otherwise
     Defaults(DefaultsArgs),
     /// List experiments, frameworks, targets or runs
+    #[command(after_help = "Examples:
+  rosetta list                targets, and the experiments that each has a harness for
+  rosetta list runs --json    all runs, for a program")]
     List {
+        /// What to list
         #[arg(value_enum, default_value = "targets")]
         what: Listing,
         /// Print JSON
@@ -66,10 +78,22 @@ pub enum Command {
         json: bool,
     },
     /// Show, fetch, import, make or verify data sets and weights
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  rosetta data fetch cifar10                              download it from its authors
+  rosetta data import cifar10 cifar-10-python.tar.gz      take in a file that you have
+  rosetta data list                                       what is here, and from where"
+    )]
     Data(DataCommand),
     /// List, build, lock, remove or enter environments
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  rosetta env build pytorch     build what a target needs
+  rosetta env list              which are built, and where
+  rosetta env gc                remove what no project needs any more"
+    )]
     Env(EnvCommand),
     /// Look at the machine: what is here, what is missing, how to get it
     Doctor {
@@ -89,12 +113,14 @@ pub enum Command {
     Protocol,
     /// Print the JSON schema of a kind of YAML file
     Schema {
+        /// Kind of file: a spec, a framework.yaml, an env.yaml or a variants.yaml
         #[arg(value_enum)]
         kind: SchemaKind,
     },
     /// Print a completion script for a shell
     #[command(after_help = COMPLETIONS)]
     Completions {
+        /// Shell to print it for
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
@@ -108,11 +134,13 @@ pub enum Command {
 
 /// What to compute, and where.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = SELECTION)]
 pub struct Selection {
     /// Experiments [default: all]
     #[arg(add = Names::new(complete::experiments))]
     pub experiments: Vec<String>,
-    /// Frameworks or targets [default: the starter set]
+    /// Frameworks or targets, separated by commas or each with an -f of its own [default: the starter
+    /// set]
     #[arg(short, long = "framework", value_name = "NAME", value_delimiter = ',')]
     #[arg(add = Names::new(complete::frameworks_and_targets))]
     pub frameworks: Vec<String>,
@@ -166,13 +194,13 @@ pub struct RunArgs {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub threads: Option<u32>,
     /// Time limit of each job, as 90s, 1h30m or 1.5h [default: the profile's]
-    #[arg(long, value_parser = parse_duration)]
+    #[arg(long, value_parser = parse_duration, help_heading = LIMITS)]
     pub timeout: Option<Duration>,
-    /// End a job that has said nothing for this long
-    #[arg(long, value_parser = parse_duration, value_name = "TIME")]
+    /// End a job that has said nothing for this long [default: no limit but the one on its time]
+    #[arg(long, value_parser = parse_duration, value_name = "TIME", help_heading = LIMITS)]
     pub stall_timeout: Option<Duration>,
     /// End a job whose processes use more memory than this, as 8G or 500M
-    #[arg(long, value_parser = parse_bytes, value_name = "SIZE")]
+    #[arg(long, value_parser = parse_bytes, value_name = "SIZE", help_heading = LIMITS)]
     pub memory_limit: Option<u64>,
     /// Seed of the order in which targets run
     #[arg(long, default_value_t = 0, hide_default_value = true)]
@@ -241,6 +269,7 @@ pub struct TableArgs {
     /// Profile to show [default: that of the newest result]
     #[arg(short, long, add = Names::new(complete::profiles))]
     pub profile: Option<String>,
+    /// Only this device
     #[arg(short, long, value_enum)]
     pub device: Option<Device>,
     /// Only frameworks of this era
@@ -298,6 +327,7 @@ fn column() -> impl TypedValueParser<Value = Column> {
 /// How tables are printed.
 #[derive(Debug, Clone, Copy, Default, Args)]
 #[group(multiple = false)]
+#[command(next_help_heading = OUTPUT)]
 pub struct FormatArgs {
     /// Print Markdown
     #[arg(long)]
@@ -314,11 +344,17 @@ pub struct FormatArgs {
 }
 
 #[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  rosetta job cnn --outputs out > job.json
+  ROSETTA_JOB=job.json PYTHONPATH=harnesses/sdk/python python harnesses/numpy/cnn.py")]
 pub struct JobArgs {
+    /// Experiment that the job is of
     #[arg(add = Names::new(complete::experiments))]
     pub experiment: String,
+    /// Size of the experiment
     #[arg(short, long, default_value = "smoke", add = Names::new(complete::profiles))]
     pub profile: String,
+    /// Where the harness is to compute
     #[arg(short, long, value_enum, default_value = "cpu")]
     pub device: Device,
     /// Name of the target in the job file
@@ -327,14 +363,16 @@ pub struct JobArgs {
     /// Ask for a check of this many training steps
     #[arg(long, value_name = "STEPS")]
     pub check: Option<u64>,
-    /// Precision of the arrays handed out
+    /// Type of the floating arrays that the harness is given
     #[arg(long, default_value = "float32", value_parser = ["float32", "float64"])]
     pub dtype: String,
     /// Folder that the harness stores its outputs in [default: a new temporary one]
     #[arg(long, value_name = "DIR")]
     pub outputs: Option<PathBuf>,
+    /// Use this kind of data [default: real where it was imported, else synthetic]
     #[arg(long, value_enum)]
     pub data: Option<SourceArg>,
+    /// CPU threads that the framework may use [default: the cores of this machine]
     #[arg(long)]
     pub threads: Option<u32>,
 }
@@ -349,13 +387,16 @@ pub enum DataCommand {
     },
     /// Download an archive from its authors
     Fetch {
+        /// Data set or weights to download
         #[arg(add = Names::new(complete::data_sets))]
         name: String,
     },
     /// Take in an archive that you have
     Import {
+        /// Data set or weights that the archive holds
         #[arg(add = Names::new(complete::data_sets))]
         name: String,
+        /// The archive, as its authors publish it
         file: PathBuf,
         /// Admit a well-formed archive whose digest is not the authors'; records will say so
         #[arg(long)]
@@ -394,11 +435,13 @@ pub enum EnvCommand {
     },
     /// Resolve the requirements anew and write the lock
     Lock {
+        /// Environments or targets whose lock is written
         #[arg(required = true, add = Names::new(complete::environments_and_targets))]
         names: Vec<String>,
     },
     /// Remove built environments that no run uses
     Remove {
+        /// Environments or targets to remove
         #[arg(required = true, add = Names::new(complete::environments_and_targets))]
         names: Vec<String>,
     },
@@ -406,6 +449,7 @@ pub enum EnvCommand {
     Gc,
     /// Start a shell in an environment
     Shell {
+        /// Environment or target
         #[arg(add = Names::new(complete::environments_and_targets))]
         name: String,
     },
