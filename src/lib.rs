@@ -72,6 +72,7 @@ pub mod project;
 pub mod proof;
 pub mod publish;
 pub mod quantity;
+pub mod reading;
 pub mod record;
 pub mod regular;
 pub mod report;

@@ -112,7 +112,8 @@ pub fn plan<'a>(
     Ok(plan)
 }
 
-fn choose_experiments<'a>(
+/// Returns the experiments that were asked for.
+pub fn choose_experiments<'a>(
     request: &Request,
     experiments: &'a [Experiment],
     catalog: &Catalog,

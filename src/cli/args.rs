@@ -63,6 +63,8 @@ pub enum Command {
     Check(Box<CheckArgs>),
     /// Print tables of stored results
     Table(TableArgs),
+    /// Read the harnesses of an experiment side by side
+    Read(ReadArgs),
     /// Measure what each framework does unless told otherwise
     Defaults(DefaultsArgs),
     /// List experiments, frameworks, targets or runs
@@ -316,6 +318,29 @@ pub struct DefaultsArgs {
     /// Take the frameworks that this interpreter has, not those of the pinned environments
     #[arg(long, value_name = "PATH")]
     pub python: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  rosetta read cnn pytorch jax                     two harnesses, section by section
+  rosetta read rnn pytorch keras jax -s build      one section of three
+  rosetta read cnn pytorch1 pytorch | less -R      old and new
+
+Harnesses stand beside each other where the terminal has 60 columns for each, else one below the
+other; a pipe has 160 columns, or COLUMNS.")]
+pub struct ReadArgs {
+    /// Experiment
+    #[arg(add = Names::new(complete::experiments))]
+    pub experiment: String,
+    /// Frameworks or targets, in the order in which they stand
+    #[arg(required = true, value_delimiter = ',', add = Names::new(complete::frameworks_and_targets))]
+    pub frameworks: Vec<String>,
+    /// Only the section that begins so, as `build` or `Loss and optimiser`
+    #[arg(short, long, value_name = "TITLE")]
+    pub section: Option<String>,
+    /// Print JSON: the sections of each harness with their lines
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Returns the parser of a column's name; the names stand in the help and in completions.

@@ -8,6 +8,7 @@ mod defaults;
 mod doctor;
 mod env;
 mod list;
+mod read;
 mod request;
 mod run;
 mod table;
@@ -71,6 +72,7 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
             here(&|project| check::check(project, &store(project)?, args))
         }
         Command::Table(args) => here(&|project| table::table(project, &store(project)?, args)),
+        Command::Read(args) => here(&|project| read::read(project, args).map(|()| OK)),
         Command::Defaults(args) => {
             here(&|project| defaults::defaults(project, &store(project)?, args))
         }
