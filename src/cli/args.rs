@@ -375,12 +375,18 @@ pub enum EnvCommand {
         /// Print JSON
         #[arg(long)]
         json: bool,
+        /// Show what this provider makes
+        #[arg(long, value_enum, default_value = "pinned")]
+        provider: MakerArg,
     },
     /// Build environments
     Build {
         /// Environments or targets to build [default: those of the starter set]
         #[arg(add = Names::new(complete::environments_and_targets))]
         names: Vec<String>,
+        /// Let this provider make them
+        #[arg(long, value_enum, default_value = "pinned")]
+        provider: MakerArg,
         /// Build every environment that can be built here
         #[arg(long, conflicts_with = "names")]
         all: bool,
@@ -389,11 +395,17 @@ pub enum EnvCommand {
     Lock {
         #[arg(required = true, add = Names::new(complete::environments_and_targets))]
         names: Vec<String>,
+        /// Write the lock that this provider builds from
+        #[arg(long, value_enum, default_value = "pinned")]
+        provider: MakerArg,
     },
     /// Remove built environments that no run uses
     Remove {
         #[arg(required = true, add = Names::new(complete::environments_and_targets))]
         names: Vec<String>,
+        /// Remove only what this provider has made [default: all]
+        #[arg(long, value_enum, hide_default_value = true)]
+        provider: Option<MakerArg>,
     },
     /// Remove what no project needs any more and no run uses
     Gc,
@@ -401,6 +413,9 @@ pub enum EnvCommand {
     Shell {
         #[arg(add = Names::new(complete::environments_and_targets))]
         name: String,
+        /// Take the environment that this provider makes
+        #[arg(long, value_enum, default_value = "pinned")]
+        provider: MakerArg,
     },
 }
 
@@ -422,8 +437,31 @@ pub enum SchemaKind {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ProviderArg {
+    /// What env.yaml names
     Pinned,
+    /// Conda's interpreter and libraries, and the same Python packages
+    Conda,
+    /// An interpreter of yours
     System,
+}
+
+impl ProviderArg {
+    pub fn name(self) -> &'static str {
+        match self {
+            ProviderArg::Pinned => "pinned",
+            ProviderArg::Conda => "conda",
+            ProviderArg::System => "system",
+        }
+    }
+}
+
+/// Who makes environments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MakerArg {
+    /// What env.yaml names
+    Pinned,
+    /// Conda's interpreter and libraries, and the same Python packages
+    Conda,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

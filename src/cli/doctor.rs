@@ -51,7 +51,7 @@ const PROGRAMS: [Program; 8] = [
     Program {
         name: "conda",
         arguments: &["--version"],
-        what_for: "a source of Python interpreters",
+        what_for: "environments with `--provider conda`, Python interpreters",
         how_to_get: "https://conda-forge.org/download",
     },
     Program {

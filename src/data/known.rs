@@ -68,7 +68,7 @@ pub enum Kind {
 #[derive(Debug)]
 pub struct Archive {
     pub url: &'static str,
-    pub digest: Published,
+    pub digest: Published<'static>,
     /// Its size, where that is known.
     pub bytes: Option<u64>,
 }
@@ -82,14 +82,14 @@ impl Archive {
 
 /// The digest that authors stand by.
 #[derive(Debug, Clone, Copy)]
-pub enum Published {
-    Md5(&'static str),
-    Sha256(&'static str),
+pub enum Published<'a> {
+    Md5(&'a str),
+    Sha256(&'a str),
     /// The first digits, as PyTorch puts them into its file names.
-    Sha256Begins(&'static str),
+    Sha256Begins(&'a str),
 }
 
-impl Published {
+impl Published<'_> {
     pub fn fits(self, md5: &str, sha256: &str) -> bool {
         match self {
             Published::Md5(digest) => digest == md5,
@@ -99,7 +99,7 @@ impl Published {
     }
 }
 
-impl std::fmt::Display for Published {
+impl std::fmt::Display for Published<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Published::Md5(digest) => write!(f, "MD5 {digest}"),
