@@ -424,6 +424,25 @@ fn a_lock_is_made_where_a_solver_is_and_invented_nowhere() {
     assert_eq!(read(&project, path), expected);
 }
 
+/// A check of one framework would want a lock of conda's for the reference too.
+#[test]
+fn a_reference_without_a_lock_of_condas_has_its_own_environment() {
+    let project = project("").fake_uv().harness("theirs", &good());
+    project.write("specs/tiny.yaml", &format!("{}reference: theirs\n", common::TINY));
+    let yaml = read(&project, "harnesses/theirs/framework.yaml").replace("cpu: fake", "cpu: own");
+    project.write("harnesses/theirs/framework.yaml", &yaml);
+    let own = "version: 1\nname: own\nprovider: venv\npython: \"3.12\"\n";
+    project.write("envs/own/env.yaml", own);
+    project.write("envs/own/requirements.lock", "");
+    let check = ["check", "--device", "cpu", "--provider", "conda", "-f"];
+    // These harnesses cannot be checked; that they were started is what counts.
+    let done = rosetta(&project, &[&check[..], &["fake"]].concat());
+    let ready = ["environment own is built", "environment fake is built"];
+    says(&done, 1, &ready);
+    let done = rosetta(&project, &[&check[..], &["theirs"]].concat());
+    says(&done, 2, &["it has no conda-linux-64.lock"]);
+}
+
 #[test]
 fn one_provider_at_a_time_and_only_for_what_it_makes() {
     let project = project("");
