@@ -1,6 +1,7 @@
 //! What `harnesses/` and `envs/` offer. Must not depend on what was asked for.
 
 mod environment;
+mod provider;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +11,8 @@ use anyhow::{Context, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::environment::{Crate, EnvFile, EnvSpec, FixUp, Pins, Provider, ProviderName};
+pub use self::environment::{EnvFile, EnvSpec, FixUp};
+pub use self::provider::{Crate, Pins, Provider, ProviderName};
 use crate::hint::unknown;
 use crate::spec::Precision;
 use crate::spec::check_name;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Device, Era, Lane};
+use crate::catalog::{Device, Era, Lane, ProviderName};
 use crate::spec::Source;
 
 /// What was asked for. Fields that a stored request lacks are as if nothing had been said.
@@ -54,6 +54,19 @@ pub enum FrameworksFrom {
     /// An interpreter of the user's; programs that are compiled have their pinned environment all
     /// the same.
     System,
+    /// The pinned Python packages on conda's pinned interpreter and libraries; programs that are
+    /// compiled are compiled all the same.
+    Conda,
+}
+
+impl FrameworksFrom {
+    /// Returns the provider that makes the environments instead of env.yaml's own.
+    pub fn provider(self) -> Option<ProviderName> {
+        match self {
+            FrameworksFrom::Pinned | FrameworksFrom::System => None,
+            FrameworksFrom::Conda => Some(ProviderName::Conda),
+        }
+    }
 }
 
 /// What ends a job early.
@@ -135,5 +148,7 @@ mod tests {
         let other = read(r#"{"repeats": 2, "limits": {}, "launcher": "slurm"}"#).unwrap();
         assert_eq!(other, Request { repeats: 2, ..Request::default() });
         assert!(read(r#"{"limits": {"timeout_seconds": -1}}"#).is_err());
+        let conda = read(r#"{"provider": "conda"}"#).unwrap();
+        assert_eq!((conda.provider, conda.is_system()), (FrameworksFrom::Conda, false));
     }
 }

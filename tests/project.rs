@@ -86,10 +86,14 @@ fn every_target_has_an_environment_with_a_lock() {
     for env in catalog.envs.values() {
         let lock = match &env.provider {
             Provider::Cargo(of) => root().join(&of.manifest).with_file_name("Cargo.lock"),
-            Provider::Venv(_) => env.folder.join("requirements.lock"),
+            Provider::Venv(_) | Provider::Conda(_) => env.folder.join("requirements.lock"),
             Provider::System(_) => panic!("no env.yaml has it"),
         };
         assert!(lock.is_file(), "{} has no lock `{}`", env.name, lock.display());
+        if let Ok(wanted) = fs::read_to_string(env.folder.join("environment.yml")) {
+            let python = env.provider.python().unwrap();
+            assert!(wanted.contains(&format!("[python={python}]")), "{}: {wanted}", env.name);
+        }
     }
     assert!(catalog.targets().count() >= 12);
 }

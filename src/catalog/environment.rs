@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use schemars::{JsonSchema, Schema};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::provider::{Crate, OwnProvider, Pins, Provider, ProviderName};
 use crate::yaml::{self, Location, Spanned};
 
 /// A pinned environment and where its files stand.
@@ -24,46 +25,6 @@ pub struct EnvSpec {
     pub fixups: Vec<FixUp>,
     /// Variables set for every job in it.
     pub environment: BTreeMap<String, String>,
-}
-
-/// What makes an environment real, with its own settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Provider {
-    Venv(Pins),
-    Cargo(Crate),
-    /// An interpreter that the user names; no env.yaml has it.
-    System(PathBuf),
-}
-
-/// The name of a provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ProviderName {
-    Venv,
-    Cargo,
-    #[serde(skip_deserializing)]
-    System,
-}
-
-/// Python packages that are installed from `requirements.lock`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pins {
-    /// The CPython that is needed, as `3.12`.
-    pub python: String,
-    /// Direct pins; the lock has the rest.
-    pub requirements: Vec<String>,
-    /// The oldest glibc that has wheels of them all, if that is not the usual one.
-    pub glibc: Option<String>,
-    /// Packages that may be built from source.
-    pub source: Vec<String>,
-}
-
-/// A crate whose programs are compiled as its Cargo.lock says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Crate {
-    /// Its Cargo.toml, relative to the project.
-    pub manifest: PathBuf,
-    pub features: Vec<String>,
 }
 
 /// A declared step of an environment's build.
@@ -86,7 +47,7 @@ pub struct EnvFile {
     pub(super) version: u32,
     /// The folder's name.
     pub(super) name: String,
-    provider: ProviderName,
+    provider: OwnProvider,
     /// `venv`: the CPython that is needed, as `"3.12"`.
     #[schemars(with = "Option<String>")]
     python: Option<Spanned<String>>,
@@ -167,40 +128,6 @@ const SETTINGS: [Setting; 6] = [
 /// The providers that env.yaml may name.
 const NAMES: [ProviderName; 2] = [ProviderName::Venv, ProviderName::Cargo];
 
-impl Provider {
-    pub fn name(&self) -> ProviderName {
-        match self {
-            Provider::Venv(_) => ProviderName::Venv,
-            Provider::Cargo(_) => ProviderName::Cargo,
-            Provider::System(_) => ProviderName::System,
-        }
-    }
-
-    /// Returns the version of CPython that it wants, if it wants one.
-    pub fn python(&self) -> Option<&str> {
-        match self {
-            Provider::Venv(pins) => Some(&pins.python),
-            Provider::Cargo(_) | Provider::System(_) => None,
-        }
-    }
-}
-
-impl ProviderName {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ProviderName::Venv => "venv",
-            ProviderName::Cargo => "cargo",
-            ProviderName::System => "system",
-        }
-    }
-}
-
-impl std::fmt::Display for ProviderName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 impl EnvSpec {
     /// Returns what the file at `path` means.
     pub(super) fn of(file: EnvFile, path: &Path, project: &Path) -> Result<EnvSpec> {
@@ -213,7 +140,7 @@ impl EnvSpec {
         Ok(EnvSpec {
             folder: path.parent().unwrap_or(project).to_owned(),
             project: project.to_owned(),
-            provider: file.provider()?,
+            provider: file.provider(),
             name: file.name,
             programs: file.programs,
             fixups: file.fixups,
@@ -237,22 +164,19 @@ impl EnvSpec {
 
 impl EnvFile {
     /// Returns the settings of its provider, of which [`check_settings`] found none missing.
-    fn provider(&self) -> Result<Provider> {
-        Ok(match self.provider {
-            ProviderName::Venv => Provider::Venv(Pins {
+    fn provider(&self) -> Provider {
+        match self.provider {
+            OwnProvider::Venv => Provider::Venv(Pins {
                 python: value(&self.python),
                 requirements: value(&self.requirements),
                 glibc: self.glibc.as_ref().map(|glibc| glibc.value.clone()),
                 source: value(&self.source),
             }),
-            ProviderName::Cargo => Provider::Cargo(Crate {
+            OwnProvider::Cargo => Provider::Cargo(Crate {
                 manifest: value(&self.manifest),
                 features: value(&self.features),
             }),
-            ProviderName::System => {
-                anyhow::bail!("`system` is chosen with `--provider system`, not in env.yaml")
-            }
-        })
+        }
     }
 }
 
@@ -266,7 +190,7 @@ fn value<T: Clone + Default>(field: &Option<Spanned<T>>) -> T {
 
 /// Refuses a file that lacks a setting of its provider, or has one of another.
 fn check_settings(path: &Path, file: &EnvFile) -> Result<()> {
-    let provider = file.provider;
+    let provider = file.provider.name();
     for Setting { field, of, is_needed, place } in SETTINGS {
         match (place(file), of.contains(&provider)) {
             (Some(place), false) => {

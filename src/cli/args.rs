@@ -448,12 +448,18 @@ pub enum EnvCommand {
         /// Print JSON
         #[arg(long)]
         json: bool,
+        /// Show what this provider makes
+        #[arg(long, value_enum, default_value = "pinned")]
+        provider: MakerArg,
     },
     /// Build environments
     Build {
         /// Environments or targets to build [default: those of the starter set]
         #[arg(add = Names::new(complete::environments_and_targets))]
         names: Vec<String>,
+        /// Let this provider make them
+        #[arg(long, value_enum, default_value = "pinned")]
+        provider: MakerArg,
         /// Build every environment that can be built here
         #[arg(long, conflicts_with = "names")]
         all: bool,
@@ -463,12 +469,18 @@ pub enum EnvCommand {
         /// Environments or targets whose lock is written
         #[arg(required = true, add = Names::new(complete::environments_and_targets))]
         names: Vec<String>,
+        /// Write the lock that this provider builds from
+        #[arg(long, value_enum, default_value = "pinned")]
+        provider: MakerArg,
     },
     /// Remove built environments that no run uses
     Remove {
         /// Environments or targets to remove
         #[arg(required = true, add = Names::new(complete::environments_and_targets))]
         names: Vec<String>,
+        /// Remove only what this provider has made [default: all]
+        #[arg(long, value_enum, hide_default_value = true)]
+        provider: Option<MakerArg>,
     },
     /// Remove what no project needs any more and no run uses
     Gc,
@@ -477,6 +489,9 @@ pub enum EnvCommand {
         /// Environment or target
         #[arg(add = Names::new(complete::environments_and_targets))]
         name: String,
+        /// Take the environment that this provider makes
+        #[arg(long, value_enum, default_value = "pinned")]
+        provider: MakerArg,
     },
 }
 
@@ -498,8 +513,31 @@ pub enum SchemaKind {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ProviderArg {
+    /// What env.yaml names
     Pinned,
+    /// Conda's interpreter and libraries, and the same Python packages
+    Conda,
+    /// An interpreter of yours
     System,
+}
+
+impl ProviderArg {
+    pub fn name(self) -> &'static str {
+        match self {
+            ProviderArg::Pinned => "pinned",
+            ProviderArg::Conda => "conda",
+            ProviderArg::System => "system",
+        }
+    }
+}
+
+/// Who makes environments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MakerArg {
+    /// What env.yaml names
+    Pinned,
+    /// Conda's interpreter and libraries, and the same Python packages
+    Conda,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -17,7 +17,7 @@ use crate::ui::{self, Live};
 pub fn check(project: &Project, store: &Store, args: &CheckArgs) -> Result<ExitCode> {
     let request = args.request();
     let experiments = project.experiments()?;
-    let session = Session::open(project, store)?;
+    let session = Session::open(project, store, request.provider)?;
     let plan = session.plan(&request, &experiments)?;
     super::run::refuse_nothing(&plan)?;
     project.need_sdk(plan.jobs.iter().map(|job| job.framework))?;

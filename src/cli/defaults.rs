@@ -21,7 +21,7 @@ use crate::ui::{self, Live};
 /// Measures defaults and prints the comparison.
 pub fn defaults(project: &Project, store: &Store, args: &DefaultsArgs) -> Result<ExitCode> {
     let request = args.request();
-    let session = Session::open(project, store)?;
+    let session = Session::open(project, store, request.provider)?;
     let live = Live::new();
     let targets = choose(&session, &request, &live)?;
     let version = session.version();

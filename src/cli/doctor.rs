@@ -52,7 +52,7 @@ const PROGRAMS: [KnownProgram; 8] = [
     KnownProgram {
         name: "conda",
         arguments: &["--version"],
-        what_for: "a source of Python interpreters",
+        what_for: "environments with `--provider conda`, Python interpreters",
         how_to_get: "https://conda-forge.org/download",
     },
     KnownProgram {

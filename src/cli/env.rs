@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::json;
 
-use crate::catalog::{Catalog, EnvSpec};
-use crate::cli::args::EnvCommand;
+use crate::catalog::{Catalog, EnvSpec, ProviderName};
+use crate::cli::args::{EnvCommand, MakerArg};
 use crate::cli::{NOT_OK, OK};
 use crate::env::{Availability, EnvStatus, Envs};
-use crate::hint::unknown;
+use crate::hint::{hinted, unknown};
 use crate::home::Home;
 use crate::project::Project;
 use crate::report::Heading;
@@ -21,25 +21,38 @@ pub fn env(project: &Project, command: &EnvCommand) -> Result<ExitCode> {
     let envs = Envs::new(Home::find()?, project.root.clone());
     let live = Live::new();
     match command {
-        EnvCommand::List { json } => list(&envs.list(&catalog), *json)?,
-        EnvCommand::Build { names, all } => {
+        EnvCommand::List { json, provider } => {
+            let mut catalog = catalog;
+            let made = catalog
+                .envs
+                .iter()
+                .filter_map(|(name, spec)| Some((name.clone(), made_by(*provider, spec)?)));
+            catalog.envs = made.collect();
+            list(&envs.list(&catalog), *json)?;
+        }
+        EnvCommand::Build { names, all, provider } => {
             let wanted = match (names.as_slice(), all) {
-                (_, true) => buildable(&catalog, &envs),
-                ([], false) => starter(&catalog)?,
-                (names, false) => find_all(&catalog, names)?,
+                (_, true) => buildable(&catalog, &envs, *provider),
+                ([], false) => {
+                    let starter = starter(&catalog)?.into_iter();
+                    starter.filter_map(|spec| made_by(*provider, spec)).collect()
+                }
+                (names, false) => find_all(&catalog, names, *provider)?,
             };
             return build(&wanted, &envs, &live);
         }
-        EnvCommand::Lock { names } => {
-            for spec in find_all(&catalog, names)? {
+        EnvCommand::Lock { names, provider } => {
+            for spec in find_all(&catalog, names, *provider)? {
                 let name = format!("lock {}", spec.name);
-                live.step(&name, |report| envs.lock(spec, report))?;
+                live.step(&name, |report| envs.lock(&spec, report))?;
             }
         }
-        EnvCommand::Remove { names } => {
-            for spec in find_all(&catalog, names)? {
-                let name = &spec.name;
-                let freed = envs.remove(name, &|_| {})?;
+        EnvCommand::Remove { names, provider } => {
+            for name in names {
+                let own = find(&catalog, name)?;
+                let by = provider.map(|provider| made(provider, own)).transpose()?;
+                let (name, by) = (&own.name, by.map(|spec| spec.provider.name()));
+                let freed = envs.remove(name, by, &|_| {})?;
                 live.say(&format!("{name}: {} freed", ui::size(freed)));
             }
         }
@@ -51,8 +64,8 @@ pub fn env(project: &Project, command: &EnvCommand) -> Result<ExitCode> {
                 live.say(&format!("{} folders kept, because a run uses them", freed.in_use));
             }
         }
-        EnvCommand::Shell { name } => {
-            let spec = find(&catalog, name)?;
+        EnvCommand::Shell { name, provider } => {
+            let spec = &made(*provider, find(&catalog, name)?)?;
             if envs.built(spec).is_none() {
                 live.step(&format!("environment {name}"), |report| envs.build(spec, report))?;
             }
@@ -76,8 +89,24 @@ fn find<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a EnvSpec> {
     found.ok_or_else(|| unknown("environment", name, known))
 }
 
-fn find_all<'a>(catalog: &'a Catalog, names: &[String]) -> Result<Vec<&'a EnvSpec>> {
-    names.iter().map(|name| find(catalog, name)).collect()
+fn find_all(catalog: &Catalog, names: &[String], maker: MakerArg) -> Result<Vec<EnvSpec>> {
+    names.iter().map(|name| made(maker, find(catalog, name)?)).collect()
+}
+
+/// Returns an environment as a provider makes it, if it makes such.
+fn made_by(maker: MakerArg, own: &EnvSpec) -> Option<EnvSpec> {
+    let MakerArg::Conda = maker else { return Some(own.clone()) };
+    let made = own.provided_by(ProviderName::Conda);
+    (made.provider.name() == ProviderName::Conda).then_some(made)
+}
+
+fn made(maker: MakerArg, own: &EnvSpec) -> Result<EnvSpec> {
+    made_by(maker, own).ok_or_else(|| {
+        let (name, provider) = (&own.name, own.provider.name());
+        let message =
+            format!("the environment `{name}` is made by {provider}; conda makes those of `venv`");
+        hinted(message, "leave `--provider` out")
+    })
 }
 
 fn starter(catalog: &Catalog) -> Result<Vec<&EnvSpec>> {
@@ -85,16 +114,16 @@ fn starter(catalog: &Catalog) -> Result<Vec<&EnvSpec>> {
     targets.map(|(_, target)| find(catalog, &target.name)).collect()
 }
 
-fn buildable<'a>(catalog: &'a Catalog, envs: &Envs) -> Vec<&'a EnvSpec> {
-    let can = |spec: &&EnvSpec| {
+fn buildable(catalog: &Catalog, envs: &Envs, maker: MakerArg) -> Vec<EnvSpec> {
+    let can = |spec: &EnvSpec| {
         !matches!(envs.availability(spec), Availability::Unavailable(_))
             && !spec.name.ends_with("-cuda")
     };
-    catalog.envs.values().filter(can).collect()
+    catalog.envs.values().filter_map(|own| made_by(maker, own)).filter(can).collect()
 }
 
 /// Builds one after the other: each build uses every core and the whole network by itself.
-fn build(specs: &[&EnvSpec], envs: &Envs, live: &Live) -> Result<ExitCode> {
+fn build(specs: &[EnvSpec], envs: &Envs, live: &Live) -> Result<ExitCode> {
     let mut failed = Vec::new();
     for spec in specs {
         let name = &spec.name;

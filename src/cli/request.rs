@@ -24,7 +24,10 @@ impl Selection {
             lane: self.lane.lane(),
             devices: self.device.clone(),
             repeats: 1,
-            provider: provider(&self.python),
+            provider: match self.provider {
+                Some(ProviderArg::Conda) => FrameworksFrom::Conda,
+                _ => provider(&self.python),
+            },
             python: self.python.clone(),
             data: self.data.map(SourceArg::source),
             environment: self.environment.clone(),
@@ -35,9 +38,10 @@ impl Selection {
     /// Refuses an interpreter that would not be used.
     pub fn check(&self) -> Result<()> {
         match (self.provider, &self.python) {
-            (Some(ProviderArg::Pinned), Some(python)) => Err(hinted(
+            (Some(other), Some(python)) if other != ProviderArg::System => Err(hinted(
                 format!(
-                    "`--python` goes with `--provider system`, not with `pinned`: found `--python {}`",
+                    "`--python` goes with `--provider system`, not with `{}`: found `--python {}`",
+                    other.name(),
                     python.display()
                 ),
                 "leave one of the two out",

@@ -27,7 +27,7 @@ pub fn run(project: &Project, store: &Store, args: &RunArgs) -> Result<ExitCode>
     let started = Instant::now();
     let request = args.request();
     let experiments = project.experiments()?;
-    let session = Session::open(project, store)?;
+    let session = Session::open(project, store, request.provider)?;
     let plan = session.plan(&request, &experiments)?;
     // Who names a framework wants it: under cron a missing compiler must not end in green.
     let is_missed = !request.frameworks.is_empty() && plan.is_something_missing;

@@ -29,7 +29,7 @@ const ATTEMPTS: u32 = 5;
 /// What is downloaded and what it must be.
 pub struct Download<'a> {
     pub url: &'a str,
-    pub digest: PublishedDigest,
+    pub digest: PublishedDigest<'a>,
     /// Waited for before the second attempt; before each further one twice as long.
     pub pause: Duration,
 }

@@ -68,7 +68,7 @@ pub enum DataKind {
 #[derive(Debug)]
 pub struct Archive {
     pub url: &'static str,
-    pub digest: PublishedDigest,
+    pub digest: PublishedDigest<'static>,
     /// Its size, where that is known.
     pub bytes: Option<u64>,
 }
@@ -82,14 +82,14 @@ impl Archive {
 
 /// The digest that authors stand by.
 #[derive(Debug, Clone, Copy)]
-pub enum PublishedDigest {
-    Md5(&'static str),
-    Sha256(&'static str),
+pub enum PublishedDigest<'a> {
+    Md5(&'a str),
+    Sha256(&'a str),
     /// The first digits, as PyTorch puts them into its file names.
-    Sha256Begins(&'static str),
+    Sha256Begins(&'a str),
 }
 
-impl PublishedDigest {
+impl PublishedDigest<'_> {
     pub fn fits(self, md5: &str, sha256: &str) -> bool {
         match self {
             PublishedDigest::Md5(digest) => digest == md5,
@@ -99,7 +99,7 @@ impl PublishedDigest {
     }
 }
 
-impl std::fmt::Display for PublishedDigest {
+impl std::fmt::Display for PublishedDigest<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             PublishedDigest::Md5(digest) => write!(f, "MD5 {digest}"),

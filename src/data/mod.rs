@@ -25,7 +25,8 @@ mod supply;
 mod twin;
 mod weights;
 
-pub use known::{ALL as KNOWN, Known};
+pub use fetch::{Download, digests};
+pub use known::{ALL as KNOWN, Known, PublishedDigest};
 pub use manifest::Origin;
 pub use npy::{Dtype, Element, Header, Odd, Writer as NpyWriter, in_c_order};
 pub use store::{ArrayFile, BatchOrder, DataStatus, DataStore, Dataset, StoredData, Weights};

@@ -64,10 +64,10 @@ impl Parts {
                 named.push(PathBuf::from(path));
             }
         }
-        let others = ["env.yaml", "requirements.lock", "README.md"];
+        let others = ["env.yaml", "requirements.lock", "README.md", "environment.yml"];
         let others = others.map(|name| spec.folder.join(name));
         let mut files = files_under(&spec.folder)?;
-        files.retain(|file| !others.contains(file));
+        files.retain(|file| !others.contains(file) && !is_lock_of_conda(file));
         self.add_files(&spec.folder, &files)?;
         self.add_files(&spec.folder, &named)
     }
@@ -75,6 +75,12 @@ impl Parts {
     pub(super) fn finish(self) -> String {
         hex(&self.0.finalize())
     }
+}
+
+/// Conda's locks are parts by themselves, where they count.
+fn is_lock_of_conda(file: &Path) -> bool {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with("conda-") && name.ends_with(".lock")
 }
 
 /// Returns the files under a folder, sorted, without what tools leave there.

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, anyhow};
 use super::built::{Built, Runtime};
 use super::intact::missing_file;
 use super::names::{Names, add_variables};
-use super::provider::{self, Contents, Provide};
+use super::provider::{self, Contents, Provide, has_conda_lock};
 use super::store::{self, Candidate, Place};
 use super::tool::{Build, Host};
 use super::workshop::Workshop;
@@ -157,7 +157,8 @@ impl Envs {
             let (name, file) = (&built.name, file.display());
             let message = format!(
                 "the environment `{name}` is damaged: there is no `{file}`; \
-                 `rosetta env build {name}` makes it anew"
+                 `rosetta env build {name}{}` makes it anew",
+                built.provider.flag()
             );
             return Err(anyhow!(message));
         }
@@ -207,10 +208,11 @@ impl Envs {
             .with_context(|| format!("cannot lock the environment `{name}`"))
     }
 
-    /// Removes every build of an environment; returns the bytes freed. Fails if a run uses one.
-    pub fn remove(&self, name: &str, report: Report) -> Result<u64> {
+    /// Removes every build of an environment, or what one provider has built; returns the bytes
+    /// freed. Fails if a run uses one.
+    pub fn remove(&self, name: &str, by: Option<ProviderName>, report: Report) -> Result<u64> {
         check_name(name).map_err(|why| anyhow!(why))?;
-        store::remove(&self.workshop.home, name, report)
+        store::remove(&self.workshop.home, name, by, report)
             .with_context(|| format!("cannot remove the environment `{name}`"))
     }
 
@@ -257,7 +259,11 @@ impl Envs {
     fn is_current(&self, catalog: &Catalog, name: &str, short: &str) -> bool {
         match catalog.envs.get(name) {
             // An environment whose digest cannot be told is kept.
-            Some(spec) => self.digest(spec).map_or(true, |digest| digest.starts_with(short)),
+            Some(spec) => spec.forms().iter().any(|form| match self.digest(form) {
+                Ok(digest) => digest.starts_with(short),
+                Err(_) if form.provider.name() == ProviderName::Conda => has_conda_lock(form),
+                Err(_) => true,
+            }),
             None => catalog.unreadable_envs.contains_key(name),
         }
     }
@@ -273,7 +279,8 @@ impl Envs {
         let (name, host) = (&spec.name, &self.workshop.host);
         let built = self.built(spec).ok_or_else(|| {
             let message = format!("the environment `{name}` is not built");
-            hinted(message, format!("run `rosetta env build {name}`"))
+            let flag = spec.provider.name().flag();
+            hinted(message, format!("run `rosetta env build {name}{flag}`"))
         })?;
         let shell = host.get("SHELL").unwrap_or("/bin/sh".as_ref());
         let mut command = host.command_as_is(shell);
@@ -328,7 +335,8 @@ impl Envs {
         let mut built = assembled(spec, root, self.provider(spec).build(root, build)?);
         self.fix_up(spec, &built, build)?;
         if self.digest(spec)? != digest {
-            let hint = format!("run `rosetta env build {}` again", spec.name);
+            let flag = spec.provider.name().flag();
+            let hint = format!("run `rosetta env build {}{flag}` again", spec.name);
             return Err(hinted("its files were changed while it was built", hint));
         }
         built.digest = Some(digest.to_owned());

@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+
 use super::built::{Built, Runtime};
 
 /// Returns the first file that a package of a virtual environment came with and that is gone.
@@ -13,7 +15,29 @@ pub(super) fn missing_file(built: &Built) -> Option<PathBuf> {
     let Runtime::Interpreter { .. } = &built.runtime else { return None };
     let pythons = fs::read_dir(built.root.join("lib")).into_iter().flatten().flatten();
     let sites = pythons.map(|python| python.path().join("site-packages"));
-    sites.filter(|site| site.is_dir()).find_map(|site| missing_in(&site))
+    let missing = sites.filter(|site| site.is_dir()).find_map(|site| missing_in(&site));
+    missing.or_else(|| missing_of_conda(&built.root))
+}
+
+/// Returns the first file of conda's packages that is gone, Python packages apart: those of a
+/// requirements.lock may have taken the place of theirs.
+fn missing_of_conda(root: &Path) -> Option<PathBuf> {
+    let notes = fs::read_dir(root.join("conda-meta")).into_iter().flatten().flatten();
+    let notes =
+        notes.map(|note| note.path()).filter(|path| path.extension() == Some("json".as_ref()));
+    notes.filter_map(|path| fs::read(path).ok()).find_map(|note| {
+        let note = serde_json::from_slice::<Note>(&note).ok()?;
+        let of_python = |file: &str| file.contains("site-packages/") || file.ends_with(".pyc");
+        let files = note.files.iter().filter(|file| !of_python(file)).map(|file| root.join(file));
+        files.into_iter().find(|file| fs::symlink_metadata(file).is_err())
+    })
+}
+
+/// What conda notes of a package that it has installed.
+#[derive(Deserialize)]
+struct Note {
+    #[serde(default)]
+    files: Vec<String>,
 }
 
 fn missing_in(site: &Path) -> Option<PathBuf> {
@@ -21,7 +45,10 @@ fn missing_in(site: &Path) -> Option<PathBuf> {
     let records = packages.filter_map(|package| {
         let path = package.path();
         let is_metadata = path.extension().is_some_and(|extension| extension == "dist-info");
-        is_metadata.then(|| fs::read_to_string(path.join("RECORD")).ok())?
+        // What conda has installed it has also changed: its own notes tell.
+        let is_of_conda =
+            fs::read(path.join("INSTALLER")).is_ok_and(|who| who.trim_ascii() == b"conda");
+        (is_metadata && !is_of_conda).then(|| fs::read_to_string(path.join("RECORD")).ok())?
     });
     records.into_iter().find_map(|record| record.lines().find_map(|line| missing(site, line)))
 }

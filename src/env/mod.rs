@@ -11,6 +11,7 @@
 //! | `users` | which projects use one |
 //! | `digest` | what one is made from, as one number |
 //! | `lockfile` | requirements.lock |
+//! | `conda` | explicit locks, their archives, the clients that install and solve them |
 //! | `workshop` | what this machine has for builds: `python`, `compilers`, `uv`, `tool` |
 //! | `surroundings`, `settings` | which variables and configuration files of the user a build heeds |
 //!
@@ -22,6 +23,7 @@
 
 mod built;
 mod compilers;
+mod conda;
 mod digest;
 mod envs;
 mod intact;

@@ -29,6 +29,9 @@ const TARGETS: &str = "cargo-target";
 /// Version of the seal's format.
 const SEAL_VERSION: u32 = 2;
 
+/// How the name of a folder ends in which a build keeps what it needs only while it goes on.
+const SCRATCH: &str = ".scratch";
+
 /// Digits of the digest that a folder's name has.
 const SHORT: usize = 12;
 
@@ -148,15 +151,55 @@ pub(super) fn hold(folder: &Path) -> Result<Option<Lock>> {
     sealed(folder).hold()
 }
 
-/// Removes everything that was built under one name; returns the bytes freed.
-pub(super) fn remove(home: &Home, name: &str, report: Report) -> Result<u64> {
+/// Where a build of one name keeps what it needs only while it goes on.
+pub(super) fn scratch(home: &Home, name: &str) -> PathBuf {
+    home.envs().join(format!(".{name}{SCRATCH}"))
+}
+
+/// Removes what is in such a folder except some names, and the folder itself if nothing stays.
+pub(super) fn clear_scratch(scratch: &Path, kept: &[&str]) -> Result<()> {
+    let failed = || format!("cannot clear `{}`", scratch.display());
+    let mut is_empty = true;
+    for path in list(scratch)? {
+        let is_kept = kept.iter().any(|name| path.ends_with(name));
+        is_empty &= !is_kept;
+        if is_kept {
+            continue;
+        }
+        let is_folder = path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+        let removed = if is_folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        removed.with_context(failed)?;
+    }
+    if is_empty && scratch.exists() {
+        fs::remove_dir(scratch).with_context(failed)?;
+    }
+    Ok(())
+}
+
+/// Removes everything that was built under one name, or what one provider has built, and what is
+/// half built; returns the bytes freed.
+pub(super) fn remove(
+    home: &Home,
+    name: &str,
+    provider: Option<ProviderName>,
+    report: Report,
+) -> Result<u64> {
     let _lock = lock(home, name, report)?;
-    let of_name = entries(home)?.into_iter().filter(|entry| entry.name == name);
+    let is_meant = |entry: &Entry| match (provider, read(&sealed(entry.folder()))) {
+        (Some(provider), Some(built)) => built.provider == provider,
+        _ => true,
+    };
+    let of_name = entries(home)?.into_iter().filter(|entry| entry.name == name && is_meant(entry));
     let of_name = of_name.collect::<Vec<_>>();
     // All or nothing: every folder is taken before the first is removed.
     let taken =
         of_name.iter().map(|entry| sealed(&entry.path).take()).collect::<Result<Vec<_>>>()?;
-    let mut freed = remove_target(home, name)?;
+    let scratch = scratch(home, name);
+    let mut freed = size_bytes(&scratch);
+    clear_scratch(&scratch, &[])?;
+    if provider.is_none() {
+        freed += remove_target(home, name)?;
+    }
     for (entry, alone) in of_name.iter().zip(taken) {
         freed += entry.remove(alone)?;
     }
@@ -208,6 +251,13 @@ pub(super) fn gc(
         freed.folders += 1;
         freed.bytes += remove_target(home, name)?;
     }
+    for scratch in list(&home.envs())? {
+        let Some(name) = name_of_scratch(&scratch) else { continue };
+        let Some(_lock) = Lock::try_take(&path(home, name)) else { continue };
+        freed.folders += 1;
+        freed.bytes += size_bytes(&scratch);
+        clear_scratch(&scratch, &[])?;
+    }
     // What a killed fetch of uv has left, unless one goes on.
     let tools = home.tools();
     if let (true, Some(_lock)) = (tools.is_dir(), Lock::try_take(&tools.join(".uv.lock"))) {
@@ -219,6 +269,11 @@ pub(super) fn gc(
         }
     }
     Ok(freed)
+}
+
+fn name_of_scratch(path: &Path) -> Option<&str> {
+    let name = path.file_name()?.to_str()?.strip_prefix('.')?.strip_suffix(SCRATCH)?;
+    (path.is_dir() && check_name(name).is_ok()).then_some(name)
 }
 
 fn is_left_over(path: &Path) -> bool {

@@ -292,7 +292,7 @@ fn gc_keeps_what_is_current_or_being_built() {
     let digest = envs.digest(&spec).unwrap();
     assert_eq!(machine.folders(), ["busy-0123456789ab".to_owned(), format!("x-{}", &digest[..12])]);
 
-    assert!(envs.remove("x", &silence).unwrap() > 0);
+    assert!(envs.remove("x", None, &silence).unwrap() > 0);
     assert_eq!(machine.folders(), ["busy-0123456789ab"]);
 }
 
@@ -308,7 +308,7 @@ fn what_a_run_uses_is_neither_removed_nor_collected() {
 
     let freed = envs.gc(&catalog).unwrap();
     assert_eq!((freed.folders, freed.in_use), (0, 1));
-    let error = envs.remove("x", &silence).unwrap_err();
+    let error = envs.remove("x", None, &silence).unwrap_err();
     let expected = format!("process {} uses it: `", std::process::id());
     assert_eq!(error.to_string(), "cannot remove the environment `x`");
     assert!(format!("{error:#}").contains(&expected), "{error:#}");
@@ -319,7 +319,7 @@ fn what_a_run_uses_is_neither_removed_nor_collected() {
     assert_eq!((freed.folders, freed.in_use), (1, 0));
     assert!(envs.hold(old).is_err(), "it is gone");
     assert_eq!(envs.hold(new.clone()).unwrap().built, new);
-    assert!(envs.remove("x", &silence).is_ok());
+    assert!(envs.remove("x", None, &silence).is_ok());
 }
 
 #[test]

@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use super::python::{Interpreter, parse_version};
 use super::settings;
 use super::tool::{Build, Host, output_of};
-use crate::hint::hinted;
+use crate::hint::Hinted;
 use crate::home::Home;
 use crate::lock::Lock;
 use crate::progress::{Progress, Report};
@@ -103,7 +103,8 @@ pub(super) fn fetch_once(
 
 fn explain(error: anyhow::Error) -> anyhow::Error {
     let hint = "install uv by hand (https://docs.astral.sh/uv) so that it is on PATH";
-    error.context(hinted(format!("cannot fetch uv {VERSION} with pip"), hint))
+    let message = format!("cannot fetch uv {VERSION} with pip");
+    error.context(Hinted { message, hints: vec![hint.to_owned()] })
 }
 
 /// The folder of rosetta's own uv, which is whole once the program is there.

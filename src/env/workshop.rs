@@ -2,10 +2,12 @@
 //! things. Must not depend on what is built with it.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use anyhow::Result;
 
 use super::compilers::Compilers;
+use super::conda::client::{self, Client};
 use super::python::{Interpreter, Interpreters};
 use super::tool::Host;
 use super::uv::{self, Uvs};
@@ -22,12 +24,13 @@ pub(super) struct Workshop {
     pub(super) interpreters: Interpreters,
     pub(super) compilers: Compilers,
     uvs: Uvs,
+    conda: OnceLock<Result<Client, Obstacle>>,
 }
 
 impl Workshop {
     pub(super) fn new(host: Host, home: Home, project: PathBuf) -> Workshop {
-        let (interpreters, compilers, uvs) = Default::default();
-        Workshop { host, home, project, interpreters, compilers, uvs }
+        let (interpreters, compilers, uvs, conda) = Default::default();
+        Workshop { host, home, project, interpreters, compilers, uvs, conda }
     }
 
     pub(super) fn has(&self, program: &str) -> bool {
@@ -65,6 +68,11 @@ impl Workshop {
         let versions = (8..=14).rev().map(|minor| format!("3.{minor}"));
         let mut found = versions.flat_map(|version| self.interpreters.find(&self.host, &version));
         found.find(uv::can_fetch)
+    }
+
+    /// Returns a client of conda's, or why there is none that will do.
+    pub(super) fn conda(&self) -> Result<Client, Obstacle> {
+        self.conda.get_or_init(|| client::find(&self.host)).clone()
     }
 
     /// Returns the folder of the Python SDK.

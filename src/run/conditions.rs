@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::catalog::Framework;
+use crate::catalog::{Framework, ProviderName};
 use crate::machine::cores;
 use crate::request::{Limits, Request};
 use crate::spec::Source;
@@ -15,6 +15,8 @@ pub struct Conditions {
     pub limits: Limits,
     /// The interpreter of the provider `system`.
     pub python: Option<PathBuf>,
+    /// The provider that makes environments instead of env.yaml's own.
+    pub provider: Option<ProviderName>,
     /// Variables to pass on: `NAME` or `NAME=VALUE`.
     pub environment: Vec<String>,
 }
@@ -27,6 +29,7 @@ impl Conditions {
             data: request.data,
             limits: request.limits,
             python: request.interpreter(),
+            provider: request.provider.provider(),
             environment: request.environment.clone(),
         }
     }

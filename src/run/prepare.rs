@@ -11,6 +11,7 @@ use anyhow::Result;
 use super::conditions::Conditions;
 use super::notice::{Notice, Notify};
 use super::session::Session;
+use crate::catalog::ProviderName;
 use crate::env::{Built, Held};
 use crate::machine::cores;
 use crate::material::{Material, Size};
@@ -136,7 +137,8 @@ impl Prepared {
             Some(Ok(held)) => Ok(&held.built),
             Some(Err(why)) => {
                 let reason = format!("environment `{env}`: {why}");
-                let hint = format!("`rosetta env build {env}` shows more");
+                let flag = conditions.provider.map_or("", ProviderName::flag);
+                let hint = format!("`rosetta env build {env}{flag}` shows more");
                 Err(Outcome::of(Status::Failed, Obstacle::new(reason, hint)))
             }
             None => Err(Outcome::because(Status::Failed, "it has no environment")),
@@ -179,7 +181,7 @@ fn build_all(
 pub(super) fn build(env: &str, session: &Session, notify: Notify) -> Result<Built, String> {
     let name = format!("environment {env}");
     let name = name.as_str();
-    let spec = session.catalog.env(env).map_err(|error| format!("{error:#}"))?;
+    let spec = &session.spec(env).map_err(|error| format!("{error:#}"))?;
     if let Some(built) = session.envs.built(spec) {
         return Ok(built); // Nothing to wait for, nothing to say.
     }

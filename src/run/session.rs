@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, EnvSpec, ProviderName};
 use crate::data::DataStore;
 use crate::env::{Availability, Envs};
 use crate::gpu;
@@ -16,7 +16,7 @@ use crate::obstacle::Obstacle;
 use crate::plan::{Job, Plan, Skip, plan};
 use crate::project::Project;
 use crate::record::Version;
-use crate::request::Request;
+use crate::request::{FrameworksFrom, Request};
 use crate::spec::Experiment;
 use crate::store::Store;
 
@@ -30,10 +30,12 @@ pub struct Session {
     /// The command line.
     pub command: Vec<String>,
     version: Version,
+    /// The provider that makes environments instead of env.yaml's own.
+    provider: Option<ProviderName>,
 }
 
 impl Session {
-    pub fn open(project: &Project, store: &Store) -> Result<Session> {
+    pub fn open(project: &Project, store: &Store, from: FrameworksFrom) -> Result<Session> {
         let home = Home::find()?;
         Ok(Session {
             catalog: project.catalog()?,
@@ -42,6 +44,7 @@ impl Session {
             store: store.clone(),
             command: command(),
             version: project.version(),
+            provider: from.provider(),
             home,
         })
     }
@@ -73,6 +76,23 @@ impl Session {
         Ok(plan)
     }
 
+    /// Returns an environment as the provider makes it that was asked for.
+    fn provided(&self, spec: &EnvSpec) -> EnvSpec {
+        self.provider.map_or_else(|| spec.clone(), |provider| spec.provided_by(provider))
+    }
+
+    /// Returns the environment of a job that is planned, or of a reference. That of a reference has
+    /// its own provider where the one that was asked for cannot make it: a job has been skipped then.
+    pub fn spec(&self, env: &str) -> Result<EnvSpec> {
+        let own = self.catalog.env(env)?;
+        let provided = self.provided(own);
+        let is_own = provided.provider == own.provider;
+        Ok(match is_own || self.unavailable(env).is_none() {
+            true => provided,
+            false => own.clone(),
+        })
+    }
+
     /// Returns what a job's environment lacks; `known` remembers it by name. A script that runs in
     /// an interpreter of the user's needs no environment.
     fn missing(
@@ -92,8 +112,8 @@ impl Session {
     }
 
     fn unavailable(&self, env: &str) -> Option<Obstacle> {
-        let spec = self.catalog.env(env).ok()?;
-        match self.envs.availability(spec) {
+        let spec = self.provided(self.catalog.env(env).ok()?);
+        match self.envs.availability(&spec) {
             Availability::Unavailable(obstacle) => Some(obstacle),
             _ => None,
         }

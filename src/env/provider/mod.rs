@@ -3,13 +3,16 @@
 //! Must not depend on when an environment is built, sealed or removed.
 
 mod cargo;
+mod conda;
 mod provide;
 mod system;
 mod venv;
+mod wheels;
 
+pub(super) use self::conda::has_lock as has_conda_lock;
 pub(super) use self::provide::{Contents, Provide};
 #[cfg(test)]
-pub(super) use self::venv::is_for_uv;
+pub(super) use self::wheels::is_for_uv;
 use super::workshop::Workshop;
 use crate::catalog::{EnvSpec, Provider};
 
@@ -17,6 +20,7 @@ use crate::catalog::{EnvSpec, Provider};
 pub(super) fn of<'a>(spec: &'a EnvSpec, workshop: &'a Workshop) -> Box<dyn Provide + 'a> {
     match &spec.provider {
         Provider::Venv(pins) => Box::new(venv::Venv { spec, pins, workshop }),
+        Provider::Conda(pins) => Box::new(conda::Conda { spec, pins, workshop }),
         Provider::Cargo(of) => Box::new(cargo::Cargo { spec, of, workshop }),
         Provider::System(python) => Box::new(system::System { python, workshop }),
     }

@@ -1,0 +1,137 @@
+//! The ways to make an environment real: those that env.yaml may name, and those that a person chooses
+//! instead. Must not depend on how any of them builds.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::environment::EnvSpec;
+
+/// What makes an environment real, with its own settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Provider {
+    Venv(Pins),
+    /// The same Python packages on an interpreter and libraries of conda's; no env.yaml has it.
+    Conda(Pins),
+    Cargo(Crate),
+    /// An interpreter that the user names; no env.yaml has it.
+    System(PathBuf),
+}
+
+/// The name of a provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProviderName {
+    Venv,
+    Conda,
+    Cargo,
+    #[serde(skip_deserializing)]
+    System,
+}
+
+/// A provider that env.yaml may name; the others are chosen with `--provider`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "ProviderName", description = "The name of a provider.")]
+pub(super) enum OwnProvider {
+    Venv,
+    Cargo,
+}
+
+/// Python packages that are installed from `requirements.lock`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pins {
+    /// The CPython that is needed, as `3.12`.
+    pub python: String,
+    /// Direct pins; the lock has the rest.
+    pub requirements: Vec<String>,
+    /// The oldest glibc that has wheels of them all, if that is not the usual one.
+    pub glibc: Option<String>,
+    /// Packages that may be built from source.
+    pub source: Vec<String>,
+}
+
+/// A crate whose programs are compiled as its Cargo.lock says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Crate {
+    /// Its Cargo.toml, relative to the project.
+    pub manifest: PathBuf,
+    pub features: Vec<String>,
+}
+
+/// The providers that a person may choose instead of env.yaml's own.
+const CHOSEN: [ProviderName; 1] = [ProviderName::Conda];
+
+impl OwnProvider {
+    pub(super) fn name(self) -> ProviderName {
+        match self {
+            OwnProvider::Venv => ProviderName::Venv,
+            OwnProvider::Cargo => ProviderName::Cargo,
+        }
+    }
+}
+
+impl Provider {
+    pub fn name(&self) -> ProviderName {
+        match self {
+            Provider::Venv(_) => ProviderName::Venv,
+            Provider::Conda(_) => ProviderName::Conda,
+            Provider::Cargo(_) => ProviderName::Cargo,
+            Provider::System(_) => ProviderName::System,
+        }
+    }
+
+    /// Returns the version of CPython that it wants, if it wants one.
+    pub fn python(&self) -> Option<&str> {
+        match self {
+            Provider::Venv(pins) | Provider::Conda(pins) => Some(&pins.python),
+            Provider::Cargo(_) | Provider::System(_) => None,
+        }
+    }
+}
+
+impl ProviderName {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ProviderName::Venv => "venv",
+            ProviderName::Conda => "conda",
+            ProviderName::Cargo => "cargo",
+            ProviderName::System => "system",
+        }
+    }
+
+    /// Returns what a command line must say to mean it, with a space before it.
+    pub fn flag(self) -> &'static str {
+        match self {
+            ProviderName::Venv | ProviderName::Cargo => "",
+            ProviderName::Conda => " --provider conda",
+            ProviderName::System => " --provider system",
+        }
+    }
+}
+
+impl std::fmt::Display for ProviderName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl EnvSpec {
+    /// Returns the environment as another provider makes it; itself where that one makes none such,
+    /// as conda makes no crates.
+    pub fn provided_by(&self, provider: ProviderName) -> EnvSpec {
+        let provider = match (provider, &self.provider) {
+            (ProviderName::Conda, Provider::Venv(pins)) => Provider::Conda(pins.clone()),
+            _ => self.provider.clone(),
+        };
+        EnvSpec { provider, ..self.clone() }
+    }
+
+    /// Returns every form of the environment that a home may hold, its own first.
+    pub fn forms(&self) -> Vec<EnvSpec> {
+        let others = CHOSEN.map(|provider| self.provided_by(provider));
+        let others = others.into_iter().filter(|other| other.provider != self.provider);
+        std::iter::once(self.clone()).chain(others).collect()
+    }
+}
