@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crate::catalog::{Framework, Lane, Language};
 use crate::regular;
 use crate::sections::{self, Section};
-use crate::spec::Task;
+use crate::spec::{Spec, Task};
 
 /// A place in a harness that breaks the contract.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,8 +79,15 @@ const JULIA: Rules = Rules {
 /// Lines more for a harness that is tuned: what it has that its sibling has not.
 const TUNED_LINES: usize = 30;
 
-/// Returns everything that a framework's harnesses break; `task_of` knows the experiments.
-pub fn lint(framework: &Framework, task_of: impl Fn(&str) -> Option<Task>) -> Result<Vec<Finding>> {
+/// Lines more for each array beyond those of the CNN, which the other lengths are made for.
+const ARRAY_LINES: usize = 3;
+const USUAL_ARRAYS: usize = 12;
+
+/// Returns everything that a framework's harnesses break; `experiment_of` knows the experiments.
+pub fn lint<'a>(
+    framework: &Framework,
+    experiment_of: impl Fn(&str) -> Option<&'a Spec>,
+) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     let read = |path: &Path| {
         regular::read_to_string(path)
@@ -88,16 +95,21 @@ pub fn lint(framework: &Framework, task_of: impl Fn(&str) -> Option<Task>) -> Re
     };
     for (experiment, path) in &framework.harnesses {
         // A file that is no experiment's harness is the framework's own business.
-        let Some(task) = task_of(experiment) else { continue };
+        let Some(spec) = experiment_of(experiment) else { continue };
         let is_tuned = framework.spec.targets.iter().all(|target| target.lane == Lane::Tuned);
-        let room = if is_tuned { TUNED_LINES } else { 0 };
-        findings.extend(lint_text(path, &read(path)?, framework.spec.language, task, room));
+        let room = if is_tuned { TUNED_LINES } else { 0 } + room_for(spec);
+        findings.extend(lint_text(path, &read(path)?, framework.spec.language, spec.task, room));
     }
     if let Some(path) = &framework.defaults {
         // It is read beside no other file: it has no fixed sections and may be longer.
         findings.extend(lint_lines(path, &read(path)?, framework.spec.language));
     }
     Ok(findings)
+}
+
+/// Returns the lines more that an experiment of many arrays needs.
+fn room_for(spec: &Spec) -> usize {
+    ARRAY_LINES * spec.initial_weights.tensors.len().saturating_sub(USUAL_ARRAYS)
 }
 
 fn rules(language: Language) -> &'static Rules {
@@ -221,6 +233,20 @@ mod tests {
         let found = lint_lines(Path::new("defaults.py"), &text, Language::Python);
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0].line, 1);
+    }
+
+    #[test]
+    fn an_experiment_of_many_arrays_may_have_longer_harnesses() {
+        let tensor = |which: usize| format!("{{name: w{which}, shape: [1], init: zeros}}");
+        for (count, room) in [(0, 0), (12, 0), (14, 6)] {
+            let tensors = (0..count).map(tensor).collect::<Vec<_>>().join(", ");
+            let spec = format!(
+                "{{version: 1, name: tiny, title: Tiny, task: classification, seed: 1, data: {{}}, \
+                 settings: {{}}, initial_weights: {{tensors: [{tensors}]}}, profiles: {{}}}}"
+            );
+            let spec = crate::yaml::parse(Path::new("tiny.yaml"), &spec).unwrap();
+            assert_eq!(super::room_for(&spec), room, "{count}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! wrong when a model is translated. May not know how a harness is run, nor what it gave.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use schemars::JsonSchema;
@@ -13,9 +13,16 @@ use crate::regular;
 use crate::yaml::{self, Spanned};
 
 /// Name of the file beside framework.yaml.
-pub const FILE: &str = "variants.yaml";
+const FILE: &str = "variants.yaml";
 
-/// `harnesses/NAME/variants.yaml`.
+/// Returns the file that has the variants of an experiment: one of its own, `EXPERIMENT.variants.yaml`,
+/// or else that of all others. So a change of those of one experiment concerns no verdict on another.
+pub fn file(folder: &Path, experiment: &str) -> PathBuf {
+    let own = folder.join(format!("{experiment}.{FILE}"));
+    if own.is_file() { own } else { folder.join(FILE) }
+}
+
+/// `harnesses/NAME/variants.yaml`, or `EXPERIMENT.variants.yaml` there.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "rosetta variants")]
@@ -74,8 +81,8 @@ pub enum Stage {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Change {
-    /// Experiments whose harness it is a change of.
-    #[serde(rename = "in")]
+    /// Experiments whose harness it is a change of; not stated in a file of one experiment.
+    #[serde(default, rename = "in")]
     pub experiments: Vec<String>,
     /// Text that stands exactly once in the harness.
     #[schemars(with = "String")]
@@ -85,27 +92,75 @@ pub struct Change {
 
 impl Variants {
     /// Reads the variants of a framework's folder, if it has any, and holds them to its harnesses.
-    pub fn load(
-        folder: &Path,
-        harnesses: &BTreeMap<String, std::path::PathBuf>,
-    ) -> Result<Variants> {
-        let path = folder.join(FILE);
+    pub fn load(folder: &Path, harnesses: &BTreeMap<String, PathBuf>) -> Result<Variants> {
+        let shared = folder.join(FILE);
+        let mut all = Variants::read(&shared)?;
+        all.need_experiments(&shared)?;
+        for (experiment, harness) in harnesses {
+            let source = regular::read_to_string(harness)
+                .with_context(|| format!("cannot read `{}`", harness.display()))?;
+            let path = file(folder, experiment);
+            if path != shared {
+                all.need_none_of(experiment, &shared, &path)?;
+                let mut own = Variants::read(&path)?;
+                own.belong_to(experiment, &path)?;
+                all.variants.append(&mut own.variants);
+            }
+            for variant in &all.variants {
+                variant.check(&path, experiment, &source)?;
+            }
+        }
+        Ok(all)
+    }
+
+    /// Reads one file; without it there are none.
+    fn read(path: &Path) -> Result<Variants> {
         if !path.is_file() {
             return Ok(Variants::default());
         }
-        let variants: Variants = yaml::load(&path)?;
+        let variants: Variants = yaml::load(path)?;
         if variants.version != 1 {
             let version = variants.version;
             anyhow::bail!("{}: `version` is {version}; this rosetta reads 1", path.display());
         }
-        for (experiment, harness) in harnesses {
-            let source = regular::read_to_string(harness)
-                .with_context(|| format!("cannot read `{}`", harness.display()))?;
-            for variant in &variants.variants {
-                variant.check(&path, experiment, &source)?;
+        Ok(variants)
+    }
+
+    /// Ends with an error if a change of a file for several experiments does not say of which it is.
+    fn need_experiments(&self, path: &Path) -> Result<()> {
+        let mut changes = self.variants.iter().flat_map(|variant| &variant.changes);
+        match changes.find(|change| change.experiments.is_empty()) {
+            None => Ok(()),
+            Some(change) => {
+                let message = "this change lacks `in`, the experiments whose harness it is made in";
+                Err(yaml::wrong(path, &change.from.referenced, message))
             }
         }
-        Ok(variants)
+    }
+
+    /// Ends with an error if the file for all has a change of an experiment that has one of its own.
+    fn need_none_of(&self, experiment: &str, shared: &Path, own: &Path) -> Result<()> {
+        match self.variants.iter().flat_map(|variant| variant.changes_of(experiment)).next() {
+            None => Ok(()),
+            Some(change) => {
+                let own = own.file_name().unwrap_or_default().to_string_lossy();
+                let message = format!("changes of {experiment} belong in `{own}`, which is there");
+                Err(yaml::wrong(shared, &change.from.referenced, message))
+            }
+        }
+    }
+
+    /// Makes all changes those of one experiment, as its own file need not say.
+    fn belong_to(&mut self, experiment: &str, path: &Path) -> Result<()> {
+        for change in self.variants.iter_mut().flat_map(|variant| &mut variant.changes) {
+            if change.experiments.is_empty() {
+                change.experiments = vec![experiment.to_owned()];
+            } else if change.experiments != [experiment] {
+                let message = format!("this file is of {experiment} alone: leave out `in`");
+                return Err(yaml::wrong(path, &change.from.referenced, message));
+            }
+        }
+        Ok(())
     }
 
     /// Returns those that can be computed for an experiment.
@@ -173,7 +228,7 @@ fn lines_around<'a>(source: &'a str, text: &str) -> &'a str {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::Variants;
+    use super::{Variants, file};
 
     const SOURCE: &str = "a = 1\nb = a + 2  # two\n";
 
@@ -205,6 +260,36 @@ mod tests {
             let error = load(from).unwrap_err().to_string();
             assert!(error.contains(&format!("stands {count} times")), "{error}");
             assert!(error.contains("variants.yaml:7:"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_experiment_with_a_file_of_its_own_has_all_its_variants_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let harness = folder.path().join("tiny.py");
+        std::fs::write(&harness, SOURCE).unwrap();
+        let harnesses = BTreeMap::from([("tiny".to_owned(), harness)]);
+        let write = |name: &str, which: &str| {
+            let text = format!(
+                "version: 1\nvariants:\n  - {{name: three, is: mistake, stage: loss, says: so,\n     \
+                 changes: [{{{which}from: a + 2, to: a + 3}}]}}\n"
+            );
+            std::fs::write(folder.path().join(name), text).unwrap();
+        };
+        let load = || Variants::load(folder.path(), &harnesses);
+        write("tiny.variants.yaml", "");
+        assert_eq!(load().unwrap().of("tiny").count(), 1);
+        assert!(file(folder.path(), "tiny").ends_with("tiny.variants.yaml"));
+        assert!(file(folder.path(), "other").ends_with("variants.yaml"));
+        for (name, which, expected) in [
+            ("variants.yaml", "", "this change lacks `in`"),
+            ("variants.yaml", "in: [tiny], ", "belong in `tiny.variants.yaml`, which is there"),
+            ("variants.yaml", "in: [other], ", ""),
+            ("tiny.variants.yaml", "in: [other], ", "of tiny alone: leave out `in`"),
+        ] {
+            write(name, which);
+            let found = load().err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(found.contains(expected) && found.is_empty() == expected.is_empty(), "{found}");
         }
     }
 

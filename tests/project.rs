@@ -31,6 +31,7 @@ fn the_networks_have_the_published_number_of_parameters() {
     };
     assert_eq!(parameters("cnn"), 3_441_592);
     assert_eq!(parameters("rnn"), 3_818_302);
+    assert_eq!(parameters("transformer"), 4_256_258); // not published then
 }
 
 /// Write them anew with `rosetta schema experiment > specs/experiment.schema.json` and so on.
@@ -71,6 +72,7 @@ fn every_yaml_file_names_its_schema() {
     named("specs", "", "experiment.schema.json");
     named("harnesses", "framework.yaml", "../framework.schema.json");
     named("harnesses", "variants.yaml", "../variants.schema.json");
+    named("harnesses", "transformer.variants.yaml", "../variants.schema.json");
     named("envs", "env.yaml", "../env.schema.json");
 }
 

@@ -130,14 +130,14 @@ fn lint_harnesses(project: &Project, names: &[String]) -> Result<ExitCode> {
     if let Some(name) = names.iter().find(|name| !known.clone().any(|one| one == name.as_str())) {
         return Err(crate::hint::unknown("framework", name, known));
     }
-    let task_of = |name: &str| {
+    let experiment_of = |name: &str| {
         let experiment = experiments.iter().find(|experiment| experiment.name() == name);
-        experiment.map(|experiment| experiment.spec.task)
+        experiment.map(|experiment| &experiment.spec)
     };
     let mut findings = Vec::new();
     for framework in &catalog.frameworks {
         if names.is_empty() || names.contains(&framework.spec.name) {
-            findings.extend(lint::lint(framework, task_of)?);
+            findings.extend(lint::lint(framework, experiment_of)?);
         }
     }
     let lines = findings.iter().map(|finding| format!("{finding}\n")).collect::<String>();

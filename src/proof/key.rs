@@ -22,8 +22,8 @@ pub struct Side<'a> {
     pub env: &'a str,
 }
 
-/// Returns the digest of all that a verdict follows from; `variants` is that of the reference's
-/// variants.yaml.
+/// Returns the digest of all that a verdict follows from; `variants` is that of the file with
+/// the reference's variants of the experiment.
 pub fn verdict_key(
     ours: &Side,
     theirs: &Side,

@@ -124,17 +124,26 @@ pub fn numeric_parts(experiment: &Experiment, dtype: &'static str, depth: Depth)
     if experiment.spec.task == Task::Features {
         return parts;
     }
-    // Plain SGD's first update is the gradient times the learning rate; that of others is not.
-    let optimizer = experiment.spec.settings.get("optimizer").map(|setting| &setting.value);
-    let is_sgd = optimizer == Some(&Setting::Text("sgd".to_owned()));
-    if is_sgd && depth >= Depth::Gradient {
+    let settings = gradient_settings(experiment);
+    if !settings.is_empty() && depth >= Depth::Gradient {
         let part = Part::new(format!("{dtype}-gradient"), dtype, 1);
-        parts.push(part.with("learning_rate", Setting::Float(1.0)));
+        parts.push(Part { settings, ..part });
     }
     if depth == Depth::Trained {
         parts.push(Part::new(format!("{dtype}-{STEPS}"), dtype, STEPS));
     }
     parts
+}
+
+/// Returns the settings with which the first update is a multiple of the gradient, if there are any:
+/// plain SGD's is the gradient times the learning rate; of another optimiser the spec states them.
+fn gradient_settings(experiment: &Experiment) -> Settings {
+    let stated = &experiment.spec.gradient;
+    let optimizer = experiment.spec.settings.get("optimizer").map(|setting| &setting.value);
+    if stated.is_empty() && optimizer == Some(&Setting::Text("sgd".to_owned())) {
+        return Settings::from([("learning_rate".to_owned(), Setting::Float(1.0))]);
+    }
+    stated.iter().map(|(name, setting)| (name.clone(), setting.value.clone())).collect()
 }
 
 /// Returns the traces of one precision.
@@ -244,6 +253,17 @@ pub(crate) mod tests {
         let both = parts(&experiment("features", "{}", "{}"), dtypes(true), 4);
         assert_eq!(names(&both), ["float64-0", "float32-0", "half-batches"]);
         assert_eq!(both[2].settings["batch_size"], Setting::Int(2));
+    }
+
+    #[test]
+    fn gradients_are_those_of_sgd_or_of_the_settings_that_a_spec_states() {
+        let mut experiment = experiment("classification", "{optimizer: adam, epsilon: 1e-8}", "{}");
+        assert_eq!(numeric_parts(&experiment, FLOAT64, Depth::Gradient).len(), 1);
+        experiment.spec.gradient =
+            yaml::parse(Path::new("gradient.yaml"), "epsilon: 1e8\n").unwrap();
+        let parts = numeric_parts(&experiment, FLOAT64, Depth::Gradient);
+        assert_eq!(names(&parts), ["float64-0", "float64-gradient"]);
+        assert_eq!(parts[1].settings, Settings::from([("epsilon".into(), Setting::Float(1e8))]));
     }
 
     #[test]

@@ -37,6 +37,12 @@ pub struct Spec {
     #[serde(default)]
     #[schemars(with = "Settings")]
     pub check: BTreeMap<String, Spanned<Setting>>,
+    /// Settings with which the first update is a multiple of the gradient, such as an ε of Adam
+    /// that is far larger than it. A check compares gradients with them; with `optimizer: sgd` it
+    /// needs none.
+    #[serde(default)]
+    #[schemars(with = "Settings")]
+    pub gradient: BTreeMap<String, Spanned<Setting>>,
     /// The target that a check compares with [default: numpy].
     #[schemars(with = "Option<String>")]
     pub reference: Option<Spanned<String>>,

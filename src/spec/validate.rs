@@ -22,6 +22,8 @@ pub(super) fn validate(experiment: &Experiment) -> Result<()> {
         check_overrides(spec, &profile.settings, path)?;
     }
     check_overrides(spec, &spec.check, path)?;
+    check_overrides(spec, &spec.gradient, path)?;
+    check_gradient(spec, path)?;
     for (name, allowed) in needed_settings(spec.task) {
         check_whole_number(spec, name, &allowed, path)?;
     }
@@ -61,6 +63,22 @@ fn check_overrides(
         let (found, wanted) = (value.value.kind(), base.value.kind());
         if found != wanted {
             let message = format!("`{name}` is {found} here but {wanted} in `settings`");
+            return Err(yaml::wrong(path, &value.referenced, message));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that gradients are asked for where there are some, of the batches that the check has.
+fn check_gradient(spec: &Spec, path: &Path) -> Result<()> {
+    let Some(first) = spec.gradient.values().next() else { return Ok(()) };
+    if spec.task == Task::Features {
+        let message = "`gradient` belongs to `task: classification`: nothing is trained here";
+        return Err(yaml::wrong(path, &first.referenced, message));
+    }
+    for name in ["batch_size", "epochs"] {
+        if let Some(value) = spec.gradient.get(name) {
+            let message = format!("`{name}` cannot differ in `gradient`; `check` may state it");
             return Err(yaml::wrong(path, &value.referenced, message));
         }
     }
@@ -190,4 +208,40 @@ fn check_bands(spec: &Spec, path: &Path) -> Result<()> {
 
 fn names<T>(map: &BTreeMap<String, T>) -> impl Iterator<Item = &str> + Clone {
     map.keys().map(String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn wrong(task: &str, gradient: &str) -> String {
+        let text = format!(
+            "{{version: 1, name: tiny, title: Tiny, task: {task}, seed: 1, \
+             data: {{dataset: imdb}}, settings: {{batch_size: 1, epochs: 1, warmup_batches: 1, \
+             epsilon: 0.1}}, gradient: {{{gradient}}}, profiles: {{quick: {{rows: {{}}, \
+             timeout: 1s}}}}}}"
+        );
+        let path = Path::new("tiny.yaml");
+        let spec = yaml::parse(path, &text).unwrap();
+        let experiment = Experiment { path: path.to_owned(), digest: String::new(), spec };
+        validate(&experiment).err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_gradient_is_asked_for_with_settings_of_a_training() {
+        for (task, gradient, expected) in [
+            ("classification", "", ""),
+            ("classification", "epsilon: 1e8", ""),
+            ("classification", "epsilom: 1e8", "did you mean `epsilon`?"),
+            ("classification", "epsilon: big", "is a text here but a number in `settings`"),
+            ("classification", "batch_size: 2", "`batch_size` cannot differ in `gradient`"),
+            ("features", "epsilon: 1e8", "belongs to `task: classification`"),
+        ] {
+            let found = wrong(task, gradient);
+            assert!(found.contains(expected), "{gradient}: {found}");
+            assert_eq!(found.is_empty(), expected.is_empty(), "{gradient}: {found}");
+        }
+    }
 }

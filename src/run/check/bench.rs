@@ -273,7 +273,8 @@ fn told<'a>(name: &'a str, verdict: &Result<Option<Verdict>>) -> Notice<'a> {
 
 /// Returns the digest of all that a verdict follows from.
 pub(super) fn key_of(ours: &Entrant, theirs: &Entrant, material: &Material) -> Result<String> {
-    let variants = fs::read(theirs.job.framework.folder.join(variant::FILE)).ok().map(sha256);
+    let variants = variant::file(&theirs.job.framework.folder, ours.job.experiment.name());
+    let variants = fs::read(variants).ok().map(sha256);
     let [harness, their_harness] = [file_digest(ours.harness)?, file_digest(theirs.harness)?];
     let [env, their_env] = [env_digest(ours.built), env_digest(theirs.built)];
     let ours = Side { job: ours.job, harness: &harness, env: &env };
