@@ -122,7 +122,7 @@ fn pin(line: &str) -> Option<(String, String)> {
 }
 
 /// Returns the name that a requirement begins with, as indexes compare it.
-fn normalised(requirement: &str) -> String {
+pub(super) fn normalised(requirement: &str) -> String {
     let is_name = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let end = requirement.find(|c| !is_name(c)).unwrap_or(requirement.len());
     let parts = requirement[..end].split(['.', '_', '-']).filter(|part| !part.is_empty());

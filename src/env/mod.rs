@@ -7,6 +7,7 @@
 //! | `built` | a built one: what is in it, and the command that starts a harness |
 //! | `names` | what texts of env.yaml stand for, and the variables of a job |
 //! | `store` | where they are kept, and their seals |
+//! | `scratch` | what a build needs only while it goes on |
 //! | `intact` | whether a built one still has its files |
 //! | `users` | which projects use one |
 //! | `digest` | what one is made from, as one number |
@@ -31,6 +32,7 @@ mod lockfile;
 mod names;
 mod provider;
 mod python;
+mod scratch;
 mod settings;
 mod store;
 mod surroundings;

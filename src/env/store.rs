@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::built::{Built, Runtime};
-use super::users;
+use super::{scratch, users};
 use crate::catalog::ProviderName;
 use crate::home::{Home, size_bytes};
 use crate::lock::Lock;
@@ -28,9 +28,6 @@ const TARGETS: &str = "cargo-target";
 
 /// Version of the seal's format.
 const SEAL_VERSION: u32 = 2;
-
-/// How the name of a folder ends in which a build keeps what it needs only while it goes on.
-const SCRATCH: &str = ".scratch";
 
 /// Digits of the digest that a folder's name has.
 const SHORT: usize = 12;
@@ -151,31 +148,6 @@ pub(super) fn hold(folder: &Path) -> Result<Option<Lock>> {
     sealed(folder).hold()
 }
 
-/// Where a build of one name keeps what it needs only while it goes on.
-pub(super) fn scratch(home: &Home, name: &str) -> PathBuf {
-    home.envs().join(format!(".{name}{SCRATCH}"))
-}
-
-/// Removes what is in such a folder except some names, and the folder itself if nothing stays.
-pub(super) fn clear_scratch(scratch: &Path, kept: &[&str]) -> Result<()> {
-    let failed = || format!("cannot clear `{}`", scratch.display());
-    let mut is_empty = true;
-    for path in list(scratch)? {
-        let is_kept = kept.iter().any(|name| path.ends_with(name));
-        is_empty &= !is_kept;
-        if is_kept {
-            continue;
-        }
-        let is_folder = path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
-        let removed = if is_folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-        removed.with_context(failed)?;
-    }
-    if is_empty && scratch.exists() {
-        fs::remove_dir(scratch).with_context(failed)?;
-    }
-    Ok(())
-}
-
 /// Removes everything that was built under one name, or what one provider has built, and what is
 /// half built; returns the bytes freed.
 pub(super) fn remove(
@@ -194,9 +166,9 @@ pub(super) fn remove(
     // All or nothing: every folder is taken before the first is removed.
     let taken =
         of_name.iter().map(|entry| sealed(&entry.path).take()).collect::<Result<Vec<_>>>()?;
-    let scratch = scratch(home, name);
-    let mut freed = size_bytes(&scratch);
-    clear_scratch(&scratch, &[])?;
+    let folder = scratch::folder(home, name);
+    let mut freed = size_bytes(&folder);
+    scratch::clear(&folder, &[])?;
     if provider.is_none() {
         freed += remove_target(home, name)?;
     }
@@ -251,12 +223,12 @@ pub(super) fn gc(
         freed.folders += 1;
         freed.bytes += remove_target(home, name)?;
     }
-    for scratch in list(&home.envs())? {
-        let Some(name) = name_of_scratch(&scratch) else { continue };
+    for folder in list(&home.envs())? {
+        let Some(name) = scratch::name(&folder) else { continue };
         let Some(_lock) = Lock::try_take(&path(home, name)) else { continue };
         freed.folders += 1;
-        freed.bytes += size_bytes(&scratch);
-        clear_scratch(&scratch, &[])?;
+        freed.bytes += size_bytes(&folder);
+        scratch::clear(&folder, &[])?;
     }
     // What a killed fetch of uv has left, unless one goes on.
     let tools = home.tools();
@@ -269,11 +241,6 @@ pub(super) fn gc(
         }
     }
     Ok(freed)
-}
-
-fn name_of_scratch(path: &Path) -> Option<&str> {
-    let name = path.file_name()?.to_str()?.strip_prefix('.')?.strip_suffix(SCRATCH)?;
-    (path.is_dir() && check_name(name).is_ok()).then_some(name)
 }
 
 fn is_left_over(path: &Path) -> bool {
@@ -355,7 +322,7 @@ fn entries(home: &Home) -> Result<Vec<Entry>> {
 }
 
 /// Returns what is in a folder, sorted; nothing if there is none.
-fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     let failed = || format!("cannot list `{}`", folder.display());
     let listing = match fs::read_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -175,9 +175,9 @@ impl<'a> Build<'a> {
             }
             writeln!(log, "{line}").with_context(no_log)?;
             if !line.trim().is_empty() {
-                let line = line.chars().take(SHOWN_CHARS).collect::<String>();
-                self.say(line.trim());
-                tail.push_back(line);
+                self.say(short(line).trim());
+                // Whole: what explains an end may stand far to the right.
+                tail.push_back(line.to_owned());
                 tail.drain(..tail.len().saturating_sub(TAIL_LINES));
             }
             Ok(())
@@ -193,7 +193,10 @@ impl<'a> Build<'a> {
         };
         match tail.is_empty() {
             true => Err(anyhow::Error::new(ending)),
-            false => Err(anyhow!(Vec::from(tail).join("\n  ")).context(ending)),
+            false => {
+                let lines = tail.iter().map(|line| short(line)).collect::<Vec<_>>();
+                Err(anyhow!(lines.join("\n  ")).context(ending))
+            }
         }
     }
 
@@ -258,6 +261,11 @@ impl<'a> Build<'a> {
         let status = child.wait().with_context(|| format!("cannot wait for `{name}`"))?;
         heard.map(|()| status)
     }
+}
+
+/// Returns as much of a line as a person is shown.
+fn short(line: &str) -> String {
+    line.chars().take(SHOWN_CHARS).collect()
 }
 
 /// Returns what a short command prints, or why it printed nothing.

@@ -10,6 +10,7 @@
 pub(super) mod archives;
 pub(super) mod client;
 pub(super) mod explicit;
+pub(super) mod installed;
 pub(super) mod solve;
 
 /// Returns conda's name of this machine's platform, if conda has packages for it.

@@ -3,7 +3,7 @@
 //!
 //! Must not depend on when it is built or sealed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -16,11 +16,11 @@ use crate::catalog::{EnvSpec, Pins};
 use crate::env::built::Runtime;
 use crate::env::conda::explicit::{self, Package};
 use crate::env::conda::solve::{self, Wanted};
-use crate::env::conda::{archives, platform};
+use crate::env::conda::{archives, installed, platform};
 use crate::env::digest::Parts;
 use crate::env::lockfile;
 use crate::env::python::{self, Interpreter, parse_version};
-use crate::env::store;
+use crate::env::scratch;
 use crate::env::tool::{Build, OutputLine, text};
 use crate::env::workshop::Workshop;
 use crate::hint::{Hinted, hinted};
@@ -37,9 +37,6 @@ const UNWANTED: [&str; 7] = [
     "CONDA_PROMPT_MODIFIER",
     "CONDA_SHLVL",
 ];
-
-/// What both conda and a requirements.lock may bring: tools that no framework computes with.
-const TOOLS: [&str; 3] = ["pip", "setuptools", "wheel"];
 
 /// A prefix of conda's.
 pub(super) struct Conda<'a> {
@@ -59,15 +56,14 @@ fn lock_path(spec: &EnvSpec, platform: &str) -> PathBuf {
 
 impl Provide for Conda<'_> {
     fn obstacle(&self) -> Option<Obstacle> {
-        let found = self.wheels().lock().and_then(|lock| self.packages(&lock));
+        let found = self.wheels().lock().and_then(|_| self.packages());
         found.err().or_else(|| self.workshop.conda().err())
     }
 
     fn digest(&self) -> Result<String> {
-        let lock = self.wheels().lock_file().read().map_err(Obstacle::into_error)?;
         let mut parts = Parts::new("conda");
         // Each line by itself: a comment is no part of what is installed.
-        for package in self.packages(&lock).map_err(Obstacle::into_error)? {
+        for package in self.packages().map_err(Obstacle::into_error)? {
             parts.add(&package.file, &package.sha256);
         }
         self.wheels().add_to(&mut parts)?;
@@ -77,7 +73,7 @@ impl Provide for Conda<'_> {
 
     fn build(&self, root: &Path, build: &Build) -> Result<Contents> {
         let lock = self.wheels().lock().map_err(Obstacle::into_error)?;
-        let packages = self.packages(&lock).map_err(Obstacle::into_error)?;
+        let packages = self.packages().map_err(Obstacle::into_error)?;
         let python = self.install(&packages, root, build).map_err(archives::explained)?;
         build.say(format!("installing Python packages for CPython {}", python.version_text()));
         self.install_wheels(&python, root, build)?;
@@ -105,8 +101,8 @@ impl Provide for Conda<'_> {
         }
         let wanted = Wanted::load(&yaml)?;
         let client = self.workshop.conda().map_err(|none| none.stops("there is no solver here"))?;
-        let scratch = store::scratch(&self.workshop.home, name);
-        store::clear_scratch(&scratch, &[])?;
+        let scratch = scratch::folder(&self.workshop.home, name);
+        scratch::clear(&scratch, &[])?;
         fs::create_dir_all(&scratch)
             .with_context(|| format!("cannot make `{}`", scratch.display()))?;
         build.say(format!("asking {}", client.shown()));
@@ -133,7 +129,7 @@ impl Provide for Conda<'_> {
         let lock = solve::checked(lock, platform)?;
         publish(&path, lock.as_bytes())
             .with_context(|| format!("cannot write `{}`", path.display()))?;
-        store::clear_scratch(&scratch, &[])
+        scratch::clear(&scratch, &[])
     }
 
     fn variables(&self, root: &Path) -> Result<BTreeMap<String, String>> {
@@ -168,8 +164,8 @@ impl Conda<'_> {
         format!("run `rosetta env lock {} --provider conda`", self.spec.name)
     }
 
-    /// Returns what conda's lock pins, or why it will not do beside that requirements.lock.
-    fn packages(&self, lock: &str) -> Result<Vec<Package>, Obstacle> {
+    /// Returns what conda's lock pins, or why it will not do.
+    fn packages(&self) -> Result<Vec<Package>, Obstacle> {
         let platform = self.platform().map_err(|why| Obstacle::without_hint(why.to_string()))?;
         let path = lock_path(self.spec, platform);
         let shown = path.display();
@@ -196,18 +192,6 @@ impl Conda<'_> {
             }
             None => return wrong(format!("`{shown}` pins no `python`; env.yaml wants {wanted}")),
         }
-        let ours = lockfile::packages(lock);
-        let is_twice = |package: &&Package| {
-            ours.contains_key(&package.name) && !TOOLS.contains(&package.name.as_str())
-        };
-        if let Some(twice) = packages.iter().find(is_twice) {
-            let Package { name, line, .. } = twice;
-            let reason = format!("`{shown}` line {line}: `{name}` is in requirements.lock too");
-            return Err(Obstacle::new(
-                reason,
-                "leave to conda the interpreter and libraries that pip has not",
-            ));
-        }
         match self.not_locked(&packages) {
             Some(name) => wrong(format!(
                 "its conda-{platform}.lock does not hold `{name}` of environment.yml"
@@ -226,13 +210,19 @@ impl Conda<'_> {
     /// Makes the prefix: archives first, each hashed, then the client, then a look at what it did.
     fn install(&self, packages: &[Package], root: &Path, build: &Build) -> Result<Interpreter> {
         let client = self.workshop.conda().map_err(Obstacle::into_error)?;
-        let scratch = store::scratch(&self.workshop.home, &self.spec.name);
+        let scratch = scratch::folder(&self.workshop.home, &self.spec.name);
         // Archives that are whole are hashed again; all else of a build that was killed goes.
-        store::clear_scratch(&scratch, &["archives"])?;
+        scratch::clear(&scratch, &["archives"])?;
         let bring = |package: &Package| {
             let brought = archives::bring(package, &scratch.join("archives"), build.report);
-            brought.with_context(|| {
-                format!("cannot bring `{}`, line {} of conda's lock", package.file, package.line)
+            brought.map_err(|error| {
+                let (file, line) = (&package.file, package.line);
+                let message = format!("cannot bring `{file}`, line {line} of conda's lock");
+                let hint = format!(
+                    "see that its address has the pinned archive, or {} for what there is now",
+                    self.hint()
+                );
+                error.context(Hinted { message, hints: vec![hint] })
             })
         };
         let brought = packages.iter().map(bring).collect::<Result<Vec<_>>>()?;
@@ -244,54 +234,41 @@ impl Conda<'_> {
             client.shown()
         ));
         build.run(client.create(build.host, &scratch, root, &explicit)?)?;
-        check_installed(root, packages)?;
-        store::clear_scratch(&scratch, &[])?;
-        let python = python::probe(build.host, &root.join("bin/python"))?;
+        if let Some(wrong) = installed::differs(root, packages) {
+            return Err(wrong.into_error());
+        }
+        scratch::clear(&scratch, &[])?;
+        let program = root.join("bin/python");
+        let python = python::probe(build.host, &program)?;
         let pinned = packages.iter().find(|package| package.name == "python");
-        match pinned.filter(|pinned| parse_version(&pinned.version) == python.version) {
-            Some(_) => Ok(python),
-            None => Err(anyhow!(
-                "`{}` is CPython {}, which is not what the lock pins",
-                root.join("bin/python").display(),
-                python.version_text()
-            )),
+        let pinned = pinned.map(|package| package.version.as_str()).unwrap_or_default();
+        match parse_version(pinned) == python.version {
+            true => Ok(python),
+            false => {
+                let (shown, found) = (program.display(), python.version_text());
+                let message = format!("`{shown}` is CPython {found}; the lock pins {pinned}");
+                Err(hinted(message, self.hint()))
+            }
         }
     }
 
     fn install_wheels(&self, python: &Interpreter, root: &Path, build: &Build) -> Result<()> {
-        let wheels = self.wheels();
+        let (wheels, [major, minor, _]) = (self.wheels(), python.version);
+        let site = root.join(format!("lib/python{major}.{minor}/site-packages"));
+        let lock = wheels.lock().map_err(Obstacle::into_error)?;
+        if let Some(twice) = installed::twice(&site, &lockfile::packages(&lock)) {
+            return Err(twice.into_error());
+        }
         if is_for_uv(&python.version) {
             let uv = self.workshop.uv(Some(python), build.report)?;
             return wheels.sync_with_uv(&uv, root, Others::Kept, build);
         }
-        if !root.join("bin/pip").exists() {
+        // A script of that name may be without what it starts.
+        if !site.join("pip").is_dir() {
             let mut pip = build.host.command(root.join("bin/python"));
             pip.args(["-m", "ensurepip", "--default-pip"]).current_dir(root);
             build.run(pip)?;
         }
         wheels.sync_with_pip(root, build)
-    }
-}
-
-/// Refuses a prefix that has not exactly the packages of its lock, whatever the client said of it.
-fn check_installed(root: &Path, packages: &[Package]) -> Result<()> {
-    let notes = root.join("conda-meta");
-    let listing = fs::read_dir(&notes).into_iter().flatten().flatten();
-    let names = listing.filter_map(|entry| entry.file_name().into_string().ok());
-    let found = names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned));
-    let found = found.collect::<BTreeSet<_>>();
-    let pinned =
-        packages.iter().map(|package| package.stem().replace("%21", "!")).collect::<BTreeSet<_>>();
-    let shown = notes.display();
-    if let Some(missing) = pinned.difference(&found).next() {
-        return Err(anyhow!(
-            "the client ended well and has not installed `{missing}`: it is not in `{shown}`"
-        ));
-    }
-    match found.difference(&pinned).next() {
-        Some(more) => {
-            Err(anyhow!("the client has installed `{more}`, which the lock does not pin"))
-        }
-        None => Ok(()),
     }
 }
