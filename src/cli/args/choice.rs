@@ -1,0 +1,104 @@
+//! Words of which an argument takes one. Must not depend on what becomes of it.
+
+use clap::ValueEnum;
+
+use crate::catalog::{Era, Lane};
+use crate::spec::Source;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Listing {
+    Experiments,
+    Frameworks,
+    Targets,
+    Runs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemaKind {
+    Experiment,
+    Framework,
+    Env,
+    Variants,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProviderArg {
+    /// What env.yaml names
+    Pinned,
+    /// Conda's interpreter and libraries, and the same Python packages
+    Conda,
+    /// An interpreter of yours
+    System,
+}
+
+impl ProviderArg {
+    pub fn name(self) -> &'static str {
+        match self {
+            ProviderArg::Pinned => "pinned",
+            ProviderArg::Conda => "conda",
+            ProviderArg::System => "system",
+        }
+    }
+}
+
+/// Who makes environments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MakerArg {
+    /// What env.yaml names
+    Pinned,
+    /// Conda's interpreter and libraries, and the same Python packages
+    Conda,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EraArg {
+    Current,
+    Historic,
+    All,
+}
+
+impl EraArg {
+    /// Returns the era to keep to, if it is one.
+    pub fn era(self) -> Option<Era> {
+        match self {
+            EraArg::Current => Some(Era::Current),
+            EraArg::Historic => Some(Era::Historic),
+            EraArg::All => None,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LaneArg {
+    Idiomatic,
+    Tuned,
+    All,
+}
+
+impl LaneArg {
+    /// Returns the lane to keep to, if it is one.
+    pub fn lane(self) -> Option<Lane> {
+        match self {
+            LaneArg::Idiomatic => Some(Lane::Idiomatic),
+            LaneArg::Tuned => Some(Lane::Tuned),
+            LaneArg::All => None,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SourceArg {
+    Real,
+    Unverified,
+    Synthetic,
+}
+
+impl SourceArg {
+    pub fn source(self) -> Source {
+        match self {
+            SourceArg::Real => Source::Real,
+            SourceArg::Unverified => Source::Unverified,
+            SourceArg::Synthetic => Source::Synthetic,
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Arguments of the commands that compute. Types only.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use clap_complete::ArgValueCandidates as Names;
+
+use super::choice::{EraArg, LaneArg, ProviderArg, SourceArg};
+use super::show::FormatArgs;
+use crate::catalog::Device;
+use crate::cli::complete;
+use crate::quantity::{parse_bytes, parse_duration};
+
+/// Headings of `run` and `check`.
+const SELECTION: &str = "What to compute";
+const LIMITS: &str = "Limits";
+
+/// What to compute, and where.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = SELECTION)]
+pub struct Selection {
+    /// Experiments [default: all]
+    #[arg(add = Names::new(complete::experiments))]
+    pub experiments: Vec<String>,
+    /// Frameworks or targets, separated by commas or each with an -f of its own [default: the starter
+    /// set]
+    #[arg(short, long = "framework", value_name = "NAME", value_delimiter = ',')]
+    #[arg(add = Names::new(complete::frameworks_and_targets))]
+    pub frameworks: Vec<String>,
+    /// Every framework, not only the starter set
+    #[arg(long, conflicts_with = "frameworks")]
+    pub all: bool,
+    /// Only frameworks of this era
+    #[arg(long, value_enum)]
+    pub era: Option<EraArg>,
+    /// Targets as a tutorial has them, tuned ones, or both; what is named needs no lane
+    #[arg(long, value_enum, default_value = "idiomatic", conflicts_with = "frameworks")]
+    pub lane: LaneArg,
+    /// Where to compute [default: cpu, and cuda where there is a GPU]
+    #[arg(short, long, value_enum, value_delimiter = ',')]
+    pub device: Vec<Device>,
+    /// Use this kind of data [default: real where it was imported, else synthetic]
+    #[arg(long, value_enum)]
+    pub data: Option<SourceArg>,
+    /// Where the frameworks come from: the pinned environments, or an interpreter of yours [default:
+    /// pinned, and system with `--python`]
+    #[arg(long, value_enum, hide_default_value = true)]
+    pub provider: Option<ProviderArg>,
+    /// Take the frameworks that this interpreter has: `--provider system`
+    #[arg(long, value_name = "PATH", required_if_eq("provider", "system"))]
+    pub python: Option<PathBuf>,
+    /// Pass a variable of yours on to the harnesses
+    #[arg(long = "env", value_name = "NAME[=VALUE]")]
+    pub environment: Vec<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  rosetta run                                     the starter set at profile quick
+  rosetta run rnn --profile full --device cuda    as published, on the GPU
+  rosetta run --all --device cpu                  everything, on the CPU
+  rosetta run cnn -f pytorch --provider system --python python3
+                                                  with the PyTorch that python3 has
+
+Exit code: 0 all jobs are ok, 1 some job is not, or one of a framework that was named with -f was
+skipped because something is missing here, 2 rosetta or its input failed, 130 interrupted.")]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Size of the experiments: full, quick or smoke, or one of your spec's
+    #[arg(short, long, default_value = "quick", add = Names::new(complete::profiles))]
+    pub profile: String,
+    /// How often each job runs, each time in a fresh process
+    #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub repeats: u32,
+    /// CPU threads of each job [default: the cores of this machine]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub threads: Option<u32>,
+    /// Time limit of each job, as 90s, 1h30m or 1.5h [default: the profile's]
+    #[arg(long, value_parser = parse_duration, help_heading = LIMITS)]
+    pub timeout: Option<Duration>,
+    /// End a job that has said nothing for this long [default: no limit but the one on its time]
+    #[arg(long, value_parser = parse_duration, value_name = "TIME", help_heading = LIMITS)]
+    pub stall_timeout: Option<Duration>,
+    /// End a job whose processes use more memory than this, as 8G or 500M
+    #[arg(long, value_parser = parse_bytes, value_name = "SIZE", help_heading = LIMITS)]
+    pub memory_limit: Option<u64>,
+    /// Seed of the order in which targets run
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    pub order_seed: u64,
+    /// Do not check first whether a target computes the experiment
+    #[arg(long)]
+    pub no_check: bool,
+    /// Print the plan and stop
+    #[arg(long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub format: FormatArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  rosetta check                               the starter set
+  rosetta check cnn -f pytorch                one harness against the reference
+  rosetta check --all --markdown              every harness, for a page
+  rosetta check mymodel --reference pytorch   your harnesses against one of them
+
+A target is exact (float64 within 1e-9), close (float32 within rounding), a variant that it
+declares, or different; the verdict says what differs first and what usually causes it.
+
+Exit code: 0 all are as declared, 1 some target is different or unchecked, 2 rosetta or its input
+failed, 130 interrupted.")]
+pub struct CheckArgs {
+    #[command(flatten)]
+    pub selection: Selection,
+    /// The target to compare with [default: the experiment's reference, which is numpy]
+    #[arg(long, value_name = "NAME", add = Names::new(complete::frameworks_and_targets))]
+    pub reference: Option<String>,
+    /// Check again what has a verdict already
+    #[arg(long)]
+    pub again: bool,
+    /// How many targets are checked at once [default: one for each two cores, at least 2]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub at_once: Option<u16>,
+    /// Time limit of each target, as 90s, 1h30m or 1.5h
+    #[arg(long, value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+    /// Print Markdown
+    #[arg(long, conflicts_with = "json")]
+    pub markdown: bool,
+    /// Print JSON: every comparison
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  rosetta defaults                     every framework whose environment is built
+  rosetta defaults pytorch jax         two of them, built if need be
+  rosetta defaults --markdown          for a README
+
+Exit code: 0 all is measured, 1 a framework failed or a harness no longer overrides a default
+as its defaults.* says, 2 rosetta or its input failed, 130 interrupted.")]
+pub struct DefaultsArgs {
+    /// Frameworks or targets to measure [default: all whose environment is built]
+    #[arg(add = Names::new(complete::frameworks_and_targets))]
+    pub frameworks: Vec<String>,
+    /// Print Markdown
+    #[arg(long, conflicts_with = "json")]
+    pub markdown: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// CPU threads of each job [default: the cores of this machine]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub threads: Option<u32>,
+    /// Take the frameworks that this interpreter has, not those of the pinned environments
+    #[arg(long, value_name = "PATH")]
+    pub python: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  rosetta job cnn --outputs out > job.json
+  ROSETTA_JOB=job.json PYTHONPATH=harnesses/sdk/python python harnesses/numpy/cnn.py")]
+pub struct JobArgs {
+    /// Experiment that the job is of
+    #[arg(add = Names::new(complete::experiments))]
+    pub experiment: String,
+    /// Size of the experiment
+    #[arg(short, long, default_value = "smoke", add = Names::new(complete::profiles))]
+    pub profile: String,
+    /// Where the harness is to compute
+    #[arg(short, long, value_enum, default_value = "cpu")]
+    pub device: Device,
+    /// Name of the target in the job file
+    #[arg(long, default_value = "by-hand")]
+    pub target: String,
+    /// Ask for a check of this many training steps
+    #[arg(long, value_name = "STEPS")]
+    pub check: Option<u64>,
+    /// Type of the floating arrays that the harness is given
+    #[arg(long, default_value = "float32", value_parser = ["float32", "float64"])]
+    pub dtype: String,
+    /// Folder that the harness stores its outputs in [default: a new temporary one]
+    #[arg(long, value_name = "DIR")]
+    pub outputs: Option<PathBuf>,
+    /// Use this kind of data [default: real where it was imported, else synthetic]
+    #[arg(long, value_enum)]
+    pub data: Option<SourceArg>,
+    /// CPU threads that the framework may use [default: the cores of this machine]
+    #[arg(long)]
+    pub threads: Option<u32>,
+}

@@ -1,0 +1,102 @@
+//! Arguments of the commands that look after data and environments. Types only.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use clap_complete::ArgValueCandidates as Names;
+
+use super::choice::MakerArg;
+use crate::cli::complete;
+
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Show what is here
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Download an archive from its authors
+    Fetch {
+        /// Data set or weights to download
+        #[arg(add = Names::new(complete::data_sets))]
+        name: String,
+    },
+    /// Take in an archive that you have
+    Import {
+        /// Data set or weights that the archive holds
+        #[arg(add = Names::new(complete::data_sets))]
+        name: String,
+        /// The archive, as its authors publish it
+        file: PathBuf,
+        /// Admit a well-formed archive whose digest is not the authors'; records will say so
+        #[arg(long)]
+        unverified: bool,
+    },
+    /// Make the synthetic twin of a data set
+    Make {
+        /// Data sets to make [default: all that have a twin]
+        #[arg(add = Names::new(complete::data_sets))]
+        names: Vec<String>,
+    },
+    /// Compare every file with its digest
+    Verify {
+        /// Data sets to verify [default: all that is here, and what was made for experiments]
+        #[arg(add = Names::new(complete::data_sets))]
+        names: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum EnvCommand {
+    /// Show the environments and whether they are built
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// Show what this provider makes
+        #[arg(long, value_enum, default_value = "pinned")]
+        provider: MakerArg,
+    },
+    /// Build environments
+    Build {
+        /// Environments or targets to build [default: those of the starter set]
+        #[arg(add = Names::new(complete::environments_and_targets))]
+        names: Vec<String>,
+        /// Let this provider make them
+        #[arg(long, value_enum, default_value = "pinned")]
+        provider: MakerArg,
+        /// Build every environment that can be built here
+        #[arg(long, conflicts_with = "names")]
+        all: bool,
+    },
+    /// Resolve the requirements anew and write the lock
+    Lock {
+        /// Environments or targets whose lock is written
+        #[arg(required = true, add = Names::new(complete::environments_and_targets))]
+        names: Vec<String>,
+        /// Write the lock that this provider builds from
+        #[arg(long, value_enum, default_value = "pinned")]
+        provider: MakerArg,
+    },
+    /// Remove built environments that no run uses
+    Remove {
+        /// Environments or targets to remove
+        #[arg(required = true, add = Names::new(complete::environments_and_targets))]
+        names: Vec<String>,
+        /// Remove only what this provider has made [default: all]
+        #[arg(long, value_enum, hide_default_value = true)]
+        provider: Option<MakerArg>,
+    },
+    /// Remove what no project needs any more and no run uses
+    Gc,
+    /// Start a shell in an environment
+    Shell {
+        /// Environment or target
+        #[arg(add = Names::new(complete::environments_and_targets))]
+        name: String,
+        /// Take the environment that this provider makes
+        #[arg(long, value_enum, default_value = "pinned")]
+        provider: MakerArg,
+    },
+}

@@ -1,0 +1,133 @@
+//! What can be typed. Types only; must not depend on what becomes of it.
+
+mod choice;
+mod compute;
+mod manage;
+mod show;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use clap_complete::ArgValueCandidates as Names;
+
+pub use self::choice::{EraArg, LaneArg, Listing, MakerArg, ProviderArg, SchemaKind, SourceArg};
+pub use self::compute::{CheckArgs, DefaultsArgs, JobArgs, RunArgs, Selection};
+pub use self::manage::{DataCommand, EnvCommand};
+pub use self::show::{FormatArgs, ReadArgs, TableArgs};
+use crate::cli::complete;
+use crate::machine;
+
+/// Run the same deep-learning experiments in many frameworks and compare them
+#[derive(Debug, Parser)]
+#[command(name = "rosetta", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "Examples:
+  rosetta run                              the starter set, a few minutes on this machine
+  rosetta run cnn --framework pytorch,jax  one experiment in two frameworks
+  rosetta run --all                        every experiment in every framework
+  rosetta table --markdown                 the latest results, for a README
+  rosetta doctor                           what this machine has and lacks")]
+pub struct Cli {
+    /// Folder of the project [default: the one around the current folder, else the checkout that this
+    /// program was built in]
+    #[arg(long, global = true, value_name = "DIR", env = "ROSETTA_PROJECT", help_heading = GLOBAL)]
+    pub project: Option<PathBuf>,
+    /// Folder of the results [default: results/ of the project]
+    #[arg(long, global = true, value_name = "DIR", env = "ROSETTA_RESULTS", help_heading = GLOBAL)]
+    pub results: Option<PathBuf>,
+    /// Name of this machine in records and tables [default: its host name, which in a container changes
+    /// from run to run]
+    #[arg(long, global = true, value_name = "NAME", env = machine::VARIABLE, help_heading = GLOBAL)]
+    #[arg(value_parser = machine::check_name)]
+    pub machine: Option<String>,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The heading of what every command has.
+const GLOBAL: &str = "Global options";
+/// How a shell learns more than the script that is printed.
+const COMPLETIONS: &str = "\
+The script knows commands and options. A shell that asks rosetta itself also completes the names of
+experiments, frameworks, environments, data sets and runs:
+  bash  source <(ROSETTA_COMPLETE=bash rosetta)
+  zsh   source <(ROSETTA_COMPLETE=zsh rosetta)
+  fish  ROSETTA_COMPLETE=fish rosetta | source";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run experiments and print their tables
+    Run(Box<RunArgs>),
+    /// Prove that targets compute the same experiment as the reference
+    Check(Box<CheckArgs>),
+    /// Print tables of stored results
+    Table(TableArgs),
+    /// Read the harnesses of an experiment side by side
+    Read(ReadArgs),
+    /// Measure what each framework does unless told otherwise
+    Defaults(DefaultsArgs),
+    /// List experiments, frameworks, targets or runs
+    #[command(after_help = "Examples:
+  rosetta list                targets, and the experiments that each has a harness for
+  rosetta list runs --json    all runs, for a program")]
+    List {
+        /// What to list
+        #[arg(value_enum, default_value = "targets")]
+        what: Listing,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show, fetch, import, make or verify data sets and weights
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  rosetta data fetch cifar10                              download it from its authors
+  rosetta data import cifar10 cifar-10-python.tar.gz      take in a file that you have
+  rosetta data list                                       what is here, and from where"
+    )]
+    Data(DataCommand),
+    /// List, build, lock, remove or enter environments
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  rosetta env build pytorch     build what a target needs
+  rosetta env list              which are built, and where
+  rosetta env gc                remove what no project needs any more"
+    )]
+    Env(EnvCommand),
+    /// Look at the machine: what is here, what is missing, how to get it
+    Doctor {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check the layout of harnesses: the same sections in the same order
+    Lint {
+        /// Frameworks to look at [default: all]
+        #[arg(add = Names::new(complete::frameworks))]
+        frameworks: Vec<String>,
+    },
+    /// Print the job file that a harness would be given
+    Job(JobArgs),
+    /// Print the protocol between rosetta and a harness
+    Protocol,
+    /// Print the JSON schema of a kind of YAML file
+    Schema {
+        /// Kind of file: a spec, a framework.yaml, an env.yaml or a variants.yaml
+        #[arg(value_enum)]
+        kind: SchemaKind,
+    },
+    /// Print a completion script for a shell
+    #[command(after_help = COMPLETIONS)]
+    Completions {
+        /// Shell to print it for
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write those of all commands
+    Man {
+        /// Folder to write one page per command into
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+}

@@ -1,0 +1,103 @@
+//! Arguments of the commands that show what is there. Types only.
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap_complete::ArgValueCandidates as Names;
+
+use super::choice::EraArg;
+use crate::catalog::Device;
+use crate::cli::complete;
+use crate::table::Column;
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  rosetta table                        the latest result of every target on this machine
+  rosetta table cnn --markdown         one experiment, for a README
+  rosetta table --published            the tables of 2017
+  rosetta table --with-published       ours beside those of 2017
+  rosetta table cnn --columns library,training-time,peak-memory")]
+pub struct TableArgs {
+    /// Experiments to show [default: all that have results]
+    #[arg(add = Names::new(complete::experiments))]
+    pub experiments: Vec<String>,
+    /// A run's id, its beginning, `latest`, or a run's folder [default: the latest record of every target]
+    #[arg(long, add = Names::new(complete::runs))]
+    pub run: Option<String>,
+    #[command(flatten)]
+    pub format: FormatArgs,
+    /// Profile to show [default: that of the newest result]
+    #[arg(short, long, add = Names::new(complete::profiles))]
+    pub profile: Option<String>,
+    /// Only this device
+    #[arg(short, long, value_enum)]
+    pub device: Option<Device>,
+    /// Only frameworks of this era
+    #[arg(long, value_enum)]
+    pub era: Option<EraArg>,
+    /// Columns to show, in this order
+    #[arg(long, value_delimiter = ',', value_parser = column())]
+    pub columns: Vec<Column>,
+    /// Show the tables of 2017 instead
+    #[arg(long, conflicts_with_all = ["run", "with_published", "columns", "then_and_now"])]
+    pub published: bool,
+    /// Show old versions, each beside its newest on the same machine, and the ratio
+    #[arg(long)]
+    pub then_and_now: bool,
+    /// Add the numbers of 2017
+    #[arg(long)]
+    pub with_published: bool,
+    /// Take in results from other machines
+    #[arg(long)]
+    pub all_machines: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  rosetta read cnn pytorch jax                     two harnesses, section by section
+  rosetta read rnn pytorch keras jax -s build      one section of three
+  rosetta read cnn pytorch1 pytorch | less -R      old and new
+
+Harnesses stand beside each other where the terminal has 60 columns for each, else one below the
+other; a pipe has 160 columns, or COLUMNS.")]
+pub struct ReadArgs {
+    /// Experiment
+    #[arg(add = Names::new(complete::experiments))]
+    pub experiment: String,
+    /// Frameworks or targets, in the order in which they stand
+    #[arg(required = true, value_delimiter = ',', add = Names::new(complete::frameworks_and_targets))]
+    pub frameworks: Vec<String>,
+    /// Only the section that begins so, as `build` or `Loss and optimiser`
+    #[arg(short, long, value_name = "TITLE")]
+    pub section: Option<String>,
+    /// Print JSON: the sections of each harness with their lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Returns the parser of a column's name; the names stand in the help and in completions.
+fn column() -> impl TypedValueParser<Value = Column> {
+    let names = Column::ALL.iter().map(|column| column.name());
+    PossibleValuesParser::new(names).map(|name| Column::named(&name).expect("a name of the list"))
+}
+
+/// The heading of what a table is printed as.
+const OUTPUT: &str = "Output";
+
+/// How tables are printed.
+#[derive(Debug, Clone, Copy, Default, Args)]
+#[group(multiple = false)]
+#[command(next_help_heading = OUTPUT)]
+pub struct FormatArgs {
+    /// Print Markdown
+    #[arg(long)]
+    pub markdown: bool,
+    /// Print CSV
+    #[arg(long)]
+    pub csv: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print LaTeX
+    #[arg(long)]
+    pub latex: bool,
+}
