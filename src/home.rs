@@ -77,6 +77,11 @@ impl Home {
         }
     }
 
+    /// What is remembered of results, one file for each folder of them. May be deleted at any time.
+    pub fn indexes(&self) -> PathBuf {
+        self.root.join("indexes")
+    }
+
     /// Programs that rosetta fetched for itself, such as uv.
     pub fn tools(&self) -> PathBuf {
         self.root.join("tools")

@@ -46,6 +46,7 @@
 //! IEEE arithmetic makes the same bits in every language.
 
 pub mod arrays;
+pub mod brief;
 pub mod catalog;
 pub mod cli;
 pub mod data;

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::catalog::{Catalog, Framework, Language};
 use crate::hint::{hinted, report};
+use crate::home::Home;
 use crate::probe;
 use crate::record::Version;
 use crate::spec::{self, Experiment};
@@ -119,7 +120,13 @@ impl Project {
     pub fn store(&self, named: Option<&Path>) -> Result<Store> {
         let root = named.map_or_else(|| self.root.join("results"), Path::to_owned);
         let absolute = std::path::absolute(&root);
-        Ok(Store::at(absolute.with_context(|| format!("cannot find `{}`", root.display()))?))
+        let store =
+            Store::at(absolute.with_context(|| format!("cannot find `{}`", root.display()))?);
+        // Without a home, results are read all the same.
+        Ok(match Home::find() {
+            Ok(home) => store.indexed_in(&home.indexes()),
+            Err(_) => store,
+        })
     }
 
     /// Reads the tables of 2017; a project without them has none.

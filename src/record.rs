@@ -99,6 +99,11 @@ pub enum Status {
 }
 
 impl Status {
+    /// Returns whether a job ran to its end, so that it has numbers.
+    pub fn is_whole(self) -> bool {
+        matches!(self, Status::Ok | Status::CheckFailed)
+    }
+
     /// Returns the words that a person reads.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -239,7 +244,7 @@ impl Record {
 
     /// Returns whether it ran to its end, so that it has numbers.
     pub fn is_whole(&self) -> bool {
-        matches!(self.outcome.status, Status::Ok | Status::CheckFailed)
+        self.outcome.status.is_whole()
     }
 
     /// Returns whether it ran in an installation of the user's own, not in a pinned environment.

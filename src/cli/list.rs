@@ -1,21 +1,18 @@
 //! `rosetta list`.
 
-use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::catalog::Framework;
 use crate::cli::args::Listing;
 use crate::cli::{NOT_OK, OK};
 use crate::project::Project;
-use crate::record::{Record, Status};
 use crate::report::Heading;
 use crate::spec::Experiment;
-use crate::store::{Store, Stored};
+use crate::store::{Outline, Store};
 use crate::ui;
 
 /// What is listed: cells for people, and for each row an object for programs.
@@ -32,10 +29,10 @@ pub fn list(project: &Project, store: &Store, what: Listing, as_json: bool) -> R
         Listing::Frameworks => frameworks(project)?,
         Listing::Targets => targets(project)?,
         Listing::Runs => {
-            let reading = store.read()?;
-            ui::warn(&reading.troubles);
-            is_all_read = reading.troubles.is_empty();
-            runs(&reading.runs)
+            let survey = store.survey()?;
+            ui::warn(&survey.troubles);
+            is_all_read = survey.troubles.is_empty();
+            runs(survey.outlines())
         }
     };
     let (rows, objects) = listed.rows.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
@@ -106,7 +103,7 @@ fn targets(project: &Project) -> Result<Listed> {
     Ok(Listed { headings: headings.map(Heading::words).into(), rows: rows.collect() })
 }
 
-fn runs(runs: &[Stored]) -> Listed {
+fn runs<'a>(runs: impl Iterator<Item = &'a Outline>) -> Listed {
     let headings = vec![
         Heading::words("Run"),
         Heading::words("State"),
@@ -121,52 +118,43 @@ fn runs(runs: &[Stored]) -> Listed {
         Heading::words("Started"),
         Heading::words("Command"),
     ];
-    Listed { headings, rows: runs.iter().map(row).collect() }
+    Listed { headings, rows: runs.map(row).collect() }
 }
 
-fn row(stored: &Stored) -> (Vec<String>, Value) {
-    let records = &stored.records;
-    let count = |is: &dyn Fn(&Record) -> bool| records.iter().filter(|r| is(r)).count();
-    let (ok, skipped) = (count(&Record::is_ok), count(&|r| r.outcome.status == Status::Skipped));
-    let not_ok = records.len() - ok - skipped;
+fn row(run: &Outline) -> (Vec<String>, Value) {
+    let ended = run.ok + run.not_ok;
     // Without run.json, what was planned is not known.
-    let jobs = stored.run.as_ref().map_or(ok + not_ok, |run| run.jobs.len());
-    let state = state(stored, jobs, ok + not_ok);
-    let experiments = each_once(records.iter().map(|record| record.experiment.as_str()));
-    let targets = each_once(records.iter().map(|record| record.target.as_str()));
-    let profile = stored.run.as_ref().map(|run| run.profile.clone());
-    let profile = profile.or(records.first().map(|record| record.profile.clone()));
-    let command = stored.run.as_ref().map(|run| run.command.clone()).unwrap_or_default();
-    let seconds = seconds(stored);
+    let jobs = run.planned.unwrap_or(ended);
+    let state = state(run, jobs, ended);
     let object = json!({
-        "run": stored.id,
+        "run": run.id,
         "state": state,
-        "started": stored.started,
-        "is_clock_ahead": stored.is_ahead,
-        "seconds": seconds,
-        "profile": profile,
-        "experiments": experiments,
-        "targets": targets,
+        "started": run.started,
+        "is_clock_ahead": run.is_ahead,
+        "seconds": run.seconds,
+        "profile": run.profile,
+        "experiments": run.experiments,
+        "targets": run.targets,
         "jobs": jobs,
-        "ok": ok,
-        "not_ok": not_ok,
-        "skipped": skipped,
-        "command": command,
+        "ok": run.ok,
+        "not_ok": run.not_ok,
+        "skipped": run.skipped,
+        "command": run.command,
     });
-    let ahead = if stored.is_ahead { " (in the future)" } else { "" };
+    let ahead = if run.is_ahead { " (in the future)" } else { "" };
     let cells = vec![
-        stored.id.clone(),
+        run.id.clone(),
         state.to_owned(),
-        profile.unwrap_or_default(),
+        run.profile.clone().unwrap_or_default(),
         jobs.to_string(),
-        ok.to_string(),
-        not_ok.to_string(),
-        skipped.to_string(),
-        seconds.map(|seconds| ui::words(Duration::from_secs_f64(seconds))).unwrap_or_default(),
-        experiments.join(", "),
-        few(&targets),
-        format!("{}{ahead}", stored.started),
-        typed(&command),
+        run.ok.to_string(),
+        run.not_ok.to_string(),
+        run.skipped.to_string(),
+        run.seconds.map(|seconds| ui::words(Duration::from_secs_f64(seconds))).unwrap_or_default(),
+        run.experiments.join(", "),
+        few(&run.targets),
+        format!("{}{ahead}", run.started),
+        typed(&run.command),
     ];
     (cells, object)
 }
@@ -178,39 +166,22 @@ fn typed(command: &[String]) -> String {
 }
 
 /// Returns how a run ended: fewer records than jobs, or a job that was cancelled, is an interruption.
-fn state(stored: &Stored, jobs: usize, ended: usize) -> &'static str {
-    let is_cancelled = |record: &Record| record.outcome.status == Status::Cancelled;
-    if stored.is_running {
+fn state(run: &Outline, jobs: usize, ended: usize) -> &'static str {
+    if run.is_running {
         "running"
-    } else if stored.run.is_none() {
+    } else if run.planned.is_none() {
         "unknown"
-    } else if ended < jobs || stored.records.iter().any(is_cancelled) {
+    } else if ended < jobs || run.is_cancelled {
         "interrupted"
     } else {
         "finished"
     }
 }
 
-/// Returns the time from a run's start to the end of its last job.
-fn seconds(stored: &Stored) -> Option<f64> {
-    let start = stored.started.parse::<Timestamp>().ok()?;
-    let end = |record: &Record| {
-        let began = record.started.parse::<Timestamp>().ok()?;
-        Some(began.duration_since(start).as_secs_f64() + record.times.wall.unwrap_or(0.0))
-    };
-    let last = stored.records.iter().filter_map(end).max_by(f64::total_cmp)?;
-    (last.is_finite() && (0.0..1e9).contains(&last)).then_some(last)
-}
-
-fn each_once<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut seen = BTreeSet::new();
-    names.filter(|name| seen.insert(*name)).collect()
-}
-
 /// Returns the first few names, and how many there are more.
-fn few(names: &[&str]) -> String {
+fn few(names: &[String]) -> String {
     const FEW: usize = 4;
-    let mut words = names.iter().take(FEW).copied().collect::<Vec<_>>().join(", ");
+    let mut words = names[..names.len().min(FEW)].join(", ");
     if names.len() > FEW {
         words += &format!(" and {} more", names.len() - FEW);
     }

@@ -27,12 +27,19 @@ pub fn table(project: &Project, store: &Store, args: &TableArgs) -> Result<ExitC
         }
         return show(&published.to_tables(&args.experiments), args.format).map(|()| OK);
     }
-    let reading = match &args.run {
-        Some(run) => store.read_one(run)?,
-        None => store.read()?,
+    let (records, troubles, ahead) = match &args.run {
+        Some(run) => {
+            let reading = store.read_one(run)?;
+            let ahead = reading.ahead();
+            let (records, troubles) = reading.into_records();
+            (records, troubles, ahead)
+        }
+        None => {
+            let mut survey = store.survey()?;
+            let (ahead, troubles) = (survey.ahead(), std::mem::take(&mut survey.troubles));
+            (survey.records(table::needed), troubles, ahead)
+        }
     };
-    let ahead = reading.ahead();
-    let (records, troubles) = reading.into_records();
     // Before anything else can end the command: what cannot be read may be why.
     ui::warn(&troubles);
     let records = match &args.run {

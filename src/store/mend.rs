@@ -9,8 +9,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::store::folder::subfolders;
 use crate::store::parse::is_regular;
-use crate::store::read::subfolders;
 use crate::store::whole_lines;
 
 /// What is read of a line to know which job it is of.

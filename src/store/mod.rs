@@ -13,9 +13,13 @@
 //! line that was torn by a crash, or never written, is recovered from its `record.json`: when it is
 //! read, and for good at the next start.
 
+mod folder;
+mod index;
 mod mend;
+mod outline;
 mod parse;
 mod read;
+mod survey;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -25,7 +29,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+pub use self::outline::Outline;
 pub use self::read::{Reading, Stored, Trouble};
+pub use self::survey::Survey;
+use crate::digest::sha256;
 use crate::hint::hinted;
 use crate::machine::Machine;
 use crate::proof::{self, Verdict};
@@ -40,6 +47,8 @@ const RUN_VERSION: u32 = 1;
 #[derive(Debug, Clone)]
 pub struct Store {
     root: PathBuf,
+    /// Where an index of the runs may be kept.
+    index: Option<PathBuf>,
 }
 
 /// One invocation of `rosetta run`.
@@ -72,7 +81,15 @@ pub struct RunFolder {
 
 impl Store {
     pub fn at(root: impl Into<PathBuf>) -> Store {
-        Store { root: root.into() }
+        Store { root: root.into(), index: None }
+    }
+
+    /// Keeps an index of the runs in a folder: of a year of nights, only what is new is then read whole.
+    #[must_use]
+    pub fn indexed_in(mut self, folder: &Path) -> Store {
+        let digest = sha256(self.root.as_os_str().as_encoded_bytes());
+        self.index = Some(folder.join(format!("{}.json", &digest[..16])));
+        self
     }
 
     fn runs(&self) -> PathBuf {

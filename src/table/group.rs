@@ -75,7 +75,7 @@ fn key(record: &Record) -> Key<'_> {
 
 /// How good a result is: a number that is sound, one that was disturbed, one whose accuracy is out of range, none.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Worth {
+pub(super) enum Worth {
     Nothing,
     OutOfRange,
     Disturbed,
@@ -83,8 +83,12 @@ enum Worth {
 }
 
 fn worth(record: &Record) -> Worth {
-    match record.outcome.status {
-        Status::Ok if record.is_tainted() => Worth::Disturbed,
+    worth_of(record.outcome.status, record.is_tainted())
+}
+
+pub(super) fn worth_of(status: Status, is_tainted: bool) -> Worth {
+    match status {
+        Status::Ok if is_tainted => Worth::Disturbed,
         Status::Ok => Worth::Sound,
         Status::CheckFailed => Worth::OutOfRange,
         _ => Worth::Nothing,

@@ -3,6 +3,7 @@
 mod column;
 mod footnote;
 mod group;
+mod needed;
 mod notes;
 mod provenance;
 mod published;
@@ -14,6 +15,7 @@ use anyhow::Result;
 
 pub use self::column::Column;
 pub use self::group::Group;
+pub use self::needed::needed;
 use self::provenance::Provenance;
 pub use self::published::{Published, PublishedTable};
 use crate::catalog::{Device, Era, Lane};

@@ -1,0 +1,79 @@
+//! What a record is chosen by, in a few bytes, so that those of a year of nights are held at once.
+//!
+//! Plain data: must not depend on where records are stored nor on what they are chosen for.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::{Device, Era};
+use crate::record::{Record, Status};
+
+/// A name, as its place in [`Names`]: two are the same name where they are the same number.
+pub type Name = u32;
+
+/// What a record is chosen by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Brief {
+    pub experiment: Name,
+    pub profile: Name,
+    pub target: Name,
+    /// Who made the environment, or nobody.
+    pub provider: Name,
+    /// What tells one machine from another.
+    pub machine: Name,
+    pub device: Device,
+    pub era: Era,
+    pub status: Status,
+    pub is_tainted: bool,
+}
+
+impl Brief {
+    pub fn of(record: &Record, names: &mut Names) -> Brief {
+        let machine = &record.machine;
+        let provider = record.env.as_ref().map_or("", |env| &env.provider);
+        Brief {
+            experiment: names.of(&record.experiment),
+            profile: names.of(&record.profile),
+            target: names.of(&record.target),
+            provider: names.of(provider),
+            machine: names.of(&format!("{}\n{}\n{}", machine.host, machine.cpu, machine.cores)),
+            device: record.device,
+            era: record.era,
+            status: record.outcome.status,
+            is_tainted: record.is_tainted(),
+        }
+    }
+}
+
+/// Names, each once.
+#[derive(Debug, Default)]
+pub struct Names {
+    list: Vec<String>,
+    places: HashMap<String, Name>,
+}
+
+impl Names {
+    /// Returns the number of a name.
+    pub fn of(&mut self, name: &str) -> Name {
+        if let Some(place) = self.places.get(name) {
+            return *place;
+        }
+        let place = Name::try_from(self.list.len()).expect("fewer names than there are records");
+        self.list.push(name.to_owned());
+        self.places.insert(name.to_owned(), place);
+        place
+    }
+
+    /// Returns all names, each at its number.
+    pub fn list(&self) -> &[String] {
+        &self.list
+    }
+}
+
+impl From<Vec<String>> for Names {
+    fn from(list: Vec<String>) -> Names {
+        let places = list.iter().cloned().zip(0..).collect();
+        Names { list, places }
+    }
+}

@@ -1,0 +1,164 @@
+//! What is remembered of runs whose files have not changed since: an outline of each, and by what its records are chosen.
+//!
+//! An index is made from the results and may be deleted at any time. It lies outside of them, for results may belong to
+//! somebody else, or to a repository. Must not depend on what is chosen.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::brief::{Brief, Name, Names};
+use crate::catalog::{Device, Era};
+use crate::record::Status;
+use crate::store::folder::Place;
+use crate::store::outline::Outline;
+
+/// Version of the format of an index; another one counts as not there.
+const VERSION: &str = concat!("1 of ", env!("CARGO_PKG_VERSION"));
+
+/// A file that was written less than this ago may change once more without a sign of it: clocks of file systems are coarse.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// All runs of one folder of results.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    pub(super) names: Names,
+    /// By the names of their folders.
+    pub(super) runs: BTreeMap<String, Entry>,
+}
+
+/// One run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Entry {
+    stamp: Stamp,
+    pub(super) outline: Outline,
+    rows: Vec<Row>,
+}
+
+/// A record: its brief, and where it stands in records.jsonl.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Row(Name, Name, Name, Name, Name, Device, Era, Status, bool, u64, u32);
+
+/// What changes when a run's files change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Stamp {
+    /// Of the folder, run.json and records.jsonl: inode, bytes, and when it was last written and changed.
+    files: Vec<Option<(u64, u64, i64, i64)>>,
+    /// The youngest of those times, in nanoseconds since 1970.
+    #[serde(skip)]
+    youngest: i64,
+}
+
+impl Stamp {
+    pub(super) fn of(folder: &Path) -> Stamp {
+        let paths = [folder.to_owned(), folder.join("run.json"), folder.join("records.jsonl")];
+        let files = paths.map(|path| {
+            let metadata = fs::metadata(path).ok()?;
+            let nanoseconds =
+                |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000) + rest;
+            let written = nanoseconds(metadata.mtime(), metadata.mtime_nsec());
+            let changed = nanoseconds(metadata.ctime(), metadata.ctime_nsec());
+            Some((metadata.ino(), metadata.len(), written, changed))
+        });
+        let times = files.iter().flatten().map(|(_, _, written, changed)| *written.max(changed));
+        let youngest = times.max().unwrap_or(i64::MAX);
+        Stamp { files: files.into(), youngest }
+    }
+
+    fn is_settled(&self) -> bool {
+        let limit = SystemTime::now().checked_sub(SETTLED);
+        let limit = limit.and_then(|limit| limit.duration_since(UNIX_EPOCH).ok());
+        limit.is_some_and(|limit| i128::from(self.youngest) < limit.as_nanos() as i128)
+    }
+}
+
+impl Entry {
+    pub(super) fn new(stamp: Stamp, outline: Outline, briefs: &[Brief], places: &[Place]) -> Entry {
+        let row = |(brief, place): (&Brief, &Place)| {
+            let Brief { experiment, profile, target, provider, machine, .. } = *brief;
+            let Brief { device, era, status, is_tainted, .. } = *brief;
+            let (at, length) = *place;
+            Row(
+                experiment, profile, target, provider, machine, device, era, status, is_tainted,
+                at, length,
+            )
+        };
+        Entry { stamp, outline, rows: briefs.iter().zip(places).map(row).collect() }
+    }
+
+    pub(super) fn is_of(&self, stamp: &Stamp) -> bool {
+        self.stamp.files == stamp.files
+    }
+
+    pub(super) fn briefs(&self) -> Vec<Brief> {
+        let brief = |row: &Row| {
+            let Row(experiment, profile, target, provider, machine, ..) = *row;
+            let Row(.., device, era, status, is_tainted, _, _) = *row;
+            Brief {
+                experiment,
+                profile,
+                target,
+                provider,
+                machine,
+                device,
+                era,
+                status,
+                is_tainted,
+            }
+        };
+        self.rows.iter().map(brief).collect()
+    }
+
+    pub(super) fn places(&self) -> Vec<Place> {
+        self.rows.iter().map(|Row(.., at, length)| (*at, *length)).collect()
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored<Names, Runs> {
+    index: String,
+    names: Names,
+    runs: Runs,
+}
+
+impl Index {
+    /// Returns what is there; an index that cannot be read, or is of another version, has nothing.
+    pub(super) fn read(path: &Path) -> Index {
+        let text = fs::read(path).unwrap_or_default();
+        let stored = serde_json::from_slice::<Stored<Vec<String>, BTreeMap<String, Entry>>>(&text);
+        let Some(stored) = stored.ok().filter(|stored| stored.index == VERSION) else {
+            return Index::default();
+        };
+        let known = stored.names.len() as Name;
+        let is_sound = |entry: &Entry| {
+            entry
+                .rows
+                .iter()
+                .all(|Row(a, b, c, d, e, ..)| [a, b, c, d, e].iter().all(|name| **name < known))
+        };
+        let runs = stored.runs.into_iter().filter(|(_, entry)| is_sound(entry)).collect();
+        Index { names: stored.names.into(), runs }
+    }
+
+    /// Stores the runs whose files are settled. Nothing is lost where that fails: it is done again at the next reading.
+    pub(super) fn write(&self, path: &Path) {
+        let settled = self.runs.iter().filter(|(_, entry)| entry.stamp.is_settled());
+        let runs = settled.collect::<BTreeMap<_, _>>();
+        let stored = Stored { index: VERSION.to_owned(), names: self.names.list(), runs };
+        let Some(folder) = path.parent() else { return };
+        let write = || -> std::io::Result<()> {
+            fs::create_dir_all(folder)?;
+            // Not fsynced, unlike results: after a power cut, an index that is damaged is made anew.
+            let mut part = tempfile::Builder::new().prefix(".index.").tempfile_in(folder)?;
+            part.write_all(&serde_json::to_vec(&stored)?)?;
+            part.persist(path)?;
+            Ok(())
+        };
+        let _ = write();
+    }
+}
