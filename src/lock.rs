@@ -24,7 +24,7 @@ impl Lock {
         let locked = match file.try_lock() {
             Ok(()) => Ok(()),
             Err(TryLockError::WouldBlock) => {
-                report(Progress::Doing(format!("waiting for {others}")));
+                report(Progress::Waiting(format!("waiting for {others}")));
                 file.lock()
             }
             Err(TryLockError::Error(error)) => Err(error),
@@ -44,9 +44,20 @@ impl Lock {
     /// Shares the lock of a file that others may remove; none if it is gone.
     ///
     /// Whoever removes such a file takes it alone first, with [`Lock::try_alone`].
-    pub fn share(path: &Path) -> Result<Option<Lock>> {
+    pub fn share(path: &Path, report: Report) -> Result<Option<Lock>> {
         let Ok(file) = File::open(path) else { return Ok(None) };
-        file.lock_shared().map_err(|error| cannot_lock(path, &error))?;
+        let locked = match file.try_lock_shared() {
+            Ok(()) => Ok(()),
+            Err(TryLockError::WouldBlock) => {
+                let process = holders(path).first().map(|process| format!("process {process}"));
+                let process = process.unwrap_or_else(|| "a process".to_owned());
+                let what = format!("waiting for {process}, which holds `{}`", path.display());
+                report(Progress::Waiting(what));
+                file.lock_shared()
+            }
+            Err(TryLockError::Error(error)) => Err(error),
+        };
+        locked.map_err(|error| cannot_lock(path, &error))?;
         // It may have been removed, and even made anew, between the two calls.
         Ok(is_still(path, &file).then_some(Lock { file }))
     }
@@ -123,14 +134,33 @@ mod tests {
     fn a_shared_file_is_nobodys_alone_and_its_holders_are_known() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("seal.json");
-        assert!(Lock::share(&path).unwrap().is_none());
+        assert!(Lock::share(&path, &|_| ()).unwrap().is_none());
         fs::write(&path, "").unwrap();
-        let both = [(); 2].map(|()| Lock::share(&path).unwrap().unwrap());
+        let both = [(); 2].map(|()| Lock::share(&path, &|_| ()).unwrap().unwrap());
         assert!(Lock::try_alone(&path).unwrap().is_none());
         assert_eq!(holders(&path), [std::process::id()]);
         drop(both);
         assert!(Lock::try_alone(&path).unwrap().is_some());
         assert!(holders(&path).is_empty());
+    }
+
+    #[test]
+    fn who_waits_for_a_shared_file_says_for_whom() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("seal.json");
+        fs::write(&path, "").unwrap();
+        let alone = std::sync::Mutex::new(Lock::try_alone(&path).unwrap());
+        let heard = std::sync::Mutex::new(Vec::new());
+        let report = |progress| {
+            if let Progress::Waiting(what) = progress {
+                heard.lock().unwrap().push(what);
+            }
+            alone.lock().unwrap().take();
+        };
+        assert!(Lock::share(&path, &report).unwrap().is_some());
+        let (process, path) = (std::process::id(), path.display());
+        let expected = format!("waiting for process {process}, which holds `{path}`");
+        assert_eq!(heard.into_inner().unwrap(), [expected]);
     }
 
     #[test]

@@ -1,9 +1,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
-use rosetta::cli::{self, args::Cli};
-use rosetta::{hint, process};
+use rosetta::{cli, hint, process};
 
 fn main() -> ExitCode {
     process::survive_file_limits();
@@ -17,7 +15,7 @@ fn main() -> ExitCode {
         return process::builder_main(arguments);
     }
     cli::answer_shell();
-    match cli::main(Cli::parse()) {
+    match cli::main(cli::parse()) {
         Ok(code) => code,
         Err(error) => {
             hint::report(&error);

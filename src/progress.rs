@@ -5,6 +5,8 @@
 pub enum Progress {
     /// What is being done now.
     Doing(String),
+    /// What is waited for: perhaps long, so it is said on a terminal and elsewhere.
+    Waiting(String),
     /// How many bytes of how many are done.
     Bytes { done: u64, total: Option<u64> },
 }

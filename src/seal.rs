@@ -16,6 +16,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use crate::hint::hinted;
 use crate::home::size_bytes;
 use crate::lock::{self, Lock};
+use crate::progress::Report;
 use crate::publish::publish;
 
 /// What the name of a folder begins with while it is made aside, and while another takes its place.
@@ -148,8 +149,8 @@ impl Place {
     }
 
     /// Shares the folder with others who use it, for as long as the lock lives; none if it is gone.
-    pub fn hold(&self) -> Result<Option<Lock>> {
-        Lock::share(&self.seal_file())
+    pub fn hold(&self, report: Report) -> Result<Option<Lock>> {
+        Lock::share(&self.seal_file(), report)
     }
 
     /// Notes that the folder is of use.
@@ -353,7 +354,7 @@ mod tests {
         assert!(place.make_aside(unsealed).unwrap_err().to_string().contains(expected));
         assert!(place.make_in_place(unsealed).unwrap_err().to_string().ends_with(expected));
         assert!(!place.is_whole() && names(root.path()).is_empty());
-        assert!(place.read().unwrap().is_none() && place.hold().unwrap().is_none());
+        assert!(place.read().unwrap().is_none() && place.hold(&|_| ()).unwrap().is_none());
     }
 
     #[test]
@@ -389,7 +390,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let place = place(root.path(), "x");
         place.make_in_place(fill).unwrap();
-        let held = [(); 2].map(|()| place.hold().unwrap().unwrap());
+        let held = [(); 2].map(|()| place.hold(&|_| ()).unwrap().unwrap());
         let uses = format!("process {} uses it: `", std::process::id());
         let attempts: [&dyn Fn() -> Result<()>; 3] =
             [&|| place.take()?.remove(), &|| place.make_aside(fill), &|| place.make_in_place(fill)];
@@ -401,7 +402,7 @@ mod tests {
         assert_eq!(sweep(root.path(), "seal.json", 0, Duration::ZERO).in_use, 1);
         drop(held);
         assert_eq!(place.take().unwrap().free().unwrap(), 400);
-        assert!(place.hold().unwrap().is_none() && names(root.path()).is_empty());
+        assert!(place.hold(&|_| ()).unwrap().is_none() && names(root.path()).is_empty());
     }
 
     #[test]

@@ -430,3 +430,29 @@ fn wait_until(is_so: impl Fn() -> bool) {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+/// A named framework that was skipped for a missing program left `check` green, though `run` is not.
+#[test]
+fn a_framework_that_was_named_and_is_skipped_is_not_ok() {
+    let project = computes(with_reference(), "mine", RIGHT);
+    project.write(
+        "envs/mini/env.yaml",
+        "version: 1\nname: mini\nprovider: cargo\nmanifest: harnesses/mini/Cargo.toml\n",
+    );
+    project.write("harnesses/mini/Cargo.toml", "[package]\nname = \"mini\"\n");
+    project.write("harnesses/mini/Cargo.lock", "version = 4\n");
+    let yaml = "version: 1\nname: mini\ntitle: Mini\nlanguage: rust\nera: current\n\
+        targets:\n  - {name: mini, title: Mini, env: {cpu: mini}, starter: true}\n";
+    project.write("harnesses/mini/framework.yaml", yaml);
+    project.write("harnesses/mini/tiny.rs", "");
+    let code = |more: &[&str]| {
+        let args = [&CHECK[..], &["cpu"], more].concat();
+        let mut command = project.command(&args);
+        // No compiler is found.
+        command.env_remove("CARGO_HOME").env("PATH", "/usr/bin:/bin").env("HOME", "/nowhere");
+        let done = Done::of(command.output().unwrap());
+        assert!(done.stdout.contains("tiny · Mini · cpu: skipped:"), "{done:?}");
+        done.code
+    };
+    assert_eq!((code(&[]), code(&["-f", "mine,mini"])), (Some(0), Some(1)));
+}

@@ -4,6 +4,7 @@
 mod common;
 
 use std::fs;
+use std::io::BufRead;
 use std::path::Path;
 
 use common::{Project, good};
@@ -268,6 +269,23 @@ fn until(what: &str, holds: impl Fn() -> bool) {
         assert!(begun.elapsed().as_secs() < 20, "never: {what}");
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
+}
+
+/// Without a terminal, a build that waited for another one said nothing for as long as that took.
+#[test]
+fn a_build_that_waits_says_for_what_where_there_is_no_terminal() {
+    let project = with_crate();
+    fs::create_dir_all(project.path("home/envs")).unwrap();
+    let lock = fs::File::create(project.path("home/envs/.mini.lock")).unwrap();
+    lock.lock().unwrap();
+    let mut command = alone(&project, &["env", "build", "mini"]);
+    let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut lines = std::io::BufReader::new(child.stderr.take().unwrap()).lines();
+    let said = lines.find(|line| line.as_ref().unwrap().contains("waiting")).unwrap().unwrap();
+    assert!(said.contains("mini: waiting for another build of `mini`"), "{said}");
+    lock.unlock().unwrap();
+    lines.for_each(drop);
+    assert!(child.wait().unwrap().success());
 }
 
 /// Signals were swallowed while an environment was built in a run; builders of a killed rosetta

@@ -19,6 +19,8 @@ pub fn check(project: &Project, store: &Store, args: &CheckArgs) -> Result<ExitC
     let experiments = project.experiments()?;
     let session = Session::open(project, store, request.provider)?;
     let plan = session.plan(&request, &experiments)?;
+    // As in a run: who names a framework wants it checked.
+    let is_missed = !request.frameworks.is_empty() && plan.is_something_missing;
     super::run::refuse_nothing(&plan)?;
     project.need_sdk(plan.jobs.iter().map(|job| job.framework))?;
     let at_once = args.at_once.map_or_else(run::at_once, usize::from);
@@ -33,6 +35,7 @@ pub fn check(project: &Project, store: &Store, args: &CheckArgs) -> Result<ExitC
     print(&plan, &checked.verdicts, args)?;
     Ok(match checked.is_interrupted {
         true => INTERRUPTED.into(),
+        false if is_missed => NOT_OK.into(),
         false => exit_code(&checked.verdicts),
     })
 }

@@ -17,15 +17,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::CommandFactory;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser};
 
 use self::args::{Cli, Command, SchemaKind};
 use crate::catalog::{EnvFile, FrameworkSpec};
-use crate::hint::say;
+use crate::hint::{hinted, say};
 use crate::project::Project;
 use crate::spec::Spec;
 use crate::variant::Variants;
-use crate::{home, lint, machine, ui, yaml};
+use crate::{hint, home, lint, machine, ui, yaml};
 
 /// The page that `rosetta protocol` prints.
 const PROTOCOL: &str = include_str!("../../docs/protocol.md");
@@ -39,6 +40,31 @@ const NOT_OK: u8 = 1;
 const WRONG_INPUT: u8 = 2;
 /// Interrupted by the user, as shells report it.
 const INTERRUPTED: u8 = 130;
+
+/// Returns what was typed; where that is nothing that there is, says so and ends the process.
+pub fn parse() -> Cli {
+    let error = match Cli::try_parse() {
+        Ok(cli) => return cli,
+        Err(error) => error,
+    };
+    let is_setting = error.kind() == ErrorKind::UnknownArgument
+        && std::env::args()
+            .nth(1)
+            .is_some_and(|command| ["run", "check"].contains(&command.as_str()));
+    // clap's tip would be to give an experiment this name.
+    if let (true, Some(ContextValue::String(argument))) =
+        (is_setting, error.get(ContextKind::InvalidArg))
+        && error.get(ContextKind::SuggestedArg).is_none()
+    {
+        hint::report(&hinted(
+            format!("unknown option `{argument}`"),
+            "`rosetta run --help` lists the options; what an experiment sets, as its epochs, stands in its spec, where a \
+             profile of yours can set it anew",
+        ));
+        std::process::exit(WRONG_INPUT.into());
+    }
+    error.exit()
+}
 
 /// Does what was typed.
 pub fn main(cli: Cli) -> Result<ExitCode> {

@@ -16,6 +16,7 @@ use crate::jobfile::{Check, JobFile, JobPlace};
 use crate::machine;
 use crate::material::{Material, Settings, Size};
 use crate::plan::{self, Plan};
+use crate::progress::Progress;
 use crate::project::Project;
 use crate::record::Status;
 use crate::run::{Ended, Session};
@@ -108,7 +109,7 @@ pub fn job(project: &Project, args: &JobArgs) -> Result<()> {
     let source = args.data.map(|data| data.source());
     let live = Live::new();
     let report = |progress| {
-        if let crate::progress::Progress::Doing(what) = progress {
+        if let Progress::Doing(what) | Progress::Waiting(what) = progress {
             live.say(&what);
         }
     };

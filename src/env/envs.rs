@@ -149,7 +149,7 @@ impl Envs {
     }
 
     /// Keeps others from removing an environment that is about to be used.
-    pub fn hold(&self, built: Built) -> Result<Held> {
+    pub fn hold(&self, built: Built, report: Report) -> Result<Held> {
         if built.digest.is_none() {
             return Ok(Held { built, _lock: None });
         }
@@ -162,7 +162,7 @@ impl Envs {
             );
             return Err(anyhow!(message));
         }
-        let held = store::hold(&built.root)?;
+        let held = store::hold(&built.root, report)?;
         store::note_use(&built.root, &self.workshop.project);
         match held {
             Some(lock) => Ok(Held { built, _lock: Some(lock) }),

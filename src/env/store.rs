@@ -144,8 +144,8 @@ fn path(home: &Home, name: &str) -> PathBuf {
 }
 
 /// Shares an environment's folder with the other runs that use it; none if it is gone.
-pub(super) fn hold(folder: &Path) -> Result<Option<Lock>> {
-    sealed(folder).hold()
+pub(super) fn hold(folder: &Path, report: Report) -> Result<Option<Lock>> {
+    sealed(folder).hold(report)
 }
 
 /// Removes everything that was built under one name, or what one provider has built, and what is

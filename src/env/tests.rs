@@ -169,7 +169,7 @@ fn a_process_that_builds_is_waited_for() {
     let held = Mutex::new(Some(store::lock(&home, "x", &silence).unwrap()));
     let heard = Mutex::new(Vec::new());
     let report = |progress: Progress| {
-        if let Progress::Doing(what) = progress {
+        if let Progress::Waiting(what) = progress {
             heard.lock().unwrap().push(what);
         }
         held.lock().unwrap().take();
@@ -304,7 +304,7 @@ fn what_a_run_uses_is_neither_removed_nor_collected() {
     fs::write(spec.folder.join("requirements.lock"), "one==1.0\ntwo==2.0\n").unwrap();
     let new = envs.build(&spec, &silence).unwrap();
     let catalog = Catalog { envs: [("x".to_owned(), spec)].into(), ..Default::default() };
-    let held = [(); 2].map(|()| envs.hold(old.clone()).unwrap());
+    let held = [(); 2].map(|()| envs.hold(old.clone(), &silence).unwrap());
 
     let freed = envs.gc(&catalog).unwrap();
     assert_eq!((freed.folders, freed.in_use), (0, 1));
@@ -317,8 +317,8 @@ fn what_a_run_uses_is_neither_removed_nor_collected() {
     drop(held);
     let freed = envs.gc(&catalog).unwrap();
     assert_eq!((freed.folders, freed.in_use), (1, 0));
-    assert!(envs.hold(old).is_err(), "it is gone");
-    assert_eq!(envs.hold(new.clone()).unwrap().built, new);
+    assert!(envs.hold(old, &silence).is_err(), "it is gone");
+    assert_eq!(envs.hold(new.clone(), &silence).unwrap().built, new);
     assert!(envs.remove("x", None, &silence).is_ok());
 }
 
@@ -326,7 +326,7 @@ fn what_a_run_uses_is_neither_removed_nor_collected() {
 fn an_environment_that_a_run_uses_is_not_built_over() {
     let machine = Machine::new();
     let (envs, spec) = (machine.envs(), machine.spec("x"));
-    let held = envs.hold(envs.build(&spec, &silence).unwrap()).unwrap();
+    let held = envs.hold(envs.build(&spec, &silence).unwrap(), &silence).unwrap();
     // The interpreter that the venv was made of is gone.
     fs::remove_file(held.built.root.join("bin/python")).unwrap();
     let error = format!("{:#}", envs.build(&spec, &silence).unwrap_err());
@@ -500,7 +500,7 @@ fn a_venv_is_found_where_neither_uv_nor_its_first_interpreter_is() {
     fs::remove_dir_all(machine.at("path")).unwrap();
     assert_eq!(machine.envs().built(&spec), Some(built.clone()));
     assert_eq!(machine.envs().availability(&spec), Availability::Ready);
-    let held = machine.envs().hold(built).unwrap();
+    let held = machine.envs().hold(built, &silence).unwrap();
     assert!(held.built.command(Path::new("/h/cnn.py"), "cnn").is_ok());
 }
 

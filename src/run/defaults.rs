@@ -88,7 +88,9 @@ fn ready(
             built
         }
     };
-    session.envs.hold(built).map(Some)
+    let name = format!("environment {}", built.name);
+    let report = |progress| notify(Notice::StepProgress { name: &name, progress });
+    session.envs.hold(built, &report).map(Some)
 }
 
 /// Runs the program of one target; returns what it said, or why it failed.

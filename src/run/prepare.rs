@@ -80,7 +80,7 @@ impl<'a> Needs<'a> {
         let _interruptible = Interruptible::begin();
         let envs = Mutex::new(BTreeMap::new());
         if let Some(python) = &conditions.python {
-            let held = session.envs.hold(session.envs.system(python)?)?;
+            let held = session.envs.hold(session.envs.system(python)?, &|_| ())?;
             lock(&envs).insert(SYSTEM.to_owned(), Ok(held));
         }
         let queue = Mutex::new(self.envs.iter());
@@ -169,8 +169,10 @@ fn build_all(
 ) {
     loop {
         let Some(name) = lock(queue).next() else { return };
+        let step = format!("environment {name}");
+        let report = |progress| notify(Notice::StepProgress { name: &step, progress });
         let held = match build(name, session, notify) {
-            Ok(built) => session.envs.hold(built).map_err(|why| format!("{why:#}")),
+            Ok(built) => session.envs.hold(built, &report).map_err(|why| format!("{why:#}")),
             Err(why) => Err(why),
         };
         lock(envs).insert((*name).to_owned(), held);

@@ -140,6 +140,12 @@ impl Live {
     fn step_progress(&self, name: &str, progress: Progress) {
         let words = match progress {
             Progress::Doing(what) => what,
+            Progress::Waiting(what) => {
+                if !self.is_terminal || !self.state().steps.contains_key(name) {
+                    self.say(&format!("{name}: {what}"));
+                }
+                what
+            }
             Progress::Bytes { done, total: Some(total) } => {
                 format!("{} of {}", size(done), size(total))
             }

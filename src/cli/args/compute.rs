@@ -109,8 +109,9 @@ pub struct RunArgs {
 A target is exact (float64 within 1e-9), close (float32 within rounding), a variant that it
 declares, or different; the verdict says what differs first and what usually causes it.
 
-Exit code: 0 all are as declared, 1 some target is different or unchecked, 2 rosetta or its input
-failed, 130 interrupted.")]
+Exit code: 0 all are as declared, 1 some target is different or unchecked, or one that was named
+with -f was skipped because something is missing here, 2 rosetta or its input failed, 130
+interrupted.")]
 pub struct CheckArgs {
     #[command(flatten)]
     pub selection: Selection,

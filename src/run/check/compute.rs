@@ -147,6 +147,11 @@ impl Computer<'_> {
 
     /// Runs a job file to its end and returns what was said at it; a series says when each of its
     /// `jobs` is done.
+    /// Returns what hears how far the work is.
+    pub(super) fn report(&self) -> impl Fn(Progress) + Sync {
+        |progress| (self.notify)(Notice::StepProgress { name: self.step, progress })
+    }
+
     fn run(&self, entrant: &Entrant, file: &Path, jobs: usize) -> Result<String> {
         let attempt = Attempt {
             program: Program::of(entrant.job, entrant.harness),

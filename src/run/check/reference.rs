@@ -14,7 +14,7 @@ use super::cache::{self, is_cached};
 use super::case::Work;
 use super::compute::{Computer, Entrant, PartInputs};
 use crate::catalog::Language;
-use crate::lock::Lock;
+use crate::lock::{Lock, holders};
 use crate::proof::key::reference_key;
 use crate::proof::part::{Depth, Outcomes, Part, numeric_parts, reference_dtype, traces};
 use crate::proof::{Trace, Traces};
@@ -69,7 +69,16 @@ impl Reference<'_> {
         let wanted = self.wanted(variants, parts)?;
         if !wanted.folders.iter().all(|folder| is_cached(folder)) {
             let lock_file = wanted.folders[0].with_extension("lock");
-            let _lock = Lock::wait(&lock_file, "another check of the reference", &|_| ())?;
+            let report = self.computer.report();
+            // That two checks of this process wait for each other is nothing to tell.
+            let is_other = |process: &u32| *process != std::process::id();
+            let report_others = |progress| {
+                if holders(&lock_file).iter().any(is_other) {
+                    report(progress);
+                }
+            };
+            let others = "another check of the reference";
+            let _lock = Lock::wait(&lock_file, others, &report_others)?;
             self.compute(&wanted).map_err(|error| with_variants(error, variants))?;
         }
         let mut outcomes = Outcomes::new();
