@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::{Device, Era};
 use crate::record::{Record, Status};
 
-/// A name, as its place in [`Names`]: two are the same name where they are the same number.
+/// A name, as its place in [`Words`]: two are the same name where they are the same number.
 pub type Name = u32;
 
 /// What a record is chosen by.
@@ -29,7 +29,7 @@ pub struct Brief {
 }
 
 impl Brief {
-    pub fn of(record: &Record, names: &mut Names) -> Brief {
+    pub fn of(record: &Record, names: &mut Words) -> Brief {
         let machine = &record.machine;
         let provider = record.env.as_ref().map_or("", |env| &env.provider);
         Brief {
@@ -46,14 +46,14 @@ impl Brief {
     }
 }
 
-/// Names, each once.
+/// Words, each once.
 #[derive(Debug, Default)]
-pub struct Names {
+pub struct Words {
     list: Vec<String>,
     places: HashMap<String, Name>,
 }
 
-impl Names {
+impl Words {
     /// Returns the number of a name.
     pub fn of(&mut self, name: &str) -> Name {
         if let Some(place) = self.places.get(name) {
@@ -71,9 +71,9 @@ impl Names {
     }
 }
 
-impl From<Vec<String>> for Names {
-    fn from(list: Vec<String>) -> Names {
+impl From<Vec<String>> for Words {
+    fn from(list: Vec<String>) -> Words {
         let places = list.iter().cloned().zip(0..).collect();
-        Names { list, places }
+        Words { list, places }
     }
 }

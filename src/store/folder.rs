@@ -62,11 +62,11 @@ pub(super) fn is_held(path: &Path) -> bool {
 }
 
 /// Where a record stands in records.jsonl: its first byte and how many there are.
-pub(super) type Place = (u64, u32);
+pub(super) type Span = (u64, u32);
 
 /// Returns the records of a run, each job once: the lines of records.jsonl, and what only record.json has. With them comes
 /// where each stands, if records.jsonl has them all and is sound.
-fn read_records(folder: &Path, troubles: &mut Vec<Trouble>) -> (Vec<Record>, Option<Vec<Place>>) {
+fn read_records(folder: &Path, troubles: &mut Vec<Trouble>) -> (Vec<Record>, Option<Vec<Span>>) {
     let path = folder.join("records.jsonl");
     let text = match read_file(&path) {
         Ok(text) => text,

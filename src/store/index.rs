@@ -12,10 +12,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::brief::{Brief, Name, Names};
+use crate::brief::{Brief, Name, Words};
 use crate::catalog::{Device, Era};
 use crate::record::Status;
-use crate::store::folder::Place;
+use crate::store::folder::Span;
 use crate::store::outline::Outline;
 
 /// Version of the format of an index; another one counts as not there.
@@ -27,26 +27,26 @@ const SETTLED: Duration = Duration::from_secs(2);
 /// All runs of one folder of results.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    pub(super) names: Names,
+    pub(super) names: Words,
     /// By the names of their folders.
-    pub(super) runs: BTreeMap<String, Entry>,
+    pub(super) runs: BTreeMap<String, Indexed>,
 }
 
 /// One run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Entry {
-    stamp: Stamp,
+pub(super) struct Indexed {
+    fingerprint: Fingerprint,
     pub(super) outline: Outline,
-    rows: Vec<Row>,
+    rows: Vec<IndexRow>,
 }
 
 /// A record: its brief, and where it stands in records.jsonl.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Row(Name, Name, Name, Name, Name, Device, Era, Status, bool, u64, u32);
+struct IndexRow(Name, Name, Name, Name, Name, Device, Era, Status, bool, u64, u32);
 
 /// What changes when a run's files change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Stamp {
+pub(super) struct Fingerprint {
     /// Of the folder, run.json and records.jsonl: inode, bytes, and when it was last written and changed.
     files: Vec<Option<(u64, u64, i64, i64)>>,
     /// The youngest of those times, in nanoseconds since 1970.
@@ -54,8 +54,8 @@ pub(super) struct Stamp {
     youngest: i64,
 }
 
-impl Stamp {
-    pub(super) fn of(folder: &Path) -> Stamp {
+impl Fingerprint {
+    pub(super) fn of(folder: &Path) -> Fingerprint {
         let paths = [folder.to_owned(), folder.join("run.json"), folder.join("records.jsonl")];
         let files = paths.map(|path| {
             let metadata = fs::metadata(path).ok()?;
@@ -67,7 +67,7 @@ impl Stamp {
         });
         let times = files.iter().flatten().map(|(_, _, written, changed)| *written.max(changed));
         let youngest = times.max().unwrap_or(i64::MAX);
-        Stamp { files: files.into(), youngest }
+        Fingerprint { files: files.into(), youngest }
     }
 
     fn is_settled(&self) -> bool {
@@ -77,28 +77,33 @@ impl Stamp {
     }
 }
 
-impl Entry {
-    pub(super) fn new(stamp: Stamp, outline: Outline, briefs: &[Brief], places: &[Place]) -> Entry {
-        let row = |(brief, place): (&Brief, &Place)| {
+impl Indexed {
+    pub(super) fn new(
+        fingerprint: Fingerprint,
+        outline: Outline,
+        briefs: &[Brief],
+        places: &[Span],
+    ) -> Indexed {
+        let row = |(brief, place): (&Brief, &Span)| {
             let Brief { experiment, profile, target, provider, machine, .. } = *brief;
             let Brief { device, era, status, is_tainted, .. } = *brief;
             let (at, length) = *place;
-            Row(
+            IndexRow(
                 experiment, profile, target, provider, machine, device, era, status, is_tainted,
                 at, length,
             )
         };
-        Entry { stamp, outline, rows: briefs.iter().zip(places).map(row).collect() }
+        Indexed { fingerprint, outline, rows: briefs.iter().zip(places).map(row).collect() }
     }
 
-    pub(super) fn is_of(&self, stamp: &Stamp) -> bool {
-        self.stamp.files == stamp.files
+    pub(super) fn is_of(&self, fingerprint: &Fingerprint) -> bool {
+        self.fingerprint.files == fingerprint.files
     }
 
     pub(super) fn briefs(&self) -> Vec<Brief> {
-        let brief = |row: &Row| {
-            let Row(experiment, profile, target, provider, machine, ..) = *row;
-            let Row(.., device, era, status, is_tainted, _, _) = *row;
+        let brief = |row: &IndexRow| {
+            let IndexRow(experiment, profile, target, provider, machine, ..) = *row;
+            let IndexRow(.., device, era, status, is_tainted, _, _) = *row;
             Brief {
                 experiment,
                 profile,
@@ -114,15 +119,15 @@ impl Entry {
         self.rows.iter().map(brief).collect()
     }
 
-    pub(super) fn places(&self) -> Vec<Place> {
-        self.rows.iter().map(|Row(.., at, length)| (*at, *length)).collect()
+    pub(super) fn places(&self) -> Vec<Span> {
+        self.rows.iter().map(|IndexRow(.., at, length)| (*at, *length)).collect()
     }
 }
 
 #[derive(Serialize, Deserialize)]
-struct Stored<Names, Runs> {
+struct IndexFile<Words, Runs> {
     index: String,
-    names: Names,
+    names: Words,
     runs: Runs,
 }
 
@@ -130,16 +135,16 @@ impl Index {
     /// Returns what is there; an index that cannot be read, or is of another version, has nothing.
     pub(super) fn read(path: &Path) -> Index {
         let text = fs::read(path).unwrap_or_default();
-        let stored = serde_json::from_slice::<Stored<Vec<String>, BTreeMap<String, Entry>>>(&text);
+        let stored =
+            serde_json::from_slice::<IndexFile<Vec<String>, BTreeMap<String, Indexed>>>(&text);
         let Some(stored) = stored.ok().filter(|stored| stored.index == VERSION) else {
             return Index::default();
         };
         let known = stored.names.len() as Name;
-        let is_sound = |entry: &Entry| {
-            entry
-                .rows
-                .iter()
-                .all(|Row(a, b, c, d, e, ..)| [a, b, c, d, e].iter().all(|name| **name < known))
+        let is_sound = |entry: &Indexed| {
+            entry.rows.iter().all(|IndexRow(a, b, c, d, e, ..)| {
+                [a, b, c, d, e].iter().all(|name| **name < known)
+            })
         };
         let runs = stored.runs.into_iter().filter(|(_, entry)| is_sound(entry)).collect();
         Index { names: stored.names.into(), runs }
@@ -147,9 +152,9 @@ impl Index {
 
     /// Stores the runs whose files are settled. Nothing is lost where that fails: it is done again at the next reading.
     pub(super) fn write(&self, path: &Path) {
-        let settled = self.runs.iter().filter(|(_, entry)| entry.stamp.is_settled());
+        let settled = self.runs.iter().filter(|(_, entry)| entry.fingerprint.is_settled());
         let runs = settled.collect::<BTreeMap<_, _>>();
-        let stored = Stored { index: VERSION.to_owned(), names: self.names.list(), runs };
+        let stored = IndexFile { index: VERSION.to_owned(), names: self.names.list(), runs };
         let Some(folder) = path.parent() else { return };
         let write = || -> std::io::Result<()> {
             fs::create_dir_all(folder)?;

@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use crate::hint::{hinted, unknown};
 use crate::record::Record;
-use crate::store::folder::{Place, is_ahead, name_of, own_names_first, read_folder, subfolders};
+use crate::store::folder::{Span, is_ahead, name_of, own_names_first, read_folder, subfolders};
 use crate::store::outline::Outline;
 use crate::store::parse::{Damage, REMOVE, read_whole};
 use crate::store::{Run, Store};
@@ -37,7 +37,7 @@ pub struct Stored {
     pub is_running: bool,
     pub records: Vec<Record>,
     /// Where each record stands in records.jsonl, if that has them all.
-    pub(super) places: Option<Vec<Place>>,
+    pub(super) places: Option<Vec<Span>>,
 }
 
 /// Something that cannot be read.

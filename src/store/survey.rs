@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::brief::{Brief, Names};
+use crate::brief::{Brief, Words};
 use crate::record::Record;
 use crate::store::folder::{
-    Place, is_ahead, is_held, name_of, own_names_first, read_folder, subfolders,
+    Span, is_ahead, is_held, name_of, own_names_first, read_folder, subfolders,
 };
-use crate::store::index::{Entry, Index, Stamp};
+use crate::store::index::{Fingerprint, Index, Indexed};
 use crate::store::outline::Outline;
 use crate::store::parse::{REMOVE, parse};
 use crate::store::{Store, Trouble};
@@ -39,7 +39,7 @@ enum Records {
     /// They were read, because something about the run is not settled.
     Read(Vec<Record>),
     /// Where each stands in records.jsonl.
-    At(Vec<Place>),
+    At(Vec<Span>),
 }
 
 impl Store {
@@ -50,10 +50,10 @@ impl Store {
         let (mut runs, mut troubles, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
         let (mut entries, mut is_changed) = (BTreeMap::new(), false);
         for folder in own_names_first(subfolders(&self.runs())?) {
-            let stamp = Stamp::of(&folder);
+            let fingerprint = Fingerprint::of(&folder);
             let path = folder.join("run.json");
             let entry = known.remove(&name_of(&folder));
-            let entry = entry.filter(|entry| entry.is_of(&stamp) && !is_held(&path));
+            let entry = entry.filter(|entry| entry.is_of(&fingerprint) && !is_held(&path));
             is_changed |= entry.is_none();
             let surveyed = match entry {
                 Some(entry) => {
@@ -65,7 +65,8 @@ impl Store {
                     Some(surveyed) => {
                         if let Records::At(places) = &surveyed.records {
                             let outline = surveyed.outline.clone();
-                            let entry = Entry::new(stamp, outline, &surveyed.briefs, places);
+                            let entry =
+                                Indexed::new(fingerprint, outline, &surveyed.briefs, places);
                             entries.insert(name_of(&folder), entry);
                         }
                         surveyed
@@ -91,14 +92,14 @@ impl Store {
 }
 
 /// Returns what the index has of a run that nobody holds.
-fn of_index(folder: PathBuf, entry: &Entry) -> Surveyed {
+fn of_index(folder: PathBuf, entry: &Indexed) -> Surveyed {
     let mut outline = entry.outline.clone();
     outline.is_ahead = is_ahead(&outline.started);
     Surveyed { folder, outline, briefs: entry.briefs(), records: Records::At(entry.places()) }
 }
 
 /// Reads a run that the index has not. Where nothing about it will change, its records are not held.
-fn read(folder: &Path, names: &mut Names, troubles: &mut Vec<Trouble>) -> Option<Surveyed> {
+fn read(folder: &Path, names: &mut Words, troubles: &mut Vec<Trouble>) -> Option<Surveyed> {
     let stored = read_folder(folder, troubles)?;
     let outline = Outline::of(&stored);
     let briefs = stored.records.iter().map(|record| Brief::of(record, names)).collect();
@@ -146,13 +147,13 @@ impl Survey {
 }
 
 /// Reads the records that stand at `places`. Where the file has changed since, all that are there now.
-fn read_at(folder: &Path, places: &[Place]) -> Vec<Record> {
+fn read_at(folder: &Path, places: &[Span]) -> Vec<Record> {
     if places.is_empty() {
         return Vec::new();
     }
     let read = || -> Option<Vec<Record>> {
         let file = File::open(folder.join("records.jsonl")).ok()?;
-        let read = |(at, length): &Place| {
+        let read = |(at, length): &Span| {
             let mut line = vec![0; *length as usize];
             file.read_exact_at(&mut line, *at).ok()?;
             parse::<Record>(&line).ok()

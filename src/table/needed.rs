@@ -6,9 +6,9 @@ use crate::brief::Brief;
 use crate::table::group::{Worth, worth_of};
 
 /// What a record competes with others for, whatever is asked for: only among those with the same key, one hides another.
-type Key = (u32, u32, u32, u32, u32, u8, u8);
+type Rivals = (u32, u32, u32, u32, u32, u8, u8);
 
-fn key(brief: &Brief) -> Key {
+fn key(brief: &Brief) -> Rivals {
     let Brief { experiment, profile, target, provider, machine, .. } = *brief;
     (experiment, profile, target, provider, machine, brief.device as u8, brief.era as u8)
 }
@@ -27,7 +27,7 @@ struct Best {
 /// Returns for each record whether [`super::build`] may need it; from those alone it makes the same tables, on one machine or on all,
 /// for any choice. The briefs are in the order in which the records were made, each with the number of its run.
 pub fn needed(briefs: &[(usize, Brief)]) -> Vec<bool> {
-    let mut best = BTreeMap::<Key, Best>::new();
+    let mut best = BTreeMap::<Rivals, Best>::new();
     for (index, (run, brief)) in briefs.iter().enumerate() {
         let one = best.entry(key(brief)).or_default();
         let worth = worth_of(brief.status, brief.is_tainted);
@@ -40,8 +40,9 @@ pub fn needed(briefs: &[(usize, Brief)]) -> Vec<bool> {
         }
     }
     // A row shows all of its target's records of the run that it is taken from, whoever made their environments.
-    let row =
-        |(experiment, profile, target, _, _, device, _): Key| (experiment, profile, target, device);
+    let row = |(experiment, profile, target, _, _, device, _): Rivals| {
+        (experiment, profile, target, device)
+    };
     let shown = best.iter().map(|(key, best)| (row(*key), best.run)).collect::<BTreeSet<_>>();
     // Experiments without a title stand in the order of their first records.
     let mut seen = BTreeSet::new();
@@ -60,7 +61,7 @@ mod tests {
     use rand_chacha::rand_core::{Rng, SeedableRng};
 
     use super::needed;
-    use crate::brief::{Brief, Names};
+    use crate::brief::{Brief, Words};
     use crate::catalog::{Device, Era};
     use crate::record::{EnvIdentity, Outcome, Record, Status};
     use crate::report::Format;
@@ -118,7 +119,7 @@ mod tests {
         let mut left_out = 0;
         for _ in 0..20 {
             let records = runs(&mut random);
-            let mut names = Names::default();
+            let mut names = Words::default();
             let run = |record: &Record| record.run[4..].parse::<usize>().unwrap();
             let briefs = records.iter().map(|record| (run(record), Brief::of(record, &mut names)));
             let needed = needed(&briefs.collect::<Vec<_>>());
