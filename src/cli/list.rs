@@ -122,10 +122,7 @@ fn runs<'a>(runs: impl Iterator<Item = &'a Outline>) -> Listed {
 }
 
 fn row(run: &Outline) -> (Vec<String>, Value) {
-    let ended = run.ok + run.not_ok;
-    // Without run.json, what was planned is not known.
-    let jobs = run.planned.unwrap_or(ended);
-    let state = state(run, jobs, ended);
+    let (state, (_, jobs)) = (state(run), run.jobs());
     let object = json!({
         "run": run.id,
         "state": state,
@@ -166,12 +163,12 @@ fn typed(command: &[String]) -> String {
 }
 
 /// Returns how a run ended: fewer records than jobs, or a job that was cancelled, is an interruption.
-fn state(run: &Outline, jobs: usize, ended: usize) -> &'static str {
+fn state(run: &Outline) -> &'static str {
     if run.is_running {
         "running"
     } else if run.planned.is_none() {
         "unknown"
-    } else if ended < jobs || run.is_cancelled {
+    } else if run.is_interrupted() {
         "interrupted"
     } else {
         "finished"

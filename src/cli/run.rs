@@ -19,17 +19,21 @@ use crate::plan::{self, Plan};
 use crate::progress::Progress;
 use crate::project::Project;
 use crate::record::Status;
-use crate::run::{Ended, Session};
+use crate::run::{Ended, Session, Unfinished};
 use crate::store::Store;
 use crate::ui::{self, Live};
 
 /// Runs what was asked for and prints its tables.
 pub fn run(project: &Project, store: &Store, args: &RunArgs) -> Result<ExitCode> {
     let started = Instant::now();
-    let request = args.request();
+    let unfinished = match &args.resume {
+        Some(named) => Some(unfinished(store, named.as_deref(), &args.selection.environment)?),
+        None => None,
+    };
+    let request = unfinished.as_ref().map_or_else(|| args.request(), |run| run.request.clone());
     let experiments = project.experiments()?;
     let session = Session::open(project, store, request.provider)?;
-    let plan = session.plan(&request, &experiments)?;
+    let mut plan = session.plan(&request, &experiments)?;
     // Who names a framework wants it: under cron a missing compiler must not end in green.
     let is_missed = !request.frameworks.is_empty() && plan.is_something_missing;
     if args.dry_run {
@@ -37,15 +41,42 @@ pub fn run(project: &Project, store: &Store, args: &RunArgs) -> Result<ExitCode>
     }
     refuse_nothing(&plan)?;
     project.need_sdk(plan.jobs.iter().map(|job| job.framework))?;
+    let (mut resumed, mut done_before) = (None, 0);
+    if let Some(unfinished) = unfinished {
+        let (run, left) = unfinished.resume(plan, &session)?;
+        say(format_args!("run {} goes on: {} jobs are left", run.id(), left.jobs.len()));
+        done_before = run.done();
+        (resumed, plan) = (Some(run), left);
+    }
     let live = Live::new();
-    let ended = session.check_then_run(&plan, &request, &|notice| live.show(notice));
+    let ended = session.check_then_run(&plan, resumed, &request, &|notice| live.show(notice));
     live.finish();
     let Some(ended) = ended? else { return Ok(INTERRUPTED.into()) };
     if ended.records.iter().any(|record| record.outcome.status != Status::Skipped) {
         table::run_tables(&experiments, &ended.records, args.format)?;
     }
-    say(summary(&ended, plan.jobs.len(), started));
+    say(summary(&ended, done_before + plan.jobs.len(), started));
     Ok(exit_code(&ended, is_missed))
+}
+
+/// Returns what is left of the run that is named, or of the newest that was interrupted.
+fn unfinished(store: &Store, named: Option<&str>, environment: &[String]) -> Result<Unfinished> {
+    let newest = match named {
+        Some(_) => None,
+        None => {
+            let survey = store.survey()?;
+            let interrupted = survey.outlines().filter(|run| run.is_interrupted());
+            interrupted.last().map(|run| run.id.clone())
+        }
+    };
+    let Some(name) = named.map(str::to_owned).or(newest) else {
+        let hint = "`rosetta list runs` shows how each has ended";
+        return Err(hinted("there is no run that was interrupted", hint));
+    };
+    let reading = store.read_one(&name)?;
+    ui::warn(&reading.troubles);
+    let stored = reading.runs.into_iter().next();
+    Unfinished::of(stored.with_context(|| format!("run `{name}` cannot be read"))?, environment)
 }
 
 /// Ends with an error if every job that was asked for is skipped.

@@ -12,6 +12,7 @@ use super::conditions::Conditions;
 use super::job::RunContext;
 use super::notice::{Notice, Notify};
 use super::prepare::Needs;
+use super::resume::Resumed;
 use super::session::Session;
 use super::signals;
 use super::stamp::{run_id, seconds};
@@ -34,9 +35,11 @@ pub struct Ended {
 }
 
 /// Runs a plan. Each finished job is on disk before the next one starts, with what `verdicts` say
-/// of its target. Nothing is stored unless everything could be made ready.
+/// of its target. Nothing is stored unless everything could be made ready. A run that goes on has the
+/// plan of what is left of it.
 pub async fn run(
     plan: &Plan<'_>,
+    resumed: Option<Resumed>,
     verdicts: &[Verdict],
     request: &Request,
     session: &Session,
@@ -47,20 +50,26 @@ pub async fn run(
     let conditions = Conditions::of(request);
     let needs = Needs::of(&plan.jobs, Size::Profile(&profile), &conditions);
     let prepared = needs.prepare(&conditions, session, notify)?;
-    let (id, rosetta) = (run_id(started), session.version());
-    let folder = session.store.begin(&Run {
-        run: 1,
-        id: id.clone(),
-        started: seconds(started),
-        command: session.command.clone(),
-        request: Some(without_secrets(request)),
-        profile: profile.clone(),
-        jobs: plan.jobs.iter().map(Job::name).collect(),
-        machine: machine.clone(),
-        rosetta: rosetta.clone(),
-    })?;
+    let rosetta = session.version();
+    let Resumed { id, folder, mut records } = match resumed {
+        Some(resumed) => resumed,
+        None => {
+            let id = run_id(started);
+            let folder = session.store.begin(&Run {
+                run: 1,
+                id: id.clone(),
+                started: seconds(started),
+                command: session.command.clone(),
+                request: Some(without_secrets(request)),
+                profile: profile.clone(),
+                jobs: plan.jobs.iter().map(Job::name).collect(),
+                machine: machine.clone(),
+                rosetta: rosetta.clone(),
+            })?;
+            Resumed { id, folder, records: Vec::new() }
+        }
+    };
     let running = RunContext { id, rosetta, machine, verdicts, conditions, prepared, folder };
-    let mut records = Vec::new();
     for skip in &plan.skips {
         let record = running.skipped(skip, &profile);
         seal(record, &running.folder, notify, &mut records)?;

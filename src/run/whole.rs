@@ -9,6 +9,7 @@ use super::conditions::Conditions;
 use super::jobs::{Ended, run};
 use super::notice::{Notice, Notify};
 use super::prepare::DATA_OF;
+use super::resume::Resumed;
 use super::session::Session;
 use super::signals;
 use crate::lock::{Lock, holders};
@@ -23,6 +24,7 @@ impl Session {
     pub fn check_then_run(
         &self,
         plan: &Plan,
+        resumed: Option<Resumed>,
         request: &Request,
         notify: Notify,
     ) -> Result<Option<Ended>> {
@@ -45,7 +47,7 @@ impl Session {
             }
         };
         let runtime = signals::runtime()?;
-        runtime.block_on(run(plan, verdicts, request, self, &notify_once)).map(Some)
+        runtime.block_on(run(plan, resumed, verdicts, request, self, &notify_once)).map(Some)
     }
 
     /// Waits until no other run of this home uses the machine. A home that cannot be written to has no lock; its runs

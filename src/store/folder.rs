@@ -43,7 +43,8 @@ pub(super) fn read_folder(folder: &Path, troubles: &mut Vec<Trouble>) -> Option<
     let started = started.unwrap_or_else(|| id.clone());
     let (is_ahead, is_running) = (is_ahead(&started), is_held(&path));
     let places = places.filter(|_| run.is_some() && troubles.len() == before);
-    Some(Stored { id, run, started, is_ahead, is_running, records, places })
+    let folder = folder.to_owned();
+    Some(Stored { id, folder, run, started, is_ahead, is_running, records, places })
 }
 
 /// Returns whether a time is more than a day after now, whatever the time zones.

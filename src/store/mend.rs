@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::publish::publish;
 use crate::store::folder::subfolders;
 use crate::store::parse::is_regular;
 use crate::store::whole_lines;
@@ -73,6 +74,21 @@ fn mend_run(run: &Path) -> io::Result<()> {
         return Err(error);
     }
     Ok(())
+}
+
+/// Takes the lines of some jobs out of records.jsonl: they are done again.
+pub(super) fn forget(path: &Path, jobs: &[String]) -> io::Result<()> {
+    let text = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        text => text?,
+    };
+    let is_of_another = |line: &&[u8]| {
+        let named = serde_json::from_slice::<Named>(line).ok();
+        named.is_none_or(|named| !jobs.contains(&named.job))
+    };
+    let lines = text.split_inclusive(|byte| *byte == b'\n');
+    let kept = lines.filter(is_of_another).flatten().copied().collect::<Vec<_>>();
+    if kept.len() == text.len() { Ok(()) } else { publish(path, &kept) }
 }
 
 /// Removes hidden parts of a record that was being written.

@@ -5,6 +5,7 @@
 //!                   /records.jsonl           one record a line, in the order of their end
 //!                   /<job>/record.json       the same record, sealed by an atomic rename
 //!                   /<job>/…                 events, logs and outputs as the job left them
+//!                   /attempts/<job>.<n>/…    the same of attempts that were cut short, once the run was resumed
 //! results/checks/<experiment>.<target>.<device>-<key>.json    what a check found
 //! results/defaults/<id>/<target>/…             the same of `rosetta defaults`, which has no records
 //! ```
@@ -22,11 +23,11 @@ mod read;
 mod survey;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 pub use self::outline::Outline;
@@ -112,6 +113,20 @@ impl Store {
         Ok(RunFolder { folder, _held: held })
     }
 
+    /// Opens the folder of a run once more, unless another rosetta holds it.
+    pub fn reopen(&self, id: &str, folder: &Path) -> Result<RunFolder> {
+        mend::mend(&self.runs());
+        let held = File::open(folder.join("run.json"));
+        let held = held.map_err(|error| cannot_write(folder, &error))?;
+        match held.try_lock() {
+            Ok(()) => Ok(RunFolder { folder: folder.to_owned(), _held: Some(held) }),
+            Err(TryLockError::WouldBlock) => {
+                bail!("run `{id}` is going on: another rosetta holds it")
+            }
+            Err(TryLockError::Error(error)) => Err(cannot_write(folder, &error)),
+        }
+    }
+
     /// Makes the folder of a measuring of defaults, which is no run and has no records.
     pub fn begin_defaults(&self, id: &str) -> Result<RunFolder> {
         let folder = self.root.join("defaults").join(id);
@@ -170,6 +185,23 @@ impl RunFolder {
         let folder = self.folder.join(name);
         fs::create_dir_all(&folder).map_err(|error| cannot_write(&folder, &error))?;
         Ok(folder)
+    }
+
+    /// Moves what earlier attempts of jobs have left out of the way, below `attempts/`, so that they can be done again.
+    pub fn set_aside(&self, jobs: &[String]) -> Result<()> {
+        let attempts = self.folder.join("attempts");
+        for name in jobs {
+            let folder = self.folder.join(name);
+            if !folder.exists() {
+                continue;
+            }
+            let mut free = (1..).map(|number| attempts.join(format!("{name}.{number}")));
+            let aside = free.find(|path| !path.exists()).expect("a number is free");
+            let moved = fs::create_dir_all(&attempts).and_then(|()| fs::rename(&folder, &aside));
+            moved.map_err(|error| cannot_write(&folder, &error))?;
+        }
+        mend::forget(&self.folder.join("records.jsonl"), jobs)
+            .map_err(|error| cannot_write(&self.folder, &error))
     }
 
     /// Seals a job: its record is on disk when this returns.

@@ -37,6 +37,18 @@ pub struct Outline {
 }
 
 impl Outline {
+    /// Returns how many jobs have ended, and how many were planned: where run.json cannot be read, as many.
+    pub fn jobs(&self) -> (usize, usize) {
+        let ended = self.ok + self.not_ok;
+        (ended, self.planned.unwrap_or(ended))
+    }
+
+    /// Returns whether jobs are left to do, and nobody does them.
+    pub fn is_interrupted(&self) -> bool {
+        let (ended, planned) = self.jobs();
+        !self.is_running && self.planned.is_some() && (ended < planned || self.is_cancelled)
+    }
+
     /// What runs are sorted by: oldest first, those whose clock was ahead of today's before all others.
     pub(super) fn order(&self) -> (bool, String, String) {
         (!self.is_ahead, self.started.clone(), self.id.clone())

@@ -27,6 +27,7 @@ pub struct Reading {
 #[derive(Debug)]
 pub struct Stored {
     pub id: String,
+    pub folder: PathBuf,
     /// What was asked; absent where run.json cannot be read.
     pub run: Option<Run>,
     /// When it began, in UTC (RFC 3339), as its own clock said.

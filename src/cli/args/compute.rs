@@ -15,6 +15,27 @@ use crate::quantity::{parse_bytes, parse_duration};
 /// Headings of `run` and `check`.
 const SELECTION: &str = "What to compute";
 const LIMITS: &str = "Limits";
+/// What a resumed run has from its beginning.
+const RESUMED_WITHOUT: [&str; 18] = [
+    "experiments",
+    "frameworks",
+    "all",
+    "era",
+    "lane",
+    "device",
+    "data",
+    "provider",
+    "python",
+    "profile",
+    "repeats",
+    "threads",
+    "timeout",
+    "stall_timeout",
+    "memory_limit",
+    "order_seed",
+    "no_check",
+    "dry_run",
+];
 
 /// What to compute, and where.
 #[derive(Debug, Clone, Args)]
@@ -95,6 +116,11 @@ pub struct RunArgs {
     /// Print the plan and stop
     #[arg(long)]
     pub dry_run: bool,
+    /// Go on with a run that was interrupted, as it was asked for: its id, or the beginning of it
+    /// [default: the newest that was interrupted]
+    #[arg(long, value_name = "RUN", num_args = 0..=1, add = Names::new(complete::runs))]
+    #[arg(conflicts_with_all = RESUMED_WITHOUT)]
+    pub resume: Option<Option<String>>,
     #[command(flatten)]
     pub format: FormatArgs,
 }
