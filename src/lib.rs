@@ -49,6 +49,7 @@ pub mod arrays;
 pub mod brief;
 pub mod catalog;
 pub mod cli;
+pub mod compare;
 pub mod data;
 pub mod defaults;
 pub mod digest;

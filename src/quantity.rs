@@ -50,6 +50,14 @@ fn times(number: &str, factor: u64) -> Option<u64> {
     (bytes < (1u64 << 53) as f64).then_some(bytes as u64)
 }
 
+/// Reads a share as `10%`, `10 %` or `10`, in percent.
+pub fn parse_percent(text: &str) -> Result<f64, String> {
+    let number = text.trim().trim_end_matches('%').trim_end();
+    let share = number.parse::<f64>().ok().filter(|percent| (0.0..=1000.0).contains(percent));
+    let message = || format!("invalid percentage `{text}`: write `10%`, at most 1000%");
+    share.map(|percent| percent / 100.0).ok_or_else(message)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

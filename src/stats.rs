@@ -45,6 +45,43 @@ pub fn quantile(sorted: &[f64], q: f64) -> Option<f64> {
     Some(sorted[below] + (sorted[above] - sorted[below]) * (position - below as f64))
 }
 
+/// How many times as large the values of one side are as those of another.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RatioOfMedians {
+    pub median: f64,
+    /// From five values on each side the 95 % percentile-bootstrap interval of the ratio of the medians; with fewer, the
+    /// smallest and the largest ratio of two single values.
+    pub low: f64,
+    pub high: f64,
+    /// How many values the smaller side has.
+    pub count: usize,
+}
+
+/// From this many values on, their bootstrap is more than their range.
+pub const ENOUGH_FOR_INTERVAL: usize = 5;
+
+/// Returns the ratio of the medians of `these` and `those`, which were not measured in pairs; nothing where a side is empty.
+pub fn ratio_of_medians(these: &[f64], those: &[f64]) -> Option<RatioOfMedians> {
+    let ratio = median(&mut these.to_vec())? / median(&mut those.to_vec())?;
+    let count = these.len().min(those.len());
+    if count < ENOUGH_FOR_INTERVAL {
+        let end = |values: &[f64], pick: fn(f64, f64) -> f64| values.iter().copied().reduce(pick);
+        let low = end(these, f64::min)? / end(those, f64::max)?;
+        let high = end(these, f64::max)? / end(those, f64::min)?;
+        return Some(RatioOfMedians { median: ratio, low, high, count });
+    }
+    let mut random = ChaCha8Rng::seed_from_u64(0);
+    let mut resampled = |values: &[f64]| {
+        let pick = |_| values[(random.next_u64() % values.len() as u64) as usize];
+        median(&mut values.iter().map(pick).collect::<Vec<_>>()).unwrap_or(f64::NAN)
+    };
+    let ratios = (0..RESAMPLES).map(|_| resampled(these) / resampled(those));
+    let mut ratios = ratios.collect::<Vec<_>>();
+    ratios.sort_by(f64::total_cmp);
+    let at = |q| quantile(&ratios, q).unwrap_or(f64::NAN);
+    Some(RatioOfMedians { median: ratio, low: at(0.025), high: at(0.975), count })
+}
+
 fn bootstrap(values: &[f64]) -> (f64, f64) {
     let mut random = ChaCha8Rng::seed_from_u64(0);
     let mut resample = vec![0.0; values.len()];

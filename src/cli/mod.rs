@@ -2,6 +2,7 @@
 
 pub mod args;
 mod check;
+mod compare;
 mod complete;
 mod data;
 mod defaults;
@@ -98,6 +99,9 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
             here(&|project| check::check(project, &store(project)?, args))
         }
         Command::Table(args) => here(&|project| table::table(project, &store(project)?, args)),
+        Command::Compare(args) => {
+            here(&|project| compare::compare(project, &store(project)?, args))
+        }
         Command::Read(args) => here(&|project| read::read(project, args).map(|()| OK)),
         Command::Defaults(args) => {
             here(&|project| defaults::defaults(project, &store(project)?, args))

@@ -115,6 +115,11 @@ impl Survey {
         self.runs.iter().map(|run| &run.outline)
     }
 
+    /// Returns where a run stands among all, from 0.
+    pub fn place(&self, id: &str) -> Option<usize> {
+        self.outlines().position(|run| run.id == id)
+    }
+
     /// Returns the runs whose clock was ahead of today's.
     pub fn ahead(&self) -> Vec<String> {
         self.outlines().filter(|run| run.is_ahead).map(|run| run.id.clone()).collect()

@@ -193,7 +193,7 @@ pub(super) fn sort(groups: &mut [Group]) {
 }
 
 /// Returns a title without the words that are numbers: `Keras (TF)` of `Keras 2.2 (TF)`.
-pub(super) fn without_version(title: &str) -> String {
+pub fn without_version(title: &str) -> String {
     let is_version = |word: &&str| word.chars().all(|c| c.is_ascii_digit() || c == '.');
     title.split_whitespace().filter(|word| !is_version(word)).collect::<Vec<_>>().join(" ")
 }

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 
 pub use self::column::Column;
-pub use self::group::Group;
+pub use self::group::{Group, without_version as name_without_version};
 pub use self::needed::needed;
 use self::provenance::Provenance;
 pub use self::published::{Published, PublishedTable};

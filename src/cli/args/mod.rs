@@ -13,7 +13,7 @@ use clap_complete::ArgValueCandidates as Names;
 pub use self::choice::{EraArg, LaneArg, Listing, MakerArg, ProviderArg, SchemaKind, SourceArg};
 pub use self::compute::{CheckArgs, DefaultsArgs, JobArgs, RunArgs, Selection};
 pub use self::manage::{DataCommand, EnvCommand};
-pub use self::show::{FormatArgs, ReadArgs, TableArgs};
+pub use self::show::{CompareArgs, FormatArgs, ReadArgs, TableArgs};
 use crate::cli::complete;
 use crate::machine;
 
@@ -61,6 +61,8 @@ pub enum Command {
     Check(Box<CheckArgs>),
     /// Print tables of stored results
     Table(TableArgs),
+    /// Compare two runs: what is slower, faster or broken, and what may be why
+    Compare(CompareArgs),
     /// Read the harnesses of an experiment side by side
     Read(ReadArgs),
     /// Measure what each framework does unless told otherwise

@@ -7,6 +7,7 @@ use clap_complete::ArgValueCandidates as Names;
 use super::choice::EraArg;
 use crate::catalog::Device;
 use crate::cli::complete;
+use crate::quantity::parse_percent;
 use crate::table::Column;
 
 #[derive(Debug, Clone, Args)]
@@ -72,6 +73,43 @@ pub struct ReadArgs {
     /// Print JSON: the sections of each harness with their lines
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  rosetta compare                           the newest run with the last good result of each row before
+  rosetta compare 20261126 latest           two runs, by the beginnings of their ids
+  rosetta compare 2026-11-20 --fail-above 10%   since the last run of that day or before; red if slower
+  rosetta compare reference --markdown      with the records that came with the project
+
+A row is slower or faster where the ratio of the medians is beyond the tolerance and its interval
+leaves 1 out; with fewer than five repeats, where every ratio of two repeats is on one side of 1 and
+the ratio is beyond twice the tolerance.
+
+Exit code: 0, or 1 with --fail-above if a row is slower by more, or has no numbers any more; 2 rosetta
+or its input failed.")]
+pub struct CompareArgs {
+    /// What was before: a run's id or its beginning, a day, `reference`, or a folder of results
+    /// [default: the last good result of each row before AFTER]
+    #[arg(add = Names::new(complete::runs))]
+    pub before: Option<String>,
+    /// What is now, named in the same way [default: the newest run]
+    #[arg(add = Names::new(complete::runs))]
+    pub after: Option<String>,
+    /// Only these experiments
+    #[arg(short, long, value_name = "NAME", value_delimiter = ',', add = Names::new(complete::experiments))]
+    pub experiment: Vec<String>,
+    /// Show rows that are the same too
+    #[arg(long)]
+    pub all: bool,
+    /// A change of time by less is none
+    #[arg(long, value_name = "PERCENT", default_value = "5%", value_parser = parse_percent)]
+    pub tolerance: f64,
+    /// End with 1 if a row is slower by more than this, or broken
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
+    pub fail_above: Option<f64>,
+    #[command(flatten)]
+    pub format: FormatArgs,
 }
 
 /// Returns the parser of a column's name; the names stand in the help and in completions.
