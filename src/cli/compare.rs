@@ -112,12 +112,27 @@ fn on_or_before(store: &Store, day: &str) -> Result<String> {
 
 /// Returns of each row the last good result before the run of the other side, from the same machine.
 fn last_good_before(store: &Store, now: &Side) -> Result<Side> {
+    match earlier(store, now)? {
+        Some(side) if !side.is_empty() => Ok(side),
+        Some(_) => {
+            let message = format!("there is no run of this machine before `{}`", now.name);
+            Err(hinted(
+                message,
+                "compare with `reference`, or with a run of another machine by its id",
+            ))
+        }
+        None => {
+            let message = format!("what was before `{}` is not known: it is not a run", now.name);
+            Err(hinted(message, "name both sides, as `rosetta compare reference latest`"))
+        }
+    }
+}
+
+/// Returns the same, empty where there is none; nothing where the other side is not a stored run.
+pub(super) fn earlier(store: &Store, now: &Side) -> Result<Option<Side>> {
     let mut survey = store.survey()?;
     ui::warn(&std::mem::take(&mut survey.troubles));
-    let Some(place) = survey.place(&now.name) else {
-        let message = format!("what was before `{}` is not known: it is not a run", now.name);
-        return Err(hinted(message, "name both sides, as `rosetta compare reference latest`"));
-    };
+    let Some(place) = survey.place(&now.name) else { return Ok(None) };
     let mut records = survey.records(|briefs| {
         let earlier = briefs.partition_point(|(run, _)| *run < place);
         let mut needed = table::needed(&briefs[..earlier]);
@@ -125,15 +140,5 @@ fn last_good_before(store: &Store, now: &Side) -> Result<Side> {
         needed
     });
     records.retain(|record| now.is_of_machine(&record.machine) && record.run != now.name);
-    let side = Side::new("the last good before", records);
-    match side.is_empty() {
-        false => Ok(side),
-        true => {
-            let message = format!("there is no run of this machine before `{}`", now.name);
-            Err(hinted(
-                message,
-                "compare with `reference`, or with a run of another machine by its id",
-            ))
-        }
-    }
+    Ok(Some(Side::new("the last good before", records)))
 }

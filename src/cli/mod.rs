@@ -9,6 +9,7 @@ mod defaults;
 mod doctor;
 mod env;
 mod list;
+mod nightly;
 mod read;
 mod request;
 mod run;
@@ -93,6 +94,10 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
         Command::Run(args) => {
             args.selection.check()?;
             here(&|project| run::run(project, &store(project)?, args))
+        }
+        Command::Nightly(args) => {
+            args.selection.check()?;
+            here(&|project| nightly::nightly(project, &store(project)?, args))
         }
         Command::Check(args) => {
             args.selection.check()?;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::cli::args::{
-    CheckArgs, DefaultsArgs, EraArg, ProviderArg, RunArgs, Selection, SourceArg,
+    CheckArgs, DefaultsArgs, EraArg, NightlyArgs, ProviderArg, RunArgs, Selection, SourceArg,
 };
 use crate::hint::hinted;
 use crate::request::{FrameworksFrom, Limits, Request};
@@ -63,6 +63,18 @@ impl RunArgs {
                 stall_timeout: self.stall_timeout,
                 memory_bytes: self.memory_limit,
             },
+            check: !self.no_check,
+            ..self.selection.request()
+        }
+    }
+}
+
+impl NightlyArgs {
+    pub fn request(&self) -> Request {
+        Request {
+            profile: Some(self.profile.clone()),
+            repeats: self.repeats,
+            threads: self.threads,
             check: !self.no_check,
             ..self.selection.request()
         }

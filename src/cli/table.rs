@@ -75,10 +75,14 @@ pub fn run_tables(
     records: &[Record],
     format: FormatArgs,
 ) -> Result<()> {
+    show(&of_run(experiments, records)?, format)
+}
+
+/// Returns the tables of one run; none where no job ran.
+pub(super) fn of_run(experiments: &[Experiment], records: &[Record]) -> Result<Vec<Grid>> {
     // Published numbers are shown on request only.
     let published = Published::default();
-    let tables = table::build(records, &titles(experiments), &published, &Choice::default())?;
-    show(&tables, format)
+    table::build(records, &titles(experiments), &published, &Choice::default())
 }
 
 fn titles(experiments: &[Experiment]) -> Vec<Title> {

@@ -26,8 +26,7 @@ pub(super) fn grids(comparison: &Comparison, all: bool) -> Vec<Grid> {
     let grid = |experiment: &String| {
         let of_experiment = rows.iter().filter(|row| row.experiment == *experiment);
         let mut shown = of_experiment.filter(|row| all || !row.is_same()).collect::<Vec<_>>();
-        let place = |row: &Compared| Change::ALL.iter().position(|one| *one == row.verdict.change);
-        shown.sort_by_key(|row| (place(row), row.title.clone()));
+        shown.sort_by_key(|row| (row.verdict.change.place(), row.title.clone()));
         Grid {
             experiment: experiment.clone(),
             title: format!("{experiment}: {} → {}", comparison.before, comparison.after),

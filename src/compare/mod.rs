@@ -5,6 +5,7 @@ mod cause;
 mod grid;
 mod side;
 mod verdict;
+mod words;
 
 use std::collections::BTreeSet;
 
@@ -93,6 +94,21 @@ impl Comparison {
     /// Returns the comparison as tables, one for each experiment, without the rows that are the same unless `all`.
     pub fn grids(&self, all: bool) -> Vec<Grid> {
         grid::grids(self, all)
+    }
+
+    /// Returns the rows that a reader should look at, a line of plain text each.
+    pub fn lines(&self) -> Vec<String> {
+        words::lines(self)
+    }
+
+    /// Returns whether there is nothing to look at.
+    pub fn is_same(&self) -> bool {
+        self.rows.iter().all(Compared::is_same)
+    }
+
+    /// Takes out the rows that are on the first side alone: they were not run again.
+    pub fn forget_what_was_not_run(&mut self) {
+        self.rows.retain(|row| row.verdict.change != Change::Gone);
     }
 
     /// Returns how many rows there are of each kind, in words: `2 slower, 1 faster, 31 the same`.

@@ -39,6 +39,11 @@ impl Change {
         Change::Same,
     ];
 
+    /// Returns where it stands among all, from 0.
+    pub(super) fn place(self) -> usize {
+        Change::ALL.iter().position(|one| *one == self).unwrap_or(Change::ALL.len())
+    }
+
     pub fn words(self) -> &'static str {
         match self {
             Change::Broken => "broken",

@@ -10,7 +10,7 @@ use super::choice::{EraArg, LaneArg, ProviderArg, SourceArg};
 use super::show::FormatArgs;
 use crate::catalog::Device;
 use crate::cli::complete;
-use crate::quantity::{parse_bytes, parse_duration};
+use crate::quantity::{parse_bytes, parse_duration, parse_percent};
 
 /// Headings of `run` and `check`.
 const SELECTION: &str = "What to compute";
@@ -123,6 +123,43 @@ pub struct RunArgs {
     pub resume: Option<Option<String>>,
     #[command(flatten)]
     pub format: FormatArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  rosetta nightly --all --device cpu                    everything on the CPU, each job five times
+  rosetta nightly -f pytorch,jax --notify 'mail -s rosetta me@example.org'
+                                                        the summary as a mail
+
+The summary is printed, is in the run's folder as summary.txt, summary.md and summary.json, and is the
+input of the program that --notify names. docs/nightly.md has a crontab line and a systemd timer.
+
+Exit code: 0 nothing is worse, 1 a row is slower or broken, a job is not ok, or the program of
+--notify failed, 2 rosetta or its input failed, 130 interrupted.")]
+pub struct NightlyArgs {
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Size of the experiments: full, quick or smoke, or one of your spec's
+    #[arg(short, long, default_value = "quick", add = Names::new(complete::profiles))]
+    pub profile: String,
+    /// How often each job runs, each time in a fresh process: from five on, ratios have an interval
+    #[arg(short, long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub repeats: u32,
+    /// CPU threads of each job [default: the cores of this machine]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub threads: Option<u32>,
+    /// Do not check first whether a target computes the experiment
+    #[arg(long)]
+    pub no_check: bool,
+    /// A change of time by less is none
+    #[arg(long, value_name = "PERCENT", default_value = "5%", value_parser = parse_percent)]
+    pub tolerance: f64,
+    /// End with 1 if a row is slower by more than this
+    #[arg(long, value_name = "PERCENT", default_value = "10%", value_parser = parse_percent)]
+    pub fail_above: f64,
+    /// Command for `sh` that is given the summary on its standard input
+    #[arg(long, value_name = "COMMAND")]
+    pub notify: Option<String>,
 }
 
 #[derive(Debug, Clone, Args)]

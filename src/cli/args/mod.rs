@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 use clap_complete::ArgValueCandidates as Names;
 
 pub use self::choice::{EraArg, LaneArg, Listing, MakerArg, ProviderArg, SchemaKind, SourceArg};
-pub use self::compute::{CheckArgs, DefaultsArgs, JobArgs, RunArgs, Selection};
+pub use self::compute::{CheckArgs, DefaultsArgs, JobArgs, NightlyArgs, RunArgs, Selection};
 pub use self::manage::{DataCommand, EnvCommand};
 pub use self::show::{CompareArgs, FormatArgs, ReadArgs, TableArgs};
 use crate::cli::complete;
@@ -57,6 +57,8 @@ experiments, frameworks, environments, data sets and runs:
 pub enum Command {
     /// Run experiments and print their tables
     Run(Box<RunArgs>),
+    /// Run, compare with the last good results, and sum the night up
+    Nightly(Box<NightlyArgs>),
     /// Prove that targets compute the same experiment as the reference
     Check(Box<CheckArgs>),
     /// Print tables of stored results
