@@ -47,14 +47,18 @@ fn a_pair_of_nights_that_are_alike_says_no_change_and_a_slower_version_is_named(
     assert_eq!(slower.code, Some(1), "{slower:?}");
     let headline = slower.stdout.lines().next().unwrap();
     assert!(headline.ends_with(": 1 slower, 1 the same"), "{headline}");
-    let line =
-        slower.stdout.lines().find(|line| line.contains("tiny · mine (system) · cpu: slower")).unwrap();
+    let line = slower
+        .stdout
+        .lines()
+        .find(|line| line.contains("tiny · mine (system) · cpu: slower"))
+        .unwrap();
     assert!(line.contains("2 times as long [2, 2], 0.0100 → 0.0200"), "{line}");
     assert!(
         line.contains("mine 1.2.3 → 2.0.0") && line.contains("its harness was changed"),
         "{line}"
     );
     assert!(!slower.stdout.contains("yours"), "{slower:?}");
+    assert!(slower.stdout.contains("\n  mine 1.2.3 → 2.0.0 (1 row)\n"), "{slower:?}");
 
     let run = newest_run(&project);
     for told in [project.path("told"), run.join("summary.txt")] {
@@ -66,6 +70,14 @@ fn a_pair_of_nights_that_are_alike_says_no_change_and_a_slower_version_is_named(
     assert_eq!((changes.len(), &changes[0]["change"]), (2, &"slower".into()));
     let markdown = fs::read_to_string(run.join("summary.md")).unwrap();
     assert!(markdown.contains("| mine") && markdown.contains("A tiny experiment"), "{markdown}");
+
+    // A version that does nothing to the times is named too.
+    says(&project, "yours", "9.0.0", "0.2");
+    let other = night(&project, &[]);
+    assert_eq!(other.code, Some(0), "{other:?}");
+    let headline = other.stdout.lines().next().unwrap();
+    assert!(headline.ends_with(": no change of results"), "{headline}");
+    assert!(other.stdout.contains("\n  yours 1.2.3 → 9.0.0 (1 row)\n"), "{other:?}");
 
     // The next night is compared with that one: what stays slow is not told again.
     let after = night(&project, &[]);

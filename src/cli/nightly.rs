@@ -114,7 +114,8 @@ impl Night<'_> {
     /// Returns the night in a few words: `1 slower, 31 the same`, `no change`.
     fn headline(&self) -> String {
         let changes = self.comparison.as_ref().map(|comparison| match comparison.is_same() {
-            true => "no change".to_owned(),
+            true if comparison.differences().is_empty() => "no change".to_owned(),
+            true => "no change of results".to_owned(),
             false => comparison.summary(),
         });
         let mut words = changes.unwrap_or_else(|| "nothing to compare with yet".to_owned());
@@ -145,6 +146,12 @@ impl Night<'_> {
             "Since the last good result of each row (seconds of training, or images/s):",
             &lines,
         );
+        let differs = self.comparison.as_ref().map(Comparison::differences).unwrap_or_default();
+        let differs = differs.into_iter().map(|(what, rows)| {
+            let s = if rows == 1 { "" } else { "s" };
+            format!("{what} ({rows} row{s})")
+        });
+        paragraph("What differs from then, whatever it did:", &differs.collect::<Vec<_>>());
         let not_ok = self.not_ok();
         let failed = not_ok.iter().take(TOLD).map(|record| how(record));
         let more = not_ok.len().saturating_sub(TOLD);

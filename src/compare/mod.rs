@@ -7,7 +7,7 @@ mod side;
 mod verdict;
 mod words;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use self::side::Row;
 pub use self::side::Side;
@@ -99,6 +99,17 @@ impl Comparison {
     /// Returns the rows that a reader should look at, a line of plain text each.
     pub fn lines(&self) -> Vec<String> {
         words::lines(self)
+    }
+
+    /// Returns what differs between the two sides and in how many rows, the most frequent first, whatever it did to the times.
+    pub fn differences(&self) -> Vec<(&str, usize)> {
+        let mut counts = BTreeMap::<&str, usize>::new();
+        for cause in self.rows.iter().flat_map(|row| &row.causes) {
+            *counts.entry(cause).or_default() += 1;
+        }
+        let mut counts = counts.into_iter().collect::<Vec<_>>();
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        counts
     }
 
     /// Returns whether there is nothing to look at.
