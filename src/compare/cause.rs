@@ -49,9 +49,10 @@ pub(super) fn causes(before: &Row, after: &Row) -> Vec<String> {
     differs("turbo", turbo(then), turbo(now));
     let packages = packages(then, now);
     let is_other_env = env(then, |e| e.digest.as_deref()) != env(now, |e| e.digest.as_deref());
+    let is_other_version = version(then) != version(now);
     if !packages.is_empty() {
         causes.push(packages);
-    } else if is_other_env {
+    } else if is_other_env && !is_other_version {
         causes.push("another build of the environment".to_owned());
     }
     let digests = [
@@ -66,12 +67,6 @@ pub(super) fn causes(before: &Row, after: &Row) -> Vec<String> {
             revision.unwrap_or(&record.rosetta.version).to_owned()
         };
         causes.push(format!("rosetta {} → {}", words(then), words(now)));
-    }
-    let is_disturbed = |row: &Row| row.told().is_tainted();
-    match (is_disturbed(before), is_disturbed(after)) {
-        (_, true) => causes.insert(0, "it was disturbed now".to_owned()),
-        (true, false) => causes.insert(0, "it was disturbed before".to_owned()),
-        (false, false) => {}
     }
     causes
 }
@@ -96,6 +91,14 @@ fn packages(then: &Record, now: &Record) -> String {
     if more > 0 { format!("{named} and {more} packages more") } else { named }
 }
 
+fn size(bytes: f64) -> String {
+    let (mib, gib) = (f64::from(1 << 20), f64::from(1 << 30));
+    match bytes < gib {
+        true => format!("{:.0} MiB", bytes / mib),
+        false => format!("{:.2} GiB", bytes / gib),
+    }
+}
+
 /// Returns what changed beside the time.
 pub(super) fn besides(before: &Row, after: &Row) -> Vec<String> {
     let mut besides = Vec::new();
@@ -109,8 +112,7 @@ pub(super) fn besides(before: &Row, after: &Row) -> Vec<String> {
     if let (Some(then), Some(now)) = (memory(before), memory(after))
         && (now / then > 1.0 + MEMORY || then / now > 1.0 + MEMORY)
     {
-        let gib = |bytes: f64| bytes / f64::from(1 << 30);
-        besides.push(format!("memory {:.2} GiB → {:.2} GiB", gib(then), gib(now)));
+        besides.push(format!("memory {} → {}", size(then), size(now)));
     }
     let grade = |row: &Row| {
         row.told().equivalence.as_ref().map_or("unchecked".to_owned(), |found| found.words())

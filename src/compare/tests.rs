@@ -105,6 +105,9 @@ fn what_cannot_be_compared_says_why() {
     assert_eq!(machine.0, Change::NotComparable);
     assert!(machine.1.starts_with("another machine: 0 cores of"), "{machine:?}");
     assert_eq!(why(&|r| r.inputs.source = Some(Source::Real)).1, "other data");
+    let disturbed = why(&|r| r.marks.push("tainted: the hypervisor took 9 %".to_owned()));
+    let expected = "now it was disturbed: the hypervisor took 9 %".to_owned();
+    assert_eq!(disturbed, (Change::NotComparable, expected));
     assert_eq!(why(&|r| r.times.training = None).1, "one of the two has no time");
     let different = why(&|r| r.equivalence.as_mut().unwrap().grade = Grade::Different);
     assert_eq!(different.0, Change::Broken);
@@ -150,14 +153,12 @@ fn causes_are_named_the_likeliest_first() {
     after[0].cost.threads_allowed = 1;
     after[0].score.accuracy = Some(0.5);
     after[0].cost.peak_rss_bytes = Some(3 << 30);
-    after[0].marks.push("tainted: in a test".to_owned());
     let comparison = compared(before, after);
     assert!(comparison.is_worse_by(0.5) && !comparison.is_worse_by(1.5));
     let row = only(comparison);
     assert_eq!(
         row.causes,
         [
-            "it was disturbed now",
             "JAX (Flax) 0.11.2 → 0.12.0",
             "threads 2 → 1",
             "kernel  → 6.2",

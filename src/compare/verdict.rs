@@ -97,6 +97,12 @@ pub(super) fn of(before: Option<&Row>, after: Option<&Row>, tolerance: f64) -> V
     let Some(ratio) = stats::ratio_of_medians(&now, &then) else {
         return because(Change::NotComparable, "one of the two has no time".to_owned());
     };
+    // Where every repeat was disturbed, another time means nothing; the same time still says that it is no slower.
+    let disturbed = [(before, "before"), (after, "now")].into_iter().find_map(|(row, when)| {
+        let marks = row.counted().into_iter().flat_map(|record| &record.marks);
+        let mark = marks.into_iter().find(|mark| mark.starts_with("tainted"))?;
+        Some(format!("{when} it was disturbed: {}", mark.trim_start_matches("tainted: ")))
+    });
     let is_enough = ratio.count >= stats::ENOUGH_FOR_INTERVAL;
     let tolerance = if is_enough { tolerance } else { tolerance * DOUBT };
     // With an interval it must leave 1 out; without, so must every ratio of single times.
@@ -107,7 +113,10 @@ pub(super) fn of(before: Option<&Row>, after: Option<&Row>, tolerance: f64) -> V
     } else {
         Change::Same
     };
-    Verdict { ratio: Some(ratio), ..plain(change) }
+    match disturbed.filter(|_| change != Change::Same) {
+        Some(why) => Verdict { ratio: Some(ratio), ..because(Change::NotComparable, why) },
+        None => Verdict { ratio: Some(ratio), ..plain(change) },
+    }
 }
 
 fn how_it_failed(record: &Record) -> String {
