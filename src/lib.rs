@@ -48,6 +48,7 @@
 pub mod arrays;
 pub mod catalog;
 pub mod cli;
+pub mod container;
 pub mod data;
 pub mod defaults;
 pub mod digest;

@@ -57,6 +57,8 @@ pub enum FrameworksFrom {
     /// The pinned Python packages on conda's pinned interpreter and libraries; programs that are
     /// compiled are compiled all the same.
     Conda,
+    /// The pinned Python packages in images; programs that are compiled are compiled all the same.
+    Docker,
 }
 
 impl FrameworksFrom {
@@ -65,6 +67,7 @@ impl FrameworksFrom {
         match self {
             FrameworksFrom::Pinned | FrameworksFrom::System => None,
             FrameworksFrom::Conda => Some(ProviderName::Conda),
+            FrameworksFrom::Docker => Some(ProviderName::Docker),
         }
     }
 }

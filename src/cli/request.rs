@@ -26,6 +26,7 @@ impl Selection {
             repeats: 1,
             provider: match self.provider {
                 Some(ProviderArg::Conda) => FrameworksFrom::Conda,
+                Some(ProviderArg::Docker) => FrameworksFrom::Docker,
                 _ => provider(&self.python),
             },
             python: self.python.clone(),

@@ -14,11 +14,12 @@ use anyhow::{Context, Result, anyhow};
 use super::built::{Built, Runtime};
 use super::intact::missing_file;
 use super::names::{Names, add_variables};
-use super::provider::{self, Contents, Provide, has_conda_lock};
+use super::provider::{self, Contents, Provide, has_conda_lock, has_docker_lock, size_of_image};
 use super::store::{self, Candidate, Place};
 use super::tool::{Build, Host};
 use super::workshop::Workshop;
 use crate::catalog::{Catalog, EnvSpec, ProviderName};
+use crate::container::Engine;
 use crate::digest::sha256;
 use crate::hint::hinted;
 use crate::home::{Home, size_bytes};
@@ -114,7 +115,12 @@ impl Envs {
     /// Returns the first thing that a build would fail for.
     fn obstacle(&self, spec: &EnvSpec) -> Option<Obstacle> {
         let missing = self.provider(spec).obstacle();
-        missing.or_else(|| self.workshop.missing_program(&spec.programs))
+        // Programs that a build in an image needs are the image's.
+        let programs = match spec.provider.name() {
+            ProviderName::Docker => &[],
+            _ => spec.programs.as_slice(),
+        };
+        missing.or_else(|| self.workshop.missing_program(programs))
     }
 
     /// Builds an environment unless it is built and whole, and returns it.
@@ -177,12 +183,17 @@ impl Envs {
         let contents = found.ok_or_else(|| anyhow!("an interpreter is used as it is"))?;
         let root = match &contents.runtime {
             Runtime::Interpreter { python, .. } => python.parent().unwrap_or(Path::new("/")),
-            Runtime::Programs { .. } => Path::new("/"),
+            Runtime::Programs { .. } | Runtime::Container(_) => Path::new("/"),
         };
         let (root, environment) = (root.to_owned(), contents.environment.clone());
         let mut built = self.with_variables(&spec, assembled(&spec, &root, contents))?;
         built.environment.extend(environment);
         Ok(built)
+    }
+
+    /// Returns the engine of containers, or why there is none that will do.
+    pub fn engine(&self) -> Result<Engine, Obstacle> {
+        self.workshop.engine()
     }
 
     /// Returns the state of every environment of a catalog.
@@ -261,8 +272,11 @@ impl Envs {
             // An environment whose digest cannot be told is kept.
             Some(spec) => spec.forms().iter().any(|form| match self.digest(form) {
                 Ok(digest) => digest.starts_with(short),
-                Err(_) if form.provider.name() == ProviderName::Conda => has_conda_lock(form),
-                Err(_) => true,
+                Err(_) => match form.provider.name() {
+                    ProviderName::Conda => has_conda_lock(form),
+                    ProviderName::Docker => has_docker_lock(form),
+                    _ => true,
+                },
             }),
             None => catalog.unreadable_envs.contains_key(name),
         }
@@ -298,7 +312,8 @@ impl Envs {
 
     fn sealed(&self, spec: &EnvSpec, digest: &str) -> Option<Built> {
         let built = Place::of(&self.workshop.home, &spec.name, digest).read(digest)?;
-        self.with_variables(spec, built).ok()
+        let is_whole = self.provider(spec).is_whole(&built);
+        self.with_variables(spec, built).ok().filter(|_| is_whole)
     }
 
     /// Adds what depends on env.yaml and the shell, which is not stored.
@@ -306,7 +321,13 @@ impl Envs {
         let provider = self.provider(spec);
         let names = Names::of(spec, &built.root, &built.runtime);
         built.environment = provider.variables(&built.root)?;
-        add_variables(&mut built.environment, &self.workshop.host, spec, &names)?;
+        let inside = built.image().map(|image| Host::inside(&image.path));
+        if let Some(image) = built.image() {
+            built.environment.insert("PATH".to_owned(), image.path.clone());
+            built.seen = vec![self.workshop.project.clone(), self.workshop.home.root().to_owned()];
+        }
+        let host = inside.as_ref().unwrap_or(&self.workshop.host);
+        add_variables(&mut built.environment, host, spec, &names)?;
         built.starter = Some(self.workshop.python_sdk().join("rosetta/__main__.py"));
         built.unset = provider.unwanted().iter().map(|&name| name.to_owned()).collect();
         Ok(built)
@@ -333,14 +354,19 @@ impl Envs {
     fn make(&self, spec: &EnvSpec, digest: &str, root: &Path, build: &Build) -> Result<Built> {
         let begun = Instant::now();
         let mut built = assembled(spec, root, self.provider(spec).build(root, build)?);
-        self.fix_up(spec, &built, build)?;
+        if built.image().is_none() {
+            self.fix_up(spec, &built, build)?;
+        }
         if self.digest(spec)? != digest {
             let flag = spec.provider.name().flag();
             let hint = format!("run `rosetta env build {}{flag}` again", spec.name);
             return Err(hinted("its files were changed while it was built", hint));
         }
         built.digest = Some(digest.to_owned());
-        built.size_bytes = size_bytes(root);
+        built.size_bytes = match built.image() {
+            Some(image) => size_of_image(image)?,
+            None => size_bytes(root),
+        };
         built.build_seconds = begun.elapsed().as_secs_f64();
         Ok(built)
     }
@@ -386,5 +412,6 @@ fn assembled(spec: &EnvSpec, root: &Path, contents: Contents) -> Built {
         environment: Default::default(),
         unset: Vec::new(),
         starter: None,
+        seen: Vec::new(),
     }
 }

@@ -13,6 +13,7 @@
 //! | `digest` | what one is made from, as one number |
 //! | `lockfile` | requirements.lock |
 //! | `conda` | explicit locks, their archives, the clients that install and solve them |
+//! | `docker` | base images, and the recipe of an image |
 //! | `workshop` | what this machine has for builds: `python`, `compilers`, `uv`, `tool` |
 //! | `surroundings`, `settings` | which variables and configuration files of the user a build heeds |
 //!
@@ -26,6 +27,7 @@ mod built;
 mod compilers;
 mod conda;
 mod digest;
+mod docker;
 mod envs;
 mod intact;
 mod lockfile;

@@ -30,7 +30,7 @@ const TARGETS: &str = "cargo-target";
 const SEAL_VERSION: u32 = 2;
 
 /// Digits of the digest that a folder's name has.
-const SHORT: usize = 12;
+pub(super) const SHORT: usize = 12;
 
 #[derive(Serialize, Deserialize)]
 struct Seal<T> {
@@ -76,6 +76,7 @@ impl From<Built1> for Built {
             environment: BTreeMap::new(),
             unset: Vec::new(),
             starter: None,
+            seen: Vec::new(),
         }
     }
 }

@@ -112,6 +112,7 @@ async fn measure(
         program: Program { framework, target, device, file, name: DEFAULTS },
         built,
         job_file: &jobfile::write(folder, &JobFile::of_defaults(&place))?,
+        writes: Vec::new(),
         conditions,
         timeout: TIMEOUT,
         asked: Asked::default(),

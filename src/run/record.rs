@@ -228,6 +228,7 @@ mod tests {
             environment: BTreeMap::new(),
             unset: Vec::new(),
             starter: None,
+            seen: Vec::new(),
         }
     }
 

@@ -78,6 +78,9 @@ pub enum EnvCommand {
         /// Write the lock that this provider builds from
         #[arg(long, value_enum, default_value = "pinned")]
         provider: MakerArg,
+        /// With `docker`: the base image [default: the lock's, or Docker's own image of the CPython]
+        #[arg(long, value_name = "IMAGE")]
+        base: Option<String>,
     },
     /// Remove built environments that no run uses
     Remove {

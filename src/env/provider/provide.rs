@@ -32,6 +32,11 @@ pub(in crate::env) trait Provide {
         Ok(None)
     }
 
+    /// Whether what a seal says is here still is: an image may have been removed by its engine.
+    fn is_whole(&self, _built: &Built) -> bool {
+        true
+    }
+
     /// Makes the environment in `root`.
     fn build(&self, root: &Path, build: &Build) -> Result<Contents>;
 

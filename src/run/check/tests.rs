@@ -105,6 +105,7 @@ fn built(digest: Option<&str>) -> Built {
         environment: BTreeMap::new(),
         unset: Vec::new(),
         starter: None,
+        seen: Vec::new(),
     }
 }
 
