@@ -242,9 +242,10 @@ impl Record {
         matches!(self.outcome.status, Status::Ok | Status::CheckFailed)
     }
 
-    /// Returns whether it ran in an installation of the user's own, not in a pinned environment.
-    pub fn is_system(&self) -> bool {
-        self.env.as_ref().is_some_and(|env| env.provider == "system")
+    /// Returns the provider that was chosen instead of env.yaml's own, or nothing.
+    pub fn chosen_provider(&self) -> Option<&str> {
+        let provider = self.env.as_ref()?.provider.as_str();
+        Some(provider).filter(|provider| ["conda", "docker", "system"].contains(provider))
     }
 
     pub fn is_tainted(&self) -> bool {

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::catalog::{Catalog, EnvSpec, Provider, ProviderName};
 use crate::cli::args::{EnvCommand, MakerArg};
 use crate::cli::{NOT_OK, OK};
-use crate::env::{Availability, EnvStatus, Envs};
+use crate::env::{Availability, EnvStatus, Envs, Sweep};
 use crate::hint::{hinted, unknown};
 use crate::home::Home;
 use crate::project::Project;
@@ -57,14 +57,7 @@ pub fn env(project: &Project, command: &EnvCommand) -> Result<ExitCode> {
                 live.say(&format!("{name}: {} freed", ui::size(freed)));
             }
         }
-        EnvCommand::Gc => {
-            let freed = envs.gc(&catalog)?;
-            let size = ui::size(freed.bytes);
-            live.say(&format!("{} folders removed, {size} freed", freed.folders));
-            if freed.in_use > 0 {
-                live.say(&format!("{} folders kept, because a run uses them", freed.in_use));
-            }
-        }
+        EnvCommand::Gc { dry_run, yes } => gc(&envs, &catalog, *dry_run, *yes, &live)?,
         EnvCommand::Shell { name, provider } => {
             let spec = &made(*provider, find(&catalog, name)?)?;
             if envs.built(spec).is_none() {
@@ -74,6 +67,31 @@ pub fn env(project: &Project, command: &EnvCommand) -> Result<ExitCode> {
         }
     }
     Ok(OK)
+}
+
+/// Removes what nobody needs, once the person at the terminal has agreed.
+fn gc(envs: &Envs, catalog: &Catalog, is_dry: bool, is_agreed: bool, live: &Live) -> Result<()> {
+    let found = envs.gc(catalog, Sweep::Told)?;
+    let size = ui::size(found.bytes);
+    if is_dry || !is_agreed {
+        for name in &found.names {
+            live.say(&format!("not needed any more: {name}"));
+        }
+    }
+    if is_dry {
+        live.say(&format!("{} folders would be removed, {size}", found.folders));
+        return Ok(());
+    }
+    if !found.names.is_empty() && !is_agreed && !ui::agrees(&format!("remove {size}?"))? {
+        return Err(hinted("nothing was removed", "say `--yes` to agree beforehand"));
+    }
+    let freed = envs.gc(catalog, Sweep::Done)?;
+    let size = ui::size(freed.bytes);
+    live.say(&format!("{} folders removed, {size} freed", freed.folders));
+    if freed.in_use > 0 {
+        live.say(&format!("{} folders kept, because a run uses them", freed.in_use));
+    }
+    Ok(())
 }
 
 /// Returns an environment by its own name or by that of a target.

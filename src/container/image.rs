@@ -1,11 +1,14 @@
 //! An image that an engine holds. Must not depend on how it was made.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::engine::Engine;
+use super::job::mount;
 
 /// An image of an environment, and where its interpreter is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +33,20 @@ impl Image {
     pub fn is_here(&self) -> bool {
         let id = self.engine.answer(&["image", "inspect", "--format", "{{.Id}}", &self.id]);
         id.is_ok_and(|id| same(id.trim(), &self.id))
+    }
+
+    /// Returns the command of a shell in it, with some variables, and some folders to read.
+    pub fn shell(&self, variables: &BTreeMap<String, String>, seen: &[PathBuf]) -> Command {
+        let mut command = self.engine.command();
+        command.args(["run", "--rm", "--interactive", "--tty", "--pull", "never"]);
+        for (name, value) in variables {
+            command.args(["--env", &format!("{name}={value}")]);
+        }
+        for folder in seen {
+            command.args(["--mount", &mount(folder, folder, true)]);
+        }
+        command.args(["--entrypoint", "/bin/sh", &self.id]);
+        command
     }
 
     /// Removes it; that it is gone already is not an error.

@@ -164,7 +164,7 @@ fn boot() -> String {
 }
 
 /// Returns one value of `--mount`, which is a line of CSV.
-fn mount(source: &Path, inside: &Path, is_read_only: bool) -> String {
+pub(super) fn mount(source: &Path, inside: &Path, is_read_only: bool) -> String {
     let quoted = |name: &str, path: &Path| {
         let field = format!("{name}={}", path.display());
         match field.contains([',', '"', '\n']) {

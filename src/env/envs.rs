@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 
 use super::built::{Built, Runtime};
+use super::clean::{self, Candidate, Sweep};
 use super::intact::missing_file;
 use super::names::{Names, add_variables};
 use super::provider::{self, Contents, Provide, has_conda_lock, has_docker_lock, size_of_image};
-use super::store::{self, Candidate, Place};
+use super::store::{self, Place};
 use super::tool::{Build, Host};
 use super::workshop::Workshop;
 use crate::catalog::{Catalog, EnvSpec, ProviderName};
@@ -232,7 +233,7 @@ impl Envs {
     ///
     /// Those of an environment whose digest cannot be told are kept, those that a run uses, and those
     /// of which no project is known and that were used lately.
-    pub fn gc(&self, catalog: &Catalog) -> Result<Freed> {
+    pub fn gc(&self, catalog: &Catalog, sweep: Sweep) -> Result<Freed> {
         let Workshop { home, project, .. } = &self.workshop;
         let mut others = Vec::new();
         for root in store::users_of_home(home)?.into_iter().filter(|root| root != project) {
@@ -260,11 +261,13 @@ impl Envs {
             catalog.unreadable_envs.contains_key(name)
                 || spec.is_some_and(|spec| spec.provider.name() == ProviderName::Cargo)
         };
-        store::gc(home, &is_needed, &|name| {
+        let is_compiled = |name: &str| {
             let others = others.iter().map(|(_, _, catalog)| catalog.as_ref());
             let mut others = others.map(|catalog| catalog.is_none_or(|one| is_crate(one, name)));
             is_crate(catalog, name) || others.any(|is_needed| is_needed)
-        })
+        };
+        let engine = self.engine().ok();
+        clean::gc(home, &is_needed, &is_compiled, engine.as_ref(), sweep)
     }
 
     fn is_current(&self, catalog: &Catalog, name: &str, short: &str) -> bool {
@@ -296,6 +299,12 @@ impl Envs {
             let flag = spec.provider.name().flag();
             hinted(message, format!("run `rosetta env build {name}{flag}`"))
         })?;
+        if let Some(image) = built.image() {
+            let mut command = image.shell(&built.environment, &built.seen);
+            let error = command.exec();
+            let shown = image.engine.program.display().to_string();
+            return Err(error).with_context(|| format!("cannot start `{shown}`"));
+        }
         let shell = host.get("SHELL").unwrap_or("/bin/sh".as_ref());
         let mut command = host.command_as_is(shell);
         command.envs(&built.environment).env("ROSETTA_ENV", name);

@@ -286,7 +286,7 @@ fn gc_keeps_what_is_current_or_being_built() {
     let _lock = store::lock(&Home::at(machine.at("home")), "busy", &silence).unwrap();
 
     let catalog = Catalog { envs: [("x".to_owned(), spec.clone())].into(), ..Default::default() };
-    let freed = envs.gc(&catalog).unwrap();
+    let freed = envs.gc(&catalog, Sweep::Done).unwrap();
     assert_eq!(freed.folders, 3);
     assert!(freed.bytes > 0);
     let digest = envs.digest(&spec).unwrap();
@@ -306,7 +306,7 @@ fn what_a_run_uses_is_neither_removed_nor_collected() {
     let catalog = Catalog { envs: [("x".to_owned(), spec)].into(), ..Default::default() };
     let held = [(); 2].map(|()| envs.hold(old.clone()).unwrap());
 
-    let freed = envs.gc(&catalog).unwrap();
+    let freed = envs.gc(&catalog, Sweep::Done).unwrap();
     assert_eq!((freed.folders, freed.in_use), (0, 1));
     let error = envs.remove("x", None, &silence).unwrap_err();
     let expected = format!("process {} uses it: `", std::process::id());
@@ -315,7 +315,7 @@ fn what_a_run_uses_is_neither_removed_nor_collected() {
     assert_eq!(machine.folders().len(), 2, "the free one goes with the other or not at all");
 
     drop(held);
-    let freed = envs.gc(&catalog).unwrap();
+    let freed = envs.gc(&catalog, Sweep::Done).unwrap();
     assert_eq!((freed.folders, freed.in_use), (1, 0));
     assert!(envs.hold(old).is_err(), "it is gone");
     assert_eq!(envs.hold(new.clone()).unwrap().built, new);
@@ -363,7 +363,7 @@ fn gc_keeps_what_another_project_needs() {
     };
     let gc = || {
         let envs = machine.envs().beside(&mine);
-        envs.gc(&Catalog::load(&mine).unwrap()).unwrap().folders
+        envs.gc(&Catalog::load(&mine).unwrap(), Sweep::Done).unwrap().folders
     };
     assert_eq!((gc(), names()), (1, vec!["w".to_owned(), "x".into(), "y".into()]));
     fs::remove_dir_all(other).unwrap();
@@ -392,8 +392,8 @@ fn gc_removes_what_cargo_compiled_for_no_environment() {
     }
     let _lock = store::lock(&Home::at(machine.at("home")), "busy", &silence).unwrap();
 
-    let freed = machine.envs().gc(&catalog).unwrap();
-    assert_eq!(freed, Freed { folders: 2, bytes: 24, in_use: 0 });
+    let freed = machine.envs().gc(&catalog, Sweep::Done).unwrap();
+    assert_eq!((freed.folders, freed.bytes, freed.in_use), (2, 24, 0));
     let is_kept = ["crate", "venv", "gone", "busy"].map(|name| target(name).is_dir());
     assert_eq!(is_kept, [true, false, false, true]);
 }
@@ -478,7 +478,10 @@ echo "{\"reason\":\"compiler-artifact\",\"target\":{\"kind\":[\"bin\"]},\"execut
     assert!(
         machine
             .envs()
-            .gc(&Catalog { envs: [("x".into(), spec.clone())].into(), ..Catalog::default() })
+            .gc(
+                &Catalog { envs: [("x".into(), spec.clone())].into(), ..Catalog::default() },
+                Sweep::Done,
+            )
             .is_ok()
     );
     let moved = Home::at(machine.at("elsewhere"));

@@ -155,8 +155,11 @@ pub struct DefaultsArgs {
     /// CPU threads of each job [default: the cores of this machine]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub threads: Option<u32>,
-    /// Take the frameworks that this interpreter has, not those of the pinned environments
-    #[arg(long, value_name = "PATH")]
+    /// Where the frameworks come from [default: pinned, and system with `--python`]
+    #[arg(long, value_enum, hide_default_value = true)]
+    pub provider: Option<ProviderArg>,
+    /// Take the frameworks that this interpreter has: `--provider system`
+    #[arg(long, value_name = "PATH", required_if_eq("provider", "system"))]
     pub python: Option<PathBuf>,
 }
 

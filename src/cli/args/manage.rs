@@ -92,7 +92,14 @@ pub enum EnvCommand {
         provider: Option<MakerArg>,
     },
     /// Remove what no project needs any more and no run uses
-    Gc,
+    Gc {
+        /// Say what would be removed, and remove nothing
+        #[arg(long, conflicts_with = "yes")]
+        dry_run: bool,
+        /// Do not ask; needed where nobody can be asked
+        #[arg(short, long)]
+        yes: bool,
+    },
     /// Start a shell in an environment
     Shell {
         /// Environment or target

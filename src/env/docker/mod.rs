@@ -12,5 +12,8 @@ pub(super) mod recipe;
 /// Where the environment is, in an image.
 pub(super) const ROOT: &str = "/opt/rosetta/env";
 
+/// The label of the stage of a build that no image keeps.
+pub(super) const STAGE_LABEL: &str = "rosetta.stage";
+
 /// The label of an image that says which home it is for.
 pub(super) const HOME_LABEL: &str = "rosetta.home";

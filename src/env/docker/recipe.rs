@@ -8,8 +8,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, anyhow};
 
-use super::ROOT;
 use super::base::read_file;
+use super::{ROOT, STAGE_LABEL};
 use crate::catalog::{EnvSpec, Pins};
 use crate::env::lockfile;
 use crate::env::provider::{BUILD_TOOLS, PIP, is_for_uv};
@@ -60,7 +60,9 @@ pub(in crate::env) fn dockerfile(spec: &EnvSpec, pins: &Pins) -> Result<String> 
         return Err(anyhow!("`{shown}` has no stage `system`: write `FROM ${{BASE}} AS system`"));
     }
     let mut text = system.trim_end().to_owned();
-    text += &format!("\nFROM system AS built\nCOPY . {BUILD}/\n");
+    text += &format!(
+        "\nFROM system AS built\nARG STAGE\nLABEL {STAGE_LABEL}=${{STAGE}}\nCOPY . {BUILD}/\n"
+    );
     for step in install(pins) {
         text += &format!("RUN {step}\n");
     }
@@ -213,7 +215,7 @@ mod tests {
         let mut pins = Pins { python: "3.12.1".to_owned(), ..pins() };
         let text = dockerfile(&spec, &pins).unwrap();
         for part in [
-            "ARG BASE\nFROM ${BASE} AS system\nFROM system AS built\n",
+            "ARG BASE\nFROM ${BASE} AS system\nFROM system AS built\nARG STAGE\n",
             "RUN python3.12 -m venv --without-pip /opt/rosetta/env\n",
             "/opt/rosetta/build/uv pip sync --require-hashes",
             "\nFROM system\nCOPY --from=built /opt/rosetta/env /opt/rosetta/env\n",

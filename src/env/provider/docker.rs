@@ -16,7 +16,7 @@ use crate::container::{Engine, Image};
 use crate::env::built::{Built, Runtime};
 use crate::env::digest::Parts;
 use crate::env::docker::base::{self, Base};
-use crate::env::docker::{HOME_LABEL, ROOT, recipe};
+use crate::env::docker::{HOME_LABEL, ROOT, STAGE_LABEL, recipe};
 use crate::env::lockfile;
 use crate::env::python::{self, PROBE, parse_version};
 use crate::env::scratch;
@@ -139,8 +139,12 @@ impl Docker<'_> {
         let label = format!("{HOME_LABEL}={}", self.workshop.home.root().display());
         let digest = format!("rosetta.digest={}", self.digest()?);
         let base = format!("BASE={base}");
+        // Nobody else's build has the same.
+        let stage =
+            format!("{}-{}", std::process::id(), crate::process::kernel::monotonic_seconds());
         let mut command = base::client(engine, build.host, &["build", "--network", "host"]);
         command.args(["--pull=false", "--force-rm", "--build-arg", &base]);
+        command.args(["--build-arg", &format!("STAGE={stage}")]);
         command.args(["--label", &label, "--label", &digest, "--tag", &name(root)]);
         command.arg("--iidfile").arg(&id);
         command.arg("--file").arg(context.join("Dockerfile")).arg(&context);
@@ -155,6 +159,9 @@ impl Docker<'_> {
                 None => error.context("the image cannot be built"),
             }
         })?;
+        // The installer and what it was told lie in a stage of which nobody needs a copy.
+        let stage = format!("label={STAGE_LABEL}={stage}");
+        let _ = engine.answer(&["image", "prune", "--force", "--filter", &stage]);
         let id = fs::read_to_string(&id).context("cannot read the id of the image")?;
         Ok(id.trim().to_owned())
     }
