@@ -197,6 +197,13 @@ impl Envs {
         self.workshop.engine()
     }
 
+    /// Returns how large the last build of an environment by the same provider was.
+    pub fn last_size(&self, spec: &EnvSpec) -> Option<u64> {
+        let all = store::all_built(&self.workshop.home, &spec.name).into_iter();
+        let alike = all.filter(|built| built.provider == spec.provider.name());
+        alike.map(|built| built.size_bytes).max()
+    }
+
     /// Returns the state of every environment of a catalog.
     pub fn list(&self, catalog: &Catalog) -> Vec<EnvStatus> {
         catalog.envs.values().map(|spec| self.status(spec)).collect()

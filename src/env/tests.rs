@@ -29,6 +29,8 @@ pub(super) fn spec(project: &Path, name: &str) -> EnvSpec {
         programs: Vec::new(),
         fixups: Vec::new(),
         environment: Default::default(),
+        size_bytes: None,
+        gpu: None,
     }
 }
 

@@ -62,7 +62,7 @@ impl Session {
         request: &Request,
         experiments: &'a [Experiment],
     ) -> Result<Plan<'a>> {
-        let mut plan = plan(request, experiments, &self.catalog, gpu::is_here())?;
+        let mut plan = plan(request, experiments, &self.catalog, &gpu::list())?;
         let mut known = BTreeMap::new();
         for job in std::mem::take(&mut plan.jobs) {
             match self.missing(&job, request, &mut known) {
