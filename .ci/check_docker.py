@@ -107,6 +107,11 @@ class Engine:
     def stop(self):
         self.process.terminate()
         self.process.wait(30)
+        # What an engine has mounted goes with its folder.
+        for line in pathlib.Path("/proc/mounts").read_text().splitlines():
+            place = line.split()[1]
+            if place.startswith(f"{self.folder}/"):
+                subprocess.run(["umount", "--lazy", place])
 
 
 class Rosetta:
@@ -164,7 +169,8 @@ def main():
             (folder / "engine").mkdir()
             engine = Engine(folder / "engine")
             rosetta = Rosetta(words[0], folder, targets)
-            extra = ["gcc", "libc6-dev"] if "cntk" in targets else []
+            # CNTK looks for its libraries with bash, and the fix-up compiles.
+            extra = ["bash", "gcc", "libc6-dev"] if "cntk" in targets else []
             base_image.make("docker", "base:1", interpreters(rosetta, targets), extra)
             engine.run_one("base:1")
             done("an engine, and a base image from this machine's own files")

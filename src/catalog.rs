@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::environment::{EnvFile, EnvSpec, FixUp};
 pub use self::gpu_needs::GpuNeeds;
-pub use self::provider::{Crate, Pins, Provider, ProviderName};
+pub use self::provider::{Crate, Own, Pins, Provider, ProviderName};
 use crate::hint::unknown;
 use crate::spec::Precision;
 use crate::spec::check_name;

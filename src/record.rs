@@ -222,6 +222,12 @@ pub struct EnvIdentity {
     pub interpreter: Option<String>,
     /// Packages as `name==version`.
     pub packages: Vec<String>,
+    /// What the packages of an installation of the user's own were built with; absent before it was looked for.
+    #[serde(default)]
+    pub found: Vec<Fact>,
+    /// The command that ran it, of an installation of the user's own; empty if none did.
+    #[serde(default)]
+    pub wrap: Vec<String>,
 }
 
 /// The rosetta that made the record.

@@ -35,6 +35,8 @@ pub struct Request {
     pub provider: FrameworksFrom,
     /// With `system`: the interpreter that has the frameworks.
     pub python: Option<PathBuf>,
+    /// With `system`: the words of a command that runs that interpreter.
+    pub wrap: Vec<String>,
     /// CPU threads of each job; absent means the cores of the machine.
     pub threads: Option<u32>,
     pub limits: Limits,

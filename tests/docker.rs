@@ -417,6 +417,68 @@ fn each_engine_has_environments_of_its_own() {
     assert_eq!(images(&project), 0);
 }
 
+/// What env.yaml says of sizes, GPUs and images is no part of what is built: nobody builds anew for it.
+#[test]
+fn what_is_said_of_gpus_sizes_and_images_changes_no_digest() {
+    let project = Project::new().fake_uv().harness("fake", &good());
+    let yaml = read(&project, "envs/fake/env.yaml");
+    let digest = || {
+        let done = rosetta(&project, &["env", "list", "--json"]);
+        let list: serde_json::Value = serde_json::from_str(&done.stdout).expect(&done.stderr);
+        list[0]["digest"].as_str().unwrap().to_owned()
+    };
+    // With a fix-up the files beside env.yaml are part of it.
+    for fixups in ["", "fixups: [{why: w, run: [\"true\"]}]\n"] {
+        let _ = fs::remove_file(project.path("envs/fake/docker.lock"));
+        let _ = fs::remove_file(project.path("envs/fake/Dockerfile"));
+        project.write("envs/fake/env.yaml", &format!("{yaml}{fixups}"));
+        let before = digest();
+        project.write(
+            "envs/fake/env.yaml",
+            &format!("{yaml}{fixups}size: 5.3G\ngpu: {{from: \"7.5\"}}\n"),
+        );
+        project.write("envs/fake/docker.lock", "image: x\n");
+        project.write("envs/fake/Dockerfile", "ARG BASE\nFROM ${BASE} AS system\n");
+        assert_eq!(digest(), before);
+        project.write("envs/fake/other", "x");
+        assert_eq!(digest() == before, fixups.is_empty());
+        fs::remove_file(project.path("envs/fake/other")).unwrap();
+    }
+}
+
+#[test]
+fn a_run_says_first_what_it_will_build_and_the_room_for_it() {
+    let project = Project::new().fake_uv().harness("fake", &good());
+    let yaml = read(&project, "envs/fake/env.yaml");
+    project.write("envs/fake/env.yaml", &format!("{yaml}size: 5.3G\n"));
+    let run = ["run", "--no-check", "--device", "cpu"];
+    let dry = rosetta(&project, &[&run[..], &["--dry-run"]].concat());
+    says(
+        &dry,
+        0,
+        &[
+            "to build: environment fake (venv), about 5.3 GiB on disk\n",
+            "together about 5.3 GiB, free in ",
+        ],
+    );
+    assert_eq!(dry.stdout, "tiny.fake.cpu.1\n");
+    assert!(common::list(&project.path("home/envs")).is_empty());
+    project.write("envs/fake/env.yaml", &format!("{yaml}size: 1000000G\n"));
+    says(
+        &rosetta(&project, &[&run[..], &["--dry-run"]].concat()),
+        0,
+        &["that is too little: make room"],
+    );
+    // It is what the first lines of a run say too, and nothing once all is there.
+    let first = rosetta(&project, &run);
+    says(&first, 0, &["1 ok"]);
+    assert!(first.stderr.starts_with("to build: environment fake"), "{first:?}");
+    let second = rosetta(&project, &run);
+    assert!(!second.stderr.contains("to build"), "{second:?}");
+    project.write("envs/fake/env.yaml", &format!("{yaml}size: much\n"));
+    says(&rosetta(&project, &run), 1, &["env.yaml:5:7: invalid size `much`"]);
+}
+
 #[test]
 fn one_provider_at_a_time() {
     let project = project();
@@ -554,4 +616,32 @@ fn rows_of_two_providers_stand_side_by_side() {
     assert_eq!(lines.len(), 2, "{table:?}");
     assert!(lines.iter().any(|line| line.starts_with("tiny,fake (docker),docker,")), "{table:?}");
     assert!(lines.iter().any(|line| line.starts_with("tiny,fake,venv,")), "{table:?}");
+}
+
+#[test]
+fn an_interpreter_of_the_users_may_stand_behind_another_command() {
+    let project = Project::new().harness("fake", &good());
+    project.program("wrapper", "echo \"$*\" >>{at}/wrapped; shift; exec \"$@\"\n");
+    let script = read(&project, "wrapper");
+    let at = project.path("").display().to_string();
+    let at = at.trim_end_matches('/');
+    project.program("wrapper", &script.replace("#!/bin/sh\n", "").replace("{at}", at));
+    let run = ["run", "--no-check", "--device", "cpu", "--python", "./python", "--wrap"];
+    says(&project.rosetta(&[&run[..], &["./wrapper 'an image'"]].concat()), 0, &["1 ok"]);
+    let wrapped = read(&project, "wrapped");
+    // It is asked what it has, and runs the job.
+    assert_eq!(wrapped.matches("an image ").count(), 2, "{wrapped}");
+    assert!(wrapped.contains("/harnesses/fake/tiny.py"), "{wrapped}");
+    let env = &project.records()[0]["env"];
+    let wrap = env["wrap"][0].as_str().unwrap();
+    assert!(wrap.starts_with(at) && wrap.ends_with("/wrapper"), "{wrap}");
+    assert_eq!(env["wrap"][1], "an image");
+    assert_eq!(env["provider"], "system");
+    says(
+        &project.rosetta(&[&run[..], &["./nothing here"]].concat()),
+        2,
+        &["there is no program `./nothing`, with which `--wrap` begins"],
+    );
+    says(&project.rosetta(&[&run[..], &["'open"]].concat()), 2, &["with its quotes closed"]);
+    says(&project.rosetta(&["run", "--wrap", "x"]), 2, &["--python"]);
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::gpu_needs::GpuNeeds;
-use super::provider::{Crate, OwnProvider, Pins, Provider, ProviderName};
+use super::provider::{Crate, Own, OwnProvider, Pins, Provider, ProviderName};
 use crate::quantity::parse_bytes;
 use crate::yaml::{self, Location, Spanned};
 
@@ -164,12 +164,12 @@ impl EnvSpec {
     }
 
     /// Returns an interpreter of the user's as an environment.
-    pub fn system(python: &Path, project: &Path) -> EnvSpec {
+    pub fn system(own: &Own, project: &Path) -> EnvSpec {
         EnvSpec {
             folder: project.to_owned(),
             project: project.to_owned(),
             name: ProviderName::System.as_str().to_owned(),
-            provider: Provider::System(python.to_owned()),
+            provider: Provider::System(own.clone()),
             programs: Vec::new(),
             fixups: Vec::new(),
             environment: BTreeMap::new(),

@@ -22,7 +22,7 @@ pub enum Provider {
     },
     Cargo(Crate),
     /// An interpreter that the user names; no env.yaml has it.
-    System(PathBuf),
+    System(Own),
 }
 
 /// The name of a provider.
@@ -57,6 +57,14 @@ pub struct Pins {
     pub glibc: Option<String>,
     /// Packages that may be built from source.
     pub source: Vec<String>,
+}
+
+/// An interpreter of the user's, and what stands before it on a command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Own {
+    pub python: PathBuf,
+    /// The words of a command that runs another, as `apptainer exec IMAGE`; often none.
+    pub wrap: Vec<String>,
 }
 
 /// A crate whose programs are compiled as its Cargo.lock says.

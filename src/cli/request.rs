@@ -26,6 +26,7 @@ impl Selection {
             repeats: 1,
             provider: provider(self.provider, &self.python),
             python: self.python.clone(),
+            wrap: self.wrap.clone().map(|words| words.0).unwrap_or_default(),
             data: self.data.map(SourceArg::source),
             environment: self.environment.clone(),
             ..Request::default()
@@ -91,6 +92,7 @@ impl DefaultsArgs {
             all: self.frameworks.is_empty(),
             provider: provider(self.provider, &self.python),
             python: self.python.clone(),
+            wrap: self.wrap.clone().map(|words| words.0).unwrap_or_default(),
             threads: self.threads,
             ..Request::default()
         }

@@ -27,6 +27,12 @@ pub struct Built {
     pub runtime: Runtime,
     /// Package → version: from the lock, or as found.
     pub packages: BTreeMap<String, String>,
+    /// What the packages of an interpreter of the user's were built with: BLAS, CUDA.
+    #[serde(default)]
+    pub found: BTreeMap<String, String>,
+    /// The words of a command that an interpreter of the user's is run by.
+    #[serde(default)]
+    pub wrap: Vec<String>,
     pub size_bytes: u64,
     pub build_seconds: f64,
     /// Variables for every job in it; depends on env.yaml and the shell, so it is not stored.
@@ -84,8 +90,18 @@ impl Built {
             }
             Runtime::Programs { .. } => (self.program(experiment)?, Vec::new()),
         };
+        let (program, args) = self.wrapped(program, args)?;
         let (environment, unset) = (self.environment.clone(), self.unset.clone());
         Ok(Command { program, args, environment, unset })
+    }
+
+    /// Returns a command with the user's own words before it.
+    fn wrapped(&self, program: PathBuf, args: Vec<String>) -> Result<(PathBuf, Vec<String>)> {
+        let Some((first, rest)) = self.wrap.split_first() else { return Ok((program, args)) };
+        let mut words = rest.to_vec();
+        words.push(text(&program)?);
+        words.extend(args);
+        Ok((first.into(), words))
     }
 
     /// Returns the Python of this machine that runs harnesses.

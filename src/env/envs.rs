@@ -17,9 +17,9 @@ use super::intact::missing_file;
 use super::names::{Names, add_variables};
 use super::provider::{self, Contents, Provide, has_conda_lock, has_docker_lock, size_of_image};
 use super::store::{self, Place};
-use super::tool::{Build, Host};
+use super::tool::{Build, Host, text};
 use super::workshop::Workshop;
-use crate::catalog::{Catalog, EnvSpec, ProviderName};
+use crate::catalog::{Catalog, EnvSpec, Own, ProviderName};
 use crate::container::Engine;
 use crate::digest::sha256;
 use crate::hint::hinted;
@@ -178,8 +178,8 @@ impl Envs {
     }
 
     /// Returns an interpreter that the user names as an environment, with the packages it has.
-    pub fn system(&self, python: &Path) -> Result<Built> {
-        let spec = EnvSpec::system(python, &self.workshop.project);
+    pub fn system(&self, own: &Own) -> Result<Built> {
+        let spec = EnvSpec::system(own, &self.workshop.project);
         let found = self.provider(&spec).found()?;
         let contents = found.ok_or_else(|| anyhow!("an interpreter is used as it is"))?;
         let root = match &contents.runtime {
@@ -189,6 +189,13 @@ impl Envs {
         let (root, environment) = (root.to_owned(), contents.environment.clone());
         let mut built = self.with_variables(&spec, assembled(&spec, &root, contents))?;
         built.environment.extend(environment);
+        built.wrap.clone_from(&own.wrap);
+        // A job starts in another folder than rosetta has.
+        if let Some(first) = built.wrap.first_mut()
+            && let Some(found) = self.workshop.host.which(&*first)
+        {
+            *first = text(&found)?;
+        }
         Ok(built)
     }
 
@@ -414,7 +421,7 @@ impl Envs {
 
 /// Returns an environment before it is known how large it is and how long it took.
 fn assembled(spec: &EnvSpec, root: &Path, contents: Contents) -> Built {
-    let Contents { runtime, lock, packages, environment: _ } = contents;
+    let Contents { runtime, lock, packages, environment: _, found } = contents;
     Built {
         name: spec.name.clone(),
         provider: spec.provider.name(),
@@ -429,5 +436,7 @@ fn assembled(spec: &EnvSpec, root: &Path, contents: Contents) -> Built {
         unset: Vec::new(),
         starter: None,
         seen: Vec::new(),
+        found,
+        wrap: Vec::new(),
     }
 }

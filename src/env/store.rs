@@ -77,6 +77,8 @@ impl From<Built1> for Built {
             unset: Vec::new(),
             starter: None,
             seen: Vec::new(),
+            found: BTreeMap::new(),
+            wrap: Vec::new(),
         }
     }
 }

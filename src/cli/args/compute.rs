@@ -16,6 +16,15 @@ use crate::quantity::{parse_bytes, parse_duration};
 const SELECTION: &str = "What to compute";
 const LIMITS: &str = "Limits";
 
+/// The words of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words(pub Vec<String>);
+
+fn words(text: &str) -> Result<Words, String> {
+    let words = shlex::split(text).filter(|words| !words.is_empty());
+    words.map(Words).ok_or_else(|| "write a command, with its quotes closed".to_owned())
+}
+
 /// What to compute, and where.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = SELECTION)]
@@ -50,6 +59,9 @@ pub struct Selection {
     /// Take the frameworks that this interpreter has: `--provider system`
     #[arg(long, value_name = "PATH", required_if_eq("provider", "system"))]
     pub python: Option<PathBuf>,
+    /// With `--python`: run it by this command, as "apptainer exec image.sif"
+    #[arg(long, value_name = "COMMAND", requires = "python", value_parser = words)]
+    pub wrap: Option<Words>,
     /// Pass a variable of yours on to the harnesses
     #[arg(long = "env", value_name = "NAME[=VALUE]")]
     pub environment: Vec<String>,
@@ -161,6 +173,9 @@ pub struct DefaultsArgs {
     /// Take the frameworks that this interpreter has: `--provider system`
     #[arg(long, value_name = "PATH", required_if_eq("provider", "system"))]
     pub python: Option<PathBuf>,
+    /// With `--python`: run it by this command, as "apptainer exec image.sif"
+    #[arg(long, value_name = "COMMAND", requires = "python", value_parser = words)]
+    pub wrap: Option<Words>,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -81,7 +81,13 @@ impl Provide for Docker<'_> {
         let packages = self.wheels().lock().map_err(Obstacle::into_error)?;
         let packages = lockfile::packages(&packages);
         let runtime = Runtime::Container(image);
-        Ok(Contents { runtime, lock, packages, environment: BTreeMap::new() })
+        Ok(Contents {
+            runtime,
+            lock,
+            packages,
+            environment: BTreeMap::new(),
+            found: BTreeMap::new(),
+        })
     }
 
     /// Finds out the digest of the base image; requirements.lock is another step.

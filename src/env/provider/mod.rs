@@ -26,7 +26,7 @@ pub(super) fn of<'a>(spec: &'a EnvSpec, workshop: &'a Workshop) -> Box<dyn Provi
             Box::new(docker::Docker { spec, pins, base: base.as_deref(), workshop })
         }
         Provider::Cargo(of) => Box::new(cargo::Cargo { spec, of, workshop }),
-        Provider::System(python) => Box::new(system::System { python, workshop }),
+        Provider::System(own) => Box::new(system::System { own, workshop }),
     }
 }
 

@@ -61,4 +61,6 @@ pub(in crate::env) struct Contents {
     pub(in crate::env) packages: BTreeMap<String, String>,
     /// Variables that its jobs need, as found in what is used as it is.
     pub(in crate::env) environment: BTreeMap<String, String>,
+    /// What its packages were built with, as found in what is used as it is.
+    pub(in crate::env) found: BTreeMap<String, String>,
 }

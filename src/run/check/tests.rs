@@ -106,6 +106,8 @@ fn built(digest: Option<&str>) -> Built {
         unset: Vec::new(),
         starter: None,
         seen: Vec::new(),
+        found: BTreeMap::new(),
+        wrap: Vec::new(),
     }
 }
 
