@@ -34,7 +34,9 @@ WORKDIR /project
 COPY --from=build /project/target/release/rosetta /usr/local/bin/rosetta
 COPY . .
 # uv from its wheel, by the pins that rosetta itself has.
-RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir --disable-pip-version-check uv==0.13.9 \
+RUN echo uv==0.13.9 --hash=sha256:d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19 \
+    --hash=sha256:5435c5ce14a56431208ca0996416d310f1598e8c2c8ba707688985a16bb82dbe > /tmp/uv.txt \
+    && python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r /tmp/uv.txt \
     && ln -s /opt/uv/bin/uv /usr/local/bin/uv
 ENV UV_PYTHON_INSTALL_DIR=/opt/python
 RUN if [ -n "${PYTHONS}" ]; then uv python install --no-bin ${PYTHONS}; fi

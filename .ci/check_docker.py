@@ -1,4 +1,4 @@
-"""Sees `--provider docker` work with a real engine: Debian's docker, started here with a socket of its own.
+"""Sees `--provider docker` work with a real engine: the one of this machine, or Debian's docker, started here.
 
     python3 .ci/check_docker.py [--full] ROSETTA
 
@@ -70,10 +70,12 @@ class Skipped(Exception):
 
 
 class Engine:
-    """A docker engine of our own: its socket, files and process."""
+    """The docker engine of this machine, or one of our own: its socket, files and process."""
 
     def __init__(self, folder):
-        self.folder, self.socket = folder, f"unix://{folder}/docker.sock"
+        self.folder, self.socket, self.process = folder, f"unix://{folder}/docker.sock", None
+        if shutil.which("docker") and subprocess.run(["docker", "info"], capture_output=True).returncode == 0:
+            return  # One is here. A second one without a bridge would take that of the first away.
         if os.geteuid() != 0:
             raise Skipped("only root can start an engine")
         if not (shutil.which("dockerd") and shutil.which("iptables")):
@@ -102,9 +104,13 @@ class Engine:
             raise Skipped(f"this machine runs no container: {done.stderr.strip()}")
 
     def containers(self):
-        return subprocess.check_output(["docker", "ps", "--all", "--quiet"], text=True).split()
+        ours = ["--filter", "label=rosetta.owner"]
+        return subprocess.check_output(["docker", "ps", "--all", "--quiet", *ours], text=True).split()
 
     def stop(self):
+        if self.process is None:
+            subprocess.run(["docker", "image", "rm", "--force", "base:1"], capture_output=True)
+            return
         self.process.terminate()
         self.process.wait(30)
         # What an engine has mounted goes with its folder.
