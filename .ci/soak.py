@@ -163,7 +163,7 @@ def is_finished(project):
 
 
 def check_round(project, number, own):
-    (run,) = (project / "results/runs").iterdir()
+    (run,) = (path for path in (project / "results/runs").iterdir() if not path.name.startswith(".making-"))
     planned = json.loads((run / "run.json").read_text())["jobs"]
     lines = (run / "records.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]

@@ -215,6 +215,7 @@ fn launch(python: &Path, folder: &Path) -> Launch {
         cpus: Some(1),
         memory_limit_bytes: None,
         is_measured: true,
+        container: None,
     }
 }
 

@@ -75,6 +75,7 @@ fn launch(folder: &Path, block: usize, events: u64) -> Launch {
         cpus: None,
         memory_limit_bytes: None,
         is_measured: true,
+        container: None,
     }
 }
 

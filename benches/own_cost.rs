@@ -44,6 +44,7 @@ async fn job() -> f64 {
         cpus: None,
         memory_limit_bytes: None,
         is_measured: true,
+        container: None,
     };
     let (_sender, mut cancel) = watch::channel(Cancel::No);
     let place = Local::with(env!("CARGO_BIN_EXE_rosetta"));

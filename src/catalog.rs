@@ -1,6 +1,7 @@
 //! What `harnesses/` and `envs/` offer. Must not depend on what was asked for.
 
 mod environment;
+mod gpu_needs;
 mod provider;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::environment::{EnvFile, EnvSpec, FixUp};
-pub use self::provider::{Crate, Pins, Provider, ProviderName};
+pub use self::gpu_needs::GpuNeeds;
+pub use self::provider::{Crate, Own, Pins, Provider, ProviderName};
 use crate::hint::unknown;
 use crate::spec::Precision;
 use crate::spec::check_name;

@@ -26,6 +26,9 @@ pub struct Gpu {
     /// Whether the GPU is split into instances (MIG): its numbers are then those of a part.
     #[serde(default)]
     pub is_split: Option<bool>,
+    /// As `7.5`: which code runs on it.
+    #[serde(default)]
+    pub compute_capability: Option<String>,
 }
 
 /// What NVML calls a GPU that is split.
@@ -52,6 +55,10 @@ pub fn list() -> Vec<Gpu> {
             throttle: throttle.filter(|why| !why.is_empty()).map(|why| format!("{why:?}")),
             // Drivers and GPUs without MIG refuse to answer.
             is_split: device.mig_mode().ok().map(|mode| mode.current == MIG_ON),
+            compute_capability: device
+                .cuda_compute_capability()
+                .ok()
+                .map(|found| format!("{}.{}", found.major, found.minor)),
         })
     };
     devices.filter_map(look).collect()

@@ -50,6 +50,7 @@ pub mod brief;
 pub mod catalog;
 pub mod cli;
 pub mod compare;
+pub mod container;
 pub mod data;
 pub mod defaults;
 pub mod digest;

@@ -122,6 +122,16 @@ fn memory_limit() -> Option<u64> {
     limit.parse::<u64>().ok().filter(|limit| *limit < 1 << 50)
 }
 
+/// Returns how often the kernel has killed in this control group for want of memory, if it counts that.
+pub fn oom_kills_in_cgroup() -> Option<u64> {
+    let files = ["/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"];
+    let texts = files.iter().filter_map(|file| fs::read_to_string(file).ok());
+    texts.into_iter().find_map(|text| {
+        let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "))?;
+        count.trim().parse().ok()
+    })
+}
+
 /// Counters of the whole machine, to see what else it did while a job ran.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counters {

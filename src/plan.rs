@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 
 use crate::catalog::{Catalog, Device, Framework, Lane, Target};
+use crate::gpu::Gpu;
 use crate::hint::{hinted, unknown};
 use crate::obstacle::Obstacle;
 use crate::request::Request;
@@ -57,13 +58,14 @@ pub struct Plan<'a> {
     pub is_something_missing: bool,
 }
 
-/// Returns the plan for what was asked on a machine with (`has_gpu`) or without a GPU.
+/// Returns the plan for what was asked on a machine with these GPUs.
 pub fn plan<'a>(
     request: &Request,
     experiments: &'a [Experiment],
     catalog: &'a Catalog,
-    has_gpu: bool,
+    gpus: &[Gpu],
 ) -> Result<Plan<'a>> {
+    let has_gpu = !gpus.is_empty();
     let chosen = choose_experiments(request, experiments, catalog)?;
     let targets = choose_targets(request, catalog)?;
     let devices = match request.devices.as_slice() {
@@ -82,7 +84,7 @@ pub fn plan<'a>(
                 for &(framework, target) in &targets {
                     let profile = request.profile.clone().unwrap_or_else(|| "check".to_owned());
                     let job = Job { experiment, framework, target, device, profile, repeat };
-                    match fate(&job, request, has_gpu) {
+                    match fate(&job, request, catalog, gpus) {
                         Fate::Runs => round.push(job),
                         Fate::Skipped(obstacle) if repeat == 1 => {
                             plan.skips.push(Skip {
@@ -200,7 +202,7 @@ enum Fate {
     NotOffered,
 }
 
-fn fate(job: &Job, request: &Request, has_gpu: bool) -> Fate {
+fn fate(job: &Job, request: &Request, catalog: &Catalog, gpus: &[Gpu]) -> Fate {
     let (experiment, framework) = (job.experiment.name(), job.framework);
     if !framework.harnesses.contains_key(experiment) {
         let is_named = !request.frameworks.is_empty() && !request.experiments.is_empty();
@@ -215,11 +217,24 @@ fn fate(job: &Job, request: &Request, has_gpu: bool) -> Fate {
         let reason = format!("{} has no environment for {}", job.target.name, job.device);
         return absent(Obstacle::without_hint(reason), is_asked);
     }
-    if job.device == Device::Cuda && !has_gpu {
+    if job.device == Device::Cuda && gpus.is_empty() {
         let hint = "`rosetta doctor` tells what rosetta sees of the GPU";
         return Fate::Skipped(Obstacle::new("no CUDA GPU here", hint));
     }
+    if job.device == Device::Cuda
+        && !is_system
+        && let Some(why) = unmet(job, catalog, gpus)
+    {
+        let hint = "docs/hardware.md has which target runs on which GPU; `gpu` in env.yaml says it to rosetta";
+        return Fate::Skipped(Obstacle::new(why, hint));
+    }
     Fate::Runs
+}
+
+/// Returns why no GPU of the machine has what a job's environment needs.
+fn unmet(job: &Job, catalog: &Catalog, gpus: &[Gpu]) -> Option<String> {
+    let env = catalog.envs.get(&job.target.env.get(&job.device)?.value)?;
+    env.gpu.as_ref()?.unmet(gpus)
 }
 
 fn absent(obstacle: Obstacle, is_asked_for: bool) -> Fate {
@@ -282,7 +297,8 @@ mod tests {
 
     fn names(request: &Request, has_gpu: bool) -> Vec<String> {
         let (experiments, catalog) = ([experiment()], catalog());
-        let plan = plan(request, &experiments, &catalog, has_gpu).unwrap();
+        let gpus = vec![Gpu::default(); usize::from(has_gpu)];
+        let plan = plan(request, &experiments, &catalog, &gpus).unwrap();
         plan.jobs.iter().map(Job::name).collect()
     }
 
@@ -305,5 +321,33 @@ mod tests {
         let check = Request { all: true, ..Request::default() };
         let targets = names(&check, false).iter().map(|name| &name[5..6]).collect::<String>();
         assert_eq!(targets, "abcd");
+    }
+
+    #[test]
+    fn what_has_no_code_for_the_gpu_is_skipped_with_that_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let env = "version: 1\nname: e\nprovider: venv\npython: \"3.12\"\ngpu: {from: \"7.5\"}\n";
+        write("envs/e/env.yaml", env);
+        let loaded = Catalog::load(folder.path()).unwrap();
+        let catalog = Catalog { envs: loaded.envs, ..catalog() };
+        let k80 = Gpu {
+            name: "Tesla K80".to_owned(),
+            compute_capability: Some("3.7".to_owned()),
+            ..Gpu::default()
+        };
+        let (experiments, request) = ([experiment()], Request { all: true, ..Request::default() });
+        let plan = plan(&request, &experiments, &catalog, &[k80]).unwrap();
+        assert!(plan.jobs.iter().all(|job| job.device == Device::Cpu) && plan.jobs.len() == 4);
+        assert_eq!(plan.skips.len(), 4);
+        let why = &plan.skips[0].obstacle.reason;
+        assert_eq!(
+            why,
+            "it has no code for Tesla K80: found compute capability 3.7, needed is 7.5 or newer"
+        );
     }
 }

@@ -218,7 +218,7 @@ pub struct Inputs {
 }
 
 /// The environment that the job ran in.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct EnvIdentity {
     pub name: String,
     pub provider: String,
@@ -227,6 +227,12 @@ pub struct EnvIdentity {
     pub interpreter: Option<String>,
     /// Packages as `name==version`.
     pub packages: Vec<String>,
+    /// What the packages of an installation of the user's own were built with; absent before it was looked for.
+    #[serde(default)]
+    pub found: Vec<Fact>,
+    /// The command that ran it, of an installation of the user's own; empty if none did.
+    #[serde(default)]
+    pub wrap: Vec<String>,
 }
 
 /// The rosetta that made the record.
@@ -247,9 +253,10 @@ impl Record {
         self.outcome.status.is_whole()
     }
 
-    /// Returns whether it ran in an installation of the user's own, not in a pinned environment.
-    pub fn is_system(&self) -> bool {
-        self.env.as_ref().is_some_and(|env| env.provider == "system")
+    /// Returns the provider that was chosen instead of env.yaml's own, or nothing.
+    pub fn chosen_provider(&self) -> Option<&str> {
+        let provider = self.env.as_ref()?.provider.as_str();
+        Some(provider).filter(|provider| ["conda", "docker", "system"].contains(provider))
     }
 
     pub fn is_tainted(&self) -> bool {

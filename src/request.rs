@@ -35,6 +35,8 @@ pub struct Request {
     pub provider: FrameworksFrom,
     /// With `system`: the interpreter that has the frameworks.
     pub python: Option<PathBuf>,
+    /// With `system`: the words of a command that runs that interpreter.
+    pub wrap: Vec<String>,
     /// CPU threads of each job; absent means the cores of the machine.
     pub threads: Option<u32>,
     pub limits: Limits,
@@ -57,6 +59,8 @@ pub enum FrameworksFrom {
     /// The pinned Python packages on conda's pinned interpreter and libraries; programs that are
     /// compiled are compiled all the same.
     Conda,
+    /// The pinned Python packages in images; programs that are compiled are compiled all the same.
+    Docker,
 }
 
 impl FrameworksFrom {
@@ -65,6 +69,7 @@ impl FrameworksFrom {
         match self {
             FrameworksFrom::Pinned | FrameworksFrom::System => None,
             FrameworksFrom::Conda => Some(ProviderName::Conda),
+            FrameworksFrom::Docker => Some(ProviderName::Docker),
         }
     }
 }

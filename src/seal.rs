@@ -39,9 +39,11 @@ pub struct Alone {
 }
 
 /// What a clean-up removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Freed {
     pub folders: usize,
+    /// What it removed, or would, where that is told.
+    pub names: Vec<String>,
     pub bytes: u64,
     /// Folders that it left because somebody uses them.
     pub in_use: usize,
@@ -436,13 +438,13 @@ mod tests {
         let half_made = root.path().join("half-made");
         fs::create_dir(&half_made).unwrap();
         let freed = sweep(root.path(), "seal.json", 1000, HOUR);
-        assert_eq!(freed, Freed { folders: 1, bytes: 400, in_use: 0 });
+        assert_eq!(freed, Freed { folders: 1, bytes: 400, ..Freed::default() });
         assert!(new.is_whole() && old.is_whole() && !older.folder().exists());
         old.used().unwrap();
         assert_eq!(sweep(root.path(), "seal.json", 500, HOUR).folders, 1);
         assert!(old.is_whole() && !new.is_whole() && half_made.is_dir());
         // It was used within the hour, however much it is.
         let freed = sweep(root.path(), "seal.json", 100, HOUR);
-        assert_eq!(freed, Freed { folders: 0, bytes: 0, in_use: 1 });
+        assert_eq!(freed, Freed { in_use: 1, ..Freed::default() });
     }
 }

@@ -168,7 +168,7 @@ fn each_provider_has_environments_of_its_own() {
     assert_eq!((folders(), state(&project, "conda").0.as_str()), (1, "built"));
     // What another lock stands for now is not needed any more.
     lock(&project, &[("tzdata-2026a-0", "tzdata-2026b-0")]);
-    says(&rosetta(&project, &["env", "gc"]), 0, &["1 folders removed"]);
+    says(&rosetta(&project, &["env", "gc", "--yes"]), 0, &["1 folders removed"]);
     assert_eq!(folders(), 0);
     says(&build(&project), 1, &["cannot read `", "tzdata-2026b-0.conda"]);
     says(&rosetta(&project, &["env", "remove", "fake"]), 0, &[]);

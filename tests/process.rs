@@ -42,6 +42,7 @@ fn script(text: &str) -> Fixture {
         device: Device::Cpu,
         cpus: None,
         memory_limit_bytes: None,
+        container: None,
         is_measured: true,
     };
     Fixture { folder, launch }

@@ -89,7 +89,7 @@ fn every_target_has_an_environment_with_a_lock() {
         let lock = match &env.provider {
             Provider::Cargo(of) => root().join(&of.manifest).with_file_name("Cargo.lock"),
             Provider::Venv(_) | Provider::Conda(_) => env.folder.join("requirements.lock"),
-            Provider::System(_) => panic!("no env.yaml has it"),
+            Provider::System(_) | Provider::Docker { .. } => panic!("no env.yaml has it"),
         };
         assert!(lock.is_file(), "{} has no lock `{}`", env.name, lock.display());
         if let Ok(wanted) = fs::read_to_string(env.folder.join("environment.yml")) {

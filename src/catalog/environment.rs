@@ -9,7 +9,9 @@ use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::provider::{Crate, OwnProvider, Pins, Provider, ProviderName};
+use super::gpu_needs::GpuNeeds;
+use super::provider::{Crate, Own, OwnProvider, Pins, Provider, ProviderName};
+use crate::quantity::parse_bytes;
 use crate::yaml::{self, Location, Spanned};
 
 /// A pinned environment and where its files stand.
@@ -25,6 +27,10 @@ pub struct EnvSpec {
     pub fixups: Vec<FixUp>,
     /// Variables set for every job in it.
     pub environment: BTreeMap<String, String>,
+    /// About how much room it takes once it is built.
+    pub size_bytes: Option<u64>,
+    /// No part of a digest: it changes nothing in what is built.
+    pub gpu: Option<GpuNeeds>,
 }
 
 /// A declared step of an environment's build.
@@ -75,6 +81,11 @@ pub struct EnvFile {
     /// Variables set for every job in it.
     #[serde(default)]
     environment: BTreeMap<String, String>,
+    /// About how much room it takes once it is built, as `5.3G`.
+    #[schemars(with = "Option<String>")]
+    size: Option<Spanned<String>>,
+    /// What its packages need of a GPU, for targets that compute on one.
+    gpu: Option<GpuNeeds>,
 }
 
 /// A field of env.yaml that not every provider has.
@@ -134,6 +145,8 @@ impl EnvSpec {
         check_settings(path, &file)?;
         check_version(path, "python", file.python.as_ref(), "3.12")?;
         check_version(path, "glibc", file.glibc.as_ref(), "2.35")?;
+        let size_bytes = size(path, file.size.as_ref())?;
+        file.gpu.as_ref().map_or(Ok(()), |gpu| gpu.check(path))?;
         if file.fixups.iter().any(|fixup| fixup.run.is_empty()) {
             anyhow::bail!("{}: a fix-up has an empty `run`", path.display());
         }
@@ -145,19 +158,23 @@ impl EnvSpec {
             programs: file.programs,
             fixups: file.fixups,
             environment: file.environment,
+            size_bytes,
+            gpu: file.gpu,
         })
     }
 
     /// Returns an interpreter of the user's as an environment.
-    pub fn system(python: &Path, project: &Path) -> EnvSpec {
+    pub fn system(own: &Own, project: &Path) -> EnvSpec {
         EnvSpec {
             folder: project.to_owned(),
             project: project.to_owned(),
             name: ProviderName::System.as_str().to_owned(),
-            provider: Provider::System(python.to_owned()),
+            provider: Provider::System(own.clone()),
             programs: Vec::new(),
             fixups: Vec::new(),
             environment: BTreeMap::new(),
+            size_bytes: None,
+            gpu: None,
         }
     }
 }
@@ -209,6 +226,11 @@ fn check_settings(path: &Path, file: &EnvFile) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn size(path: &Path, size: Option<&Spanned<String>>) -> Result<Option<u64>> {
+    let Some(Spanned { value, referenced, .. }) = size else { return Ok(None) };
+    parse_bytes(value).map(Some).map_err(|why| yaml::wrong(path, referenced, why))
 }
 
 fn check_version(

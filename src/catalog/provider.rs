@@ -14,9 +14,15 @@ pub enum Provider {
     Venv(Pins),
     /// The same Python packages on an interpreter and libraries of conda's; no env.yaml has it.
     Conda(Pins),
+    /// The same Python packages in an image; no env.yaml has it.
+    Docker {
+        pins: Pins,
+        /// The base image that a lock is made for, if a person names one.
+        base: Option<String>,
+    },
     Cargo(Crate),
     /// An interpreter that the user names; no env.yaml has it.
-    System(PathBuf),
+    System(Own),
 }
 
 /// The name of a provider.
@@ -25,6 +31,7 @@ pub enum Provider {
 pub enum ProviderName {
     Venv,
     Conda,
+    Docker,
     Cargo,
     #[serde(skip_deserializing)]
     System,
@@ -52,6 +59,14 @@ pub struct Pins {
     pub source: Vec<String>,
 }
 
+/// An interpreter of the user's, and what stands before it on a command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Own {
+    pub python: PathBuf,
+    /// The words of a command that runs another, as `apptainer exec IMAGE`; often none.
+    pub wrap: Vec<String>,
+}
+
 /// A crate whose programs are compiled as its Cargo.lock says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Crate {
@@ -61,7 +76,7 @@ pub struct Crate {
 }
 
 /// The providers that a person may choose instead of env.yaml's own.
-const CHOSEN: [ProviderName; 1] = [ProviderName::Conda];
+const CHOSEN: [ProviderName; 2] = [ProviderName::Conda, ProviderName::Docker];
 
 impl OwnProvider {
     pub(super) fn name(self) -> ProviderName {
@@ -77,6 +92,7 @@ impl Provider {
         match self {
             Provider::Venv(_) => ProviderName::Venv,
             Provider::Conda(_) => ProviderName::Conda,
+            Provider::Docker { .. } => ProviderName::Docker,
             Provider::Cargo(_) => ProviderName::Cargo,
             Provider::System(_) => ProviderName::System,
         }
@@ -85,7 +101,9 @@ impl Provider {
     /// Returns the version of CPython that it wants, if it wants one.
     pub fn python(&self) -> Option<&str> {
         match self {
-            Provider::Venv(pins) | Provider::Conda(pins) => Some(&pins.python),
+            Provider::Venv(pins) | Provider::Conda(pins) | Provider::Docker { pins, .. } => {
+                Some(&pins.python)
+            }
             Provider::Cargo(_) | Provider::System(_) => None,
         }
     }
@@ -96,6 +114,7 @@ impl ProviderName {
         match self {
             ProviderName::Venv => "venv",
             ProviderName::Conda => "conda",
+            ProviderName::Docker => "docker",
             ProviderName::Cargo => "cargo",
             ProviderName::System => "system",
         }
@@ -106,6 +125,7 @@ impl ProviderName {
         match self {
             ProviderName::Venv | ProviderName::Cargo => "",
             ProviderName::Conda => " --provider conda",
+            ProviderName::Docker => " --provider docker",
             ProviderName::System => " --provider system",
         }
     }
@@ -119,10 +139,13 @@ impl std::fmt::Display for ProviderName {
 
 impl EnvSpec {
     /// Returns the environment as another provider makes it; itself where that one makes none such,
-    /// as conda makes no crates.
+    /// as conda and docker make no crates.
     pub fn provided_by(&self, provider: ProviderName) -> EnvSpec {
         let provider = match (provider, &self.provider) {
             (ProviderName::Conda, Provider::Venv(pins)) => Provider::Conda(pins.clone()),
+            (ProviderName::Docker, Provider::Venv(pins)) => {
+                Provider::Docker { pins: pins.clone(), base: None }
+            }
             _ => self.provider.clone(),
         };
         EnvSpec { provider, ..self.clone() }

@@ -20,6 +20,7 @@ use crate::ui::{self, Live};
 
 /// Measures defaults and prints the comparison.
 pub fn defaults(project: &Project, store: &Store, args: &DefaultsArgs) -> Result<ExitCode> {
+    args.check()?;
     let request = args.request();
     let session = Session::open(project, store, request.provider)?;
     let live = Live::new();

@@ -58,7 +58,7 @@ const PROGRAMS: [KnownProgram; 8] = [
     KnownProgram {
         name: "docker",
         arguments: &["--version"],
-        what_for: "running rosetta itself in a container",
+        what_for: "environments with `--provider docker`",
         how_to_get: "apt-get install docker.io",
     },
     KnownProgram {

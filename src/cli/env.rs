@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::json;
 
-use crate::catalog::{Catalog, EnvSpec, ProviderName};
+use crate::catalog::{Catalog, EnvSpec, Provider, ProviderName};
 use crate::cli::args::{EnvCommand, MakerArg};
 use crate::cli::{NOT_OK, OK};
-use crate::env::{Availability, EnvStatus, Envs};
+use crate::env::{Availability, EnvStatus, Envs, Sweep};
 use crate::hint::{hinted, unknown};
 use crate::home::Home;
 use crate::project::Project;
@@ -41,8 +41,9 @@ pub fn env(project: &Project, command: &EnvCommand) -> Result<ExitCode> {
             };
             return build(&wanted, &envs, &live);
         }
-        EnvCommand::Lock { names, provider } => {
-            for spec in find_all(&catalog, names, *provider)? {
+        EnvCommand::Lock { names, provider, base } => {
+            for mut spec in find_all(&catalog, names, *provider)? {
+                set_base(&mut spec, base.as_deref())?;
                 let name = format!("lock {}", spec.name);
                 live.step(&name, |report| envs.lock(&spec, report))?;
             }
@@ -56,14 +57,7 @@ pub fn env(project: &Project, command: &EnvCommand) -> Result<ExitCode> {
                 live.say(&format!("{name}: {} freed", ui::size(freed)));
             }
         }
-        EnvCommand::Gc => {
-            let freed = envs.gc(&catalog)?;
-            let size = ui::size(freed.bytes);
-            live.say(&format!("{} folders removed, {size} freed", freed.folders));
-            if freed.in_use > 0 {
-                live.say(&format!("{} folders kept, because a run uses them", freed.in_use));
-            }
-        }
+        EnvCommand::Gc { dry_run, yes } => gc(&envs, &catalog, *dry_run, *yes, &live)?,
         EnvCommand::Shell { name, provider } => {
             let spec = &made(*provider, find(&catalog, name)?)?;
             if envs.built(spec).is_none() {
@@ -73,6 +67,31 @@ pub fn env(project: &Project, command: &EnvCommand) -> Result<ExitCode> {
         }
     }
     Ok(OK)
+}
+
+/// Removes what nobody needs, once the person at the terminal has agreed.
+fn gc(envs: &Envs, catalog: &Catalog, is_dry: bool, is_agreed: bool, live: &Live) -> Result<()> {
+    let found = envs.gc(catalog, Sweep::Told)?;
+    let size = ui::size(found.bytes);
+    if is_dry || !is_agreed {
+        for name in &found.names {
+            live.say(&format!("not needed any more: {name}"));
+        }
+    }
+    if is_dry {
+        live.say(&format!("{} folders would be removed, {size}", found.folders));
+        return Ok(());
+    }
+    if !found.names.is_empty() && !is_agreed && !ui::agrees(&format!("remove {size}?"))? {
+        return Err(hinted("nothing was removed", "say `--yes` to agree beforehand"));
+    }
+    let freed = envs.gc(catalog, Sweep::Done)?;
+    let size = ui::size(freed.bytes);
+    live.say(&format!("{} folders removed, {size} freed", freed.folders));
+    if freed.in_use > 0 {
+        live.say(&format!("{} folders kept, because a run uses them", freed.in_use));
+    }
+    Ok(())
 }
 
 /// Returns an environment by its own name or by that of a target.
@@ -95,18 +114,35 @@ fn find_all(catalog: &Catalog, names: &[String], maker: MakerArg) -> Result<Vec<
 
 /// Returns an environment as a provider makes it, if it makes such.
 fn made_by(maker: MakerArg, own: &EnvSpec) -> Option<EnvSpec> {
-    let MakerArg::Conda = maker else { return Some(own.clone()) };
-    let made = own.provided_by(ProviderName::Conda);
-    (made.provider.name() == ProviderName::Conda).then_some(made)
+    let Some(provider) = maker.provider() else { return Some(own.clone()) };
+    let made = own.provided_by(provider);
+    (made.provider.name() == provider).then_some(made)
 }
 
 fn made(maker: MakerArg, own: &EnvSpec) -> Result<EnvSpec> {
     made_by(maker, own).ok_or_else(|| {
         let (name, provider) = (&own.name, own.provider.name());
-        let message =
-            format!("the environment `{name}` is made by {provider}; conda makes those of `venv`");
+        let other = maker.provider().map_or("", ProviderName::as_str);
+        let message = format!(
+            "the environment `{name}` is made by {provider}; {other} makes those of `venv`"
+        );
         hinted(message, "leave `--provider` out")
     })
+}
+
+/// Sets the base image that a lock is made for.
+fn set_base(spec: &mut EnvSpec, named: Option<&str>) -> Result<()> {
+    match (&mut spec.provider, named) {
+        (_, None) => Ok(()),
+        (Provider::Docker { base, .. }, Some(named)) => {
+            *base = Some(named.to_owned());
+            Ok(())
+        }
+        (_, Some(named)) => Err(hinted(
+            format!("`--base {named}` goes with `--provider docker`"),
+            "name that provider, or leave `--base` out",
+        )),
+    }
 }
 
 fn starter(catalog: &Catalog) -> Result<Vec<&EnvSpec>> {

@@ -24,11 +24,9 @@ impl Selection {
             lane: self.lane.lane(),
             devices: self.device.clone(),
             repeats: 1,
-            provider: match self.provider {
-                Some(ProviderArg::Conda) => FrameworksFrom::Conda,
-                _ => provider(&self.python),
-            },
+            provider: provider(self.provider, &self.python),
             python: self.python.clone(),
+            wrap: self.wrap.clone().map(|words| words.0).unwrap_or_default(),
             data: self.data.map(SourceArg::source),
             environment: self.environment.clone(),
             ..Request::default()
@@ -37,17 +35,22 @@ impl Selection {
 
     /// Refuses an interpreter that would not be used.
     pub fn check(&self) -> Result<()> {
-        match (self.provider, &self.python) {
-            (Some(other), Some(python)) if other != ProviderArg::System => Err(hinted(
-                format!(
-                    "`--python` goes with `--provider system`, not with `{}`: found `--python {}`",
-                    other.name(),
-                    python.display()
-                ),
-                "leave one of the two out",
-            )),
-            _ => Ok(()),
-        }
+        refuse_unused(self.provider, &self.python)
+    }
+}
+
+/// Refuses an interpreter beside a provider that would not use it.
+fn refuse_unused(provider: Option<ProviderArg>, python: &Option<PathBuf>) -> Result<()> {
+    match (provider, python) {
+        (Some(other), Some(python)) if other != ProviderArg::System => Err(hinted(
+            format!(
+                "`--python` goes with `--provider system`, not with `{}`: found `--python {}`",
+                other.name(),
+                python.display()
+            ),
+            "leave one of the two out",
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -90,12 +93,18 @@ impl CheckArgs {
 }
 
 impl DefaultsArgs {
+    /// Refuses an interpreter that would not be used.
+    pub fn check(&self) -> Result<()> {
+        refuse_unused(self.provider, &self.python)
+    }
+
     pub fn request(&self) -> Request {
         Request {
             frameworks: self.frameworks.clone(),
             all: self.frameworks.is_empty(),
-            provider: provider(&self.python),
+            provider: provider(self.provider, &self.python),
             python: self.python.clone(),
+            wrap: self.wrap.clone().map(|words| words.0).unwrap_or_default(),
             threads: self.threads,
             ..Request::default()
         }
@@ -103,9 +112,11 @@ impl DefaultsArgs {
 }
 
 /// An interpreter that was named has the frameworks.
-fn provider(python: &Option<PathBuf>) -> FrameworksFrom {
-    match python {
-        Some(_) => FrameworksFrom::System,
-        None => FrameworksFrom::Pinned,
+fn provider(named: Option<ProviderArg>, python: &Option<PathBuf>) -> FrameworksFrom {
+    match (named, python) {
+        (Some(ProviderArg::Conda), _) => FrameworksFrom::Conda,
+        (Some(ProviderArg::Docker), _) => FrameworksFrom::Docker,
+        (_, Some(_)) => FrameworksFrom::System,
+        (_, None) => FrameworksFrom::Pinned,
     }
 }

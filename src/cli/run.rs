@@ -19,7 +19,7 @@ use crate::plan::{self, Plan};
 use crate::progress::Progress;
 use crate::project::Project;
 use crate::record::Status;
-use crate::run::{Ended, Session, Unfinished};
+use crate::run::{Ended, Preview, Session, ToBuild, Unfinished};
 use crate::store::Store;
 use crate::ui::{self, Live};
 
@@ -36,6 +36,8 @@ pub fn run(project: &Project, store: &Store, args: &RunArgs) -> Result<ExitCode>
     let mut plan = session.plan(&request, &experiments)?;
     // Who names a framework wants it: under cron a missing compiler must not end in green.
     let is_missed = !request.frameworks.is_empty() && plan.is_something_missing;
+    let preview = session.preview(&plan, &request);
+    preview_words(&preview, session.home.root()).into_iter().for_each(say);
     if args.dry_run {
         return ui::print(&shown(&plan)).map(|()| OK);
     }
@@ -77,6 +79,31 @@ fn unfinished(store: &Store, named: Option<&str>, environment: &[String]) -> Res
     ui::warn(&reading.troubles);
     let stored = reading.runs.into_iter().next();
     Unfinished::of(stored.with_context(|| format!("run `{name}` cannot be read"))?, environment)
+}
+
+/// Returns what a person is told before disk and network are used.
+fn preview_words(preview: &Preview, home: &Path) -> Vec<String> {
+    let mut lines = Vec::new();
+    for ToBuild { name, provider, size_bytes } in &preview.to_build {
+        let size = size_bytes.map_or("size not known".to_owned(), |bytes| {
+            format!("about {} on disk", ui::size(bytes))
+        });
+        lines.push(format!("to build: environment {name} ({provider}), {size}"));
+    }
+    if lines.is_empty() {
+        return lines;
+    }
+    let (known, home) = (ui::size(preview.known_bytes()), home.display());
+    let free = preview.free_bytes.map_or("not known".to_owned(), ui::size);
+    lines.push(format!(
+        "what they need is downloaded; together about {known}, free in {home}: {free}"
+    ));
+    if preview.is_too_much() {
+        lines.push(
+            "that is too little: make room, as with `rosetta env gc`, or set ROSETTA_HOME to another disk".to_owned(),
+        );
+    }
+    lines
 }
 
 /// Ends with an error if every job that was asked for is skipped.

@@ -93,11 +93,9 @@ fn worth(record: &Record) -> u8 {
 
 /// Returns the name of a row: the target's, with its provider where that is not the pinned one.
 pub(super) fn title(record: &Record) -> String {
-    match record.env.as_ref().map(|env| env.provider.as_str()) {
-        Some(provider @ ("system" | "conda" | "docker")) => {
-            format!("{} ({provider})", record.title)
-        }
-        _ => record.title.clone(),
+    match record.chosen_provider() {
+        Some(provider) => format!("{} ({provider})", record.title),
+        None => record.title.clone(),
     }
 }
 

@@ -141,6 +141,7 @@ fn causes_are_named_the_likeliest_first() {
         lock_digest: None,
         interpreter: Some("3.12.3".to_owned()),
         packages: packages.iter().map(|package| (*package).to_owned()).collect(),
+        ..EnvIdentity::default()
     };
     let (mut before, mut after) = (repeats("1", "jax", &[10.0]), repeats("2", "jax", &[20.0]));
     before[0].title = "JAX (Flax)".to_owned();

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::tool::text;
 use crate::catalog::ProviderName;
+use crate::container::Image;
 use crate::hint::hinted;
 
 /// An environment that jobs can be started in.
@@ -26,6 +27,12 @@ pub struct Built {
     pub runtime: Runtime,
     /// Package → version: from the lock, or as found.
     pub packages: BTreeMap<String, String>,
+    /// What the packages of an interpreter of the user's were built with: BLAS, CUDA.
+    #[serde(default)]
+    pub found: BTreeMap<String, String>,
+    /// The words of a command that an interpreter of the user's is run by.
+    #[serde(default)]
+    pub wrap: Vec<String>,
     pub size_bytes: u64,
     pub build_seconds: f64,
     /// Variables for every job in it; depends on env.yaml and the shell, so it is not stored.
@@ -37,6 +44,9 @@ pub struct Built {
     /// The file of the SDK that starts scripts; not stored either.
     #[serde(skip)]
     pub starter: Option<PathBuf>,
+    /// Folders that a job in a container must see.
+    #[serde(skip)]
+    pub seen: Vec<PathBuf>,
 }
 
 /// What runs harnesses in an environment.
@@ -50,6 +60,8 @@ pub enum Runtime {
         /// What `rustc -vV` said where they were compiled.
         compiler: Option<String>,
     },
+    /// A Python in an image, for scripts.
+    Container(Image),
 }
 
 /// A program with its arguments and what to change in the variables of the shell.
@@ -67,7 +79,7 @@ impl Built {
     /// Returns the command that runs a harness; `experiment` names the program of a crate.
     pub fn command(&self, harness: &Path, experiment: &str) -> Result<Command> {
         let (program, args) = match &self.runtime {
-            Runtime::Interpreter { python, .. } => {
+            Runtime::Interpreter { python, .. } | Runtime::Container(Image { python, .. }) => {
                 let starter = self.starter.as_ref().map(|file| text(file)).transpose()?;
                 // By its file: `-m` looks for Python's own modules beside the harness first, where
                 // `signal.py` may be an experiment.
@@ -78,21 +90,41 @@ impl Built {
             }
             Runtime::Programs { .. } => (self.program(experiment)?, Vec::new()),
         };
+        let (program, args) = self.wrapped(program, args)?;
         let (environment, unset) = (self.environment.clone(), self.unset.clone());
         Ok(Command { program, args, environment, unset })
     }
 
-    /// Returns the Python that runs harnesses.
+    /// Returns a command with the user's own words before it.
+    fn wrapped(&self, program: PathBuf, args: Vec<String>) -> Result<(PathBuf, Vec<String>)> {
+        let Some((first, rest)) = self.wrap.split_first() else { return Ok((program, args)) };
+        let mut words = rest.to_vec();
+        words.push(text(&program)?);
+        words.extend(args);
+        Ok((first.into(), words))
+    }
+
+    /// Returns the Python of this machine that runs harnesses.
     pub fn interpreter(&self) -> Option<&Path> {
         match &self.runtime {
             Runtime::Interpreter { python, .. } => Some(python),
-            Runtime::Programs { .. } => None,
+            Runtime::Programs { .. } | Runtime::Container(_) => None,
+        }
+    }
+
+    /// Returns the image that harnesses run in.
+    pub fn image(&self) -> Option<&Image> {
+        match &self.runtime {
+            Runtime::Container(image) => Some(image),
+            _ => None,
         }
     }
 
     pub fn interpreter_version(&self) -> Option<&str> {
         match &self.runtime {
-            Runtime::Interpreter { version, .. } => Some(version),
+            Runtime::Interpreter { version, .. } | Runtime::Container(Image { version, .. }) => {
+                Some(version)
+            }
             Runtime::Programs { .. } => None,
         }
     }
@@ -104,6 +136,7 @@ impl Built {
             Runtime::Interpreter { python, .. } => {
                 (self.root == folder && python.is_file()).then_some(self)
             }
+            Runtime::Container(_) => (self.root == folder).then_some(self),
             // Compiled programs may be copied to another machine.
             Runtime::Programs { .. } => Some(Built { root: folder.to_owned(), ..self }),
         }

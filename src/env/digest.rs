@@ -64,7 +64,14 @@ impl Parts {
                 named.push(PathBuf::from(path));
             }
         }
-        let others = ["env.yaml", "requirements.lock", "README.md", "environment.yml"];
+        let others = [
+            "env.yaml",
+            "requirements.lock",
+            "README.md",
+            "environment.yml",
+            "docker.lock",
+            "Dockerfile",
+        ];
         let others = others.map(|name| spec.folder.join(name));
         let mut files = files_under(&spec.folder)?;
         files.retain(|file| !others.contains(file) && !is_lock_of_conda(file));

@@ -12,13 +12,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 
 use super::built::{Built, Runtime};
+use super::clean::{self, Candidate, Sweep};
 use super::intact::missing_file;
 use super::names::{Names, add_variables};
-use super::provider::{self, Contents, Provide, has_conda_lock};
-use super::store::{self, Candidate, Place};
-use super::tool::{Build, Host};
+use super::provider::{self, Contents, Provide, has_conda_lock, has_docker_lock, size_of_image};
+use super::store::{self, Place};
+use super::tool::{Build, Host, text};
 use super::workshop::Workshop;
-use crate::catalog::{Catalog, EnvSpec, ProviderName};
+use crate::catalog::{Catalog, EnvSpec, Own, ProviderName};
+use crate::container::Engine;
 use crate::digest::sha256;
 use crate::hint::hinted;
 use crate::home::{Home, size_bytes};
@@ -114,7 +116,12 @@ impl Envs {
     /// Returns the first thing that a build would fail for.
     fn obstacle(&self, spec: &EnvSpec) -> Option<Obstacle> {
         let missing = self.provider(spec).obstacle();
-        missing.or_else(|| self.workshop.missing_program(&spec.programs))
+        // Programs that a build in an image needs are the image's.
+        let programs = match spec.provider.name() {
+            ProviderName::Docker => &[],
+            _ => spec.programs.as_slice(),
+        };
+        missing.or_else(|| self.workshop.missing_program(programs))
     }
 
     /// Builds an environment unless it is built and whole, and returns it.
@@ -171,18 +178,37 @@ impl Envs {
     }
 
     /// Returns an interpreter that the user names as an environment, with the packages it has.
-    pub fn system(&self, python: &Path) -> Result<Built> {
-        let spec = EnvSpec::system(python, &self.workshop.project);
+    pub fn system(&self, own: &Own) -> Result<Built> {
+        let spec = EnvSpec::system(own, &self.workshop.project);
         let found = self.provider(&spec).found()?;
         let contents = found.ok_or_else(|| anyhow!("an interpreter is used as it is"))?;
         let root = match &contents.runtime {
             Runtime::Interpreter { python, .. } => python.parent().unwrap_or(Path::new("/")),
-            Runtime::Programs { .. } => Path::new("/"),
+            Runtime::Programs { .. } | Runtime::Container(_) => Path::new("/"),
         };
         let (root, environment) = (root.to_owned(), contents.environment.clone());
         let mut built = self.with_variables(&spec, assembled(&spec, &root, contents))?;
         built.environment.extend(environment);
+        built.wrap.clone_from(&own.wrap);
+        // A job starts in another folder than rosetta has.
+        if let Some(first) = built.wrap.first_mut()
+            && let Some(found) = self.workshop.host.which(&*first)
+        {
+            *first = text(&found)?;
+        }
         Ok(built)
+    }
+
+    /// Returns the engine of containers, or why there is none that will do.
+    pub fn engine(&self) -> Result<Engine, Obstacle> {
+        self.workshop.engine()
+    }
+
+    /// Returns how large the last build of an environment by the same provider was.
+    pub fn last_size(&self, spec: &EnvSpec) -> Option<u64> {
+        let all = store::all_built(&self.workshop.home, &spec.name).into_iter();
+        let alike = all.filter(|built| built.provider == spec.provider.name());
+        alike.map(|built| built.size_bytes).max()
     }
 
     /// Returns the state of every environment of a catalog.
@@ -221,7 +247,7 @@ impl Envs {
     ///
     /// Those of an environment whose digest cannot be told are kept, those that a run uses, and those
     /// of which no project is known and that were used lately.
-    pub fn gc(&self, catalog: &Catalog) -> Result<Freed> {
+    pub fn gc(&self, catalog: &Catalog, sweep: Sweep) -> Result<Freed> {
         let Workshop { home, project, .. } = &self.workshop;
         let mut others = Vec::new();
         for root in store::users_of_home(home)?.into_iter().filter(|root| root != project) {
@@ -249,11 +275,13 @@ impl Envs {
             catalog.unreadable_envs.contains_key(name)
                 || spec.is_some_and(|spec| spec.provider.name() == ProviderName::Cargo)
         };
-        store::gc(home, &is_needed, &|name| {
+        let is_compiled = |name: &str| {
             let others = others.iter().map(|(_, _, catalog)| catalog.as_ref());
             let mut others = others.map(|catalog| catalog.is_none_or(|one| is_crate(one, name)));
             is_crate(catalog, name) || others.any(|is_needed| is_needed)
-        })
+        };
+        let engine = self.engine().ok();
+        clean::gc(home, &is_needed, &is_compiled, engine.as_ref(), sweep)
     }
 
     fn is_current(&self, catalog: &Catalog, name: &str, short: &str) -> bool {
@@ -261,8 +289,11 @@ impl Envs {
             // An environment whose digest cannot be told is kept.
             Some(spec) => spec.forms().iter().any(|form| match self.digest(form) {
                 Ok(digest) => digest.starts_with(short),
-                Err(_) if form.provider.name() == ProviderName::Conda => has_conda_lock(form),
-                Err(_) => true,
+                Err(_) => match form.provider.name() {
+                    ProviderName::Conda => has_conda_lock(form),
+                    ProviderName::Docker => has_docker_lock(form),
+                    _ => true,
+                },
             }),
             None => catalog.unreadable_envs.contains_key(name),
         }
@@ -282,6 +313,12 @@ impl Envs {
             let flag = spec.provider.name().flag();
             hinted(message, format!("run `rosetta env build {name}{flag}`"))
         })?;
+        if let Some(image) = built.image() {
+            let mut command = image.shell(&built.environment, &built.seen);
+            let error = command.exec();
+            let shown = image.engine.program.display().to_string();
+            return Err(error).with_context(|| format!("cannot start `{shown}`"));
+        }
         let shell = host.get("SHELL").unwrap_or("/bin/sh".as_ref());
         let mut command = host.command_as_is(shell);
         command.envs(&built.environment).env("ROSETTA_ENV", name);
@@ -298,7 +335,8 @@ impl Envs {
 
     fn sealed(&self, spec: &EnvSpec, digest: &str) -> Option<Built> {
         let built = Place::of(&self.workshop.home, &spec.name, digest).read(digest)?;
-        self.with_variables(spec, built).ok()
+        let is_whole = self.provider(spec).is_whole(&built);
+        self.with_variables(spec, built).ok().filter(|_| is_whole)
     }
 
     /// Adds what depends on env.yaml and the shell, which is not stored.
@@ -306,7 +344,13 @@ impl Envs {
         let provider = self.provider(spec);
         let names = Names::of(spec, &built.root, &built.runtime);
         built.environment = provider.variables(&built.root)?;
-        add_variables(&mut built.environment, &self.workshop.host, spec, &names)?;
+        let inside = built.image().map(|image| Host::inside(&image.path));
+        if let Some(image) = built.image() {
+            built.environment.insert("PATH".to_owned(), image.path.clone());
+            built.seen = vec![self.workshop.project.clone(), self.workshop.home.root().to_owned()];
+        }
+        let host = inside.as_ref().unwrap_or(&self.workshop.host);
+        add_variables(&mut built.environment, host, spec, &names)?;
         built.starter = Some(self.workshop.python_sdk().join("rosetta/__main__.py"));
         built.unset = provider.unwanted().iter().map(|&name| name.to_owned()).collect();
         Ok(built)
@@ -333,14 +377,19 @@ impl Envs {
     fn make(&self, spec: &EnvSpec, digest: &str, root: &Path, build: &Build) -> Result<Built> {
         let begun = Instant::now();
         let mut built = assembled(spec, root, self.provider(spec).build(root, build)?);
-        self.fix_up(spec, &built, build)?;
+        if built.image().is_none() {
+            self.fix_up(spec, &built, build)?;
+        }
         if self.digest(spec)? != digest {
             let flag = spec.provider.name().flag();
             let hint = format!("run `rosetta env build {}{flag}` again", spec.name);
             return Err(hinted("its files were changed while it was built", hint));
         }
         built.digest = Some(digest.to_owned());
-        built.size_bytes = size_bytes(root);
+        built.size_bytes = match built.image() {
+            Some(image) => size_of_image(image)?,
+            None => size_bytes(root),
+        };
         built.build_seconds = begun.elapsed().as_secs_f64();
         Ok(built)
     }
@@ -372,7 +421,7 @@ impl Envs {
 
 /// Returns an environment before it is known how large it is and how long it took.
 fn assembled(spec: &EnvSpec, root: &Path, contents: Contents) -> Built {
-    let Contents { runtime, lock, packages, environment: _ } = contents;
+    let Contents { runtime, lock, packages, environment: _, found } = contents;
     Built {
         name: spec.name.clone(),
         provider: spec.provider.name(),
@@ -386,5 +435,8 @@ fn assembled(spec: &EnvSpec, root: &Path, contents: Contents) -> Built {
         environment: Default::default(),
         unset: Vec::new(),
         starter: None,
+        seen: Vec::new(),
+        found,
+        wrap: Vec::new(),
     }
 }

@@ -7,12 +7,14 @@
 //! | `built` | a built one: what is in it, and the command that starts a harness |
 //! | `names` | what texts of env.yaml stand for, and the variables of a job |
 //! | `store` | where they are kept, and their seals |
+//! | `clean` | what a clean-up removes |
 //! | `scratch` | what a build needs only while it goes on |
 //! | `intact` | whether a built one still has its files |
 //! | `users` | which projects use one |
 //! | `digest` | what one is made from, as one number |
 //! | `lockfile` | requirements.lock |
 //! | `conda` | explicit locks, their archives, the clients that install and solve them |
+//! | `docker` | base images, and the recipe of an image |
 //! | `workshop` | what this machine has for builds: `python`, `compilers`, `uv`, `tool` |
 //! | `surroundings`, `settings` | which variables and configuration files of the user a build heeds |
 //!
@@ -23,9 +25,11 @@
 //! and the `pyvenv.cfg` of a venv, and whatever a fix-up wrote. See [`crate::seal`].
 
 mod built;
+mod clean;
 mod compilers;
 mod conda;
 mod digest;
+mod docker;
 mod envs;
 mod intact;
 mod lockfile;
@@ -42,6 +46,7 @@ mod uv;
 mod workshop;
 
 pub use self::built::{Built, Command, Runtime};
+pub use self::clean::Sweep;
 pub use self::envs::{Availability, EnvStatus, Envs, Held};
 pub use crate::seal::Freed;
 

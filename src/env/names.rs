@@ -26,6 +26,11 @@ impl Names {
     pub(super) fn of(spec: &EnvSpec, root: &Path, runtime: &Runtime) -> Names {
         let (site, python) = match runtime {
             Runtime::Interpreter { python, version } => (site(root, version), Some(python.clone())),
+            Runtime::Container(image) => {
+                let site = site(&image.root, &image.version);
+                let (root, folder) = (image.root.clone(), spec.folder.clone());
+                return Names { root, folder, site, python: Some(image.python.clone()) };
+            }
             Runtime::Programs { .. } => (None, None),
         };
         Names { root: root.to_owned(), folder: spec.folder.clone(), site, python }

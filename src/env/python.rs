@@ -16,7 +16,7 @@ use crate::probe;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Prints what an interpreter is. Runs on any Python 3.
-const PROBE: &str = "
+pub(super) const PROBE: &str = "
 import importlib.util, json, os, struct, sys, sysconfig
 try:
     glibc = os.confstr('CS_GNU_LIBC_VERSION') or ''
@@ -126,9 +126,13 @@ pub(super) fn parse_version(version: &str) -> Vec<u16> {
 pub(super) fn probe(host: &Host, python: &Path) -> Result<Interpreter> {
     let shown = python.display();
     let text = ask(host, python).with_context(|| format!("`{shown}` does not answer"))?;
-    let interpreter: Interpreter =
-        serde_json::from_str(&text).with_context(|| format!("`{shown}` answers nonsense"))?;
+    let interpreter = parse(&text).with_context(|| format!("`{shown}` answers nonsense"))?;
     Ok(out_of_venv(interpreter))
+}
+
+/// Reads what the probe prints.
+pub(super) fn parse(text: &str) -> Result<Interpreter> {
+    Ok(serde_json::from_str(text)?)
 }
 
 fn ask(host: &Host, python: &Path) -> Result<String> {

@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -14,10 +13,11 @@ use serde::{Deserialize, Serialize};
 use super::built::{Built, Runtime};
 use super::{scratch, users};
 use crate::catalog::ProviderName;
+use crate::container::Image;
 use crate::home::{Home, size_bytes};
 use crate::lock::Lock;
 use crate::progress::Report;
-use crate::seal::{self, Alone, Freed};
+use crate::seal::{self, Alone};
 use crate::spec::check_name;
 
 /// Name of the file that makes a folder an environment.
@@ -30,7 +30,7 @@ const TARGETS: &str = "cargo-target";
 const SEAL_VERSION: u32 = 2;
 
 /// Digits of the digest that a folder's name has.
-const SHORT: usize = 12;
+pub(super) const SHORT: usize = 12;
 
 #[derive(Serialize, Deserialize)]
 struct Seal<T> {
@@ -76,6 +76,9 @@ impl From<Built1> for Built {
             environment: BTreeMap::new(),
             unset: Vec::new(),
             starter: None,
+            seen: Vec::new(),
+            found: BTreeMap::new(),
+            wrap: Vec::new(),
         }
     }
 }
@@ -108,7 +111,7 @@ impl Place {
     }
 }
 
-fn sealed(folder: impl Into<PathBuf>) -> seal::Place {
+pub(super) fn sealed(folder: impl Into<PathBuf>) -> seal::Place {
     seal::Place::new(folder, SEAL)
 }
 
@@ -132,6 +135,12 @@ pub(super) fn all_built(home: &Home, name: &str) -> Vec<Built> {
     of_name.filter_map(|entry| read(&sealed(entry.path))).collect()
 }
 
+/// Returns the images that the environments of a home are.
+pub(super) fn images(home: &Home) -> Result<Vec<Image>> {
+    let images = entries(home)?.into_iter().filter_map(|entry| Some(entry.image()?.0));
+    Ok(images.collect())
+}
+
 /// Takes the lock of one environment.
 pub(super) fn lock(home: &Home, name: &str, report: Report) -> Result<Lock> {
     let envs = home.envs();
@@ -139,7 +148,7 @@ pub(super) fn lock(home: &Home, name: &str, report: Report) -> Result<Lock> {
     Lock::wait(&path(home, name), &format!("another build of `{name}`"), report)
 }
 
-fn path(home: &Home, name: &str) -> PathBuf {
+pub(super) fn path(home: &Home, name: &str) -> PathBuf {
     home.envs().join(format!(".{name}.lock"))
 }
 
@@ -178,76 +187,6 @@ pub(super) fn remove(
     Ok(freed)
 }
 
-/// An environment that a clean-up may find to be needed.
-pub(super) struct Candidate<'a> {
-    pub(super) name: &'a str,
-    /// The digits of its digest that its folder's name has.
-    pub(super) short: &'a str,
-    /// The projects that have used it; none if no list was kept.
-    pub(super) users: Option<BTreeSet<PathBuf>>,
-    /// How long ago it was used last.
-    pub(super) age: Duration,
-}
-
-/// Removes what `is_needed` does not claim, and what cargo compiled under names of which
-/// `is_compiled` knows no crate. What is being built or used is left alone.
-pub(super) fn gc(
-    home: &Home,
-    is_needed: &dyn Fn(&Candidate) -> bool,
-    is_compiled: &dyn Fn(&str) -> bool,
-) -> Result<Freed> {
-    let mut freed = Freed::default();
-    for entry in entries(home)? {
-        // A log stays and goes with what it tells of.
-        let (folder, place) = (entry.folder(), sealed(&entry.path));
-        let is_whole = entry.is_log || place.is_whole();
-        let candidate = Candidate {
-            name: &entry.name,
-            short: &entry.digest,
-            users: if folder.exists() { users::of(&folder) } else { Some(BTreeSet::new()) },
-            age: sealed(&folder).age().unwrap_or_default(),
-        };
-        if is_whole && is_needed(&candidate) {
-            continue;
-        }
-        let Some(_lock) = Lock::try_take(&path(home, &entry.name)) else { continue };
-        let Some(alone) = place.try_take()? else {
-            freed.in_use += 1;
-            continue;
-        };
-        freed.folders += usize::from(!entry.is_log);
-        freed.bytes += entry.remove(alone)?;
-    }
-    for name in targets(home)?.iter().filter(|name| !is_compiled(name)) {
-        let Some(_lock) = Lock::try_take(&path(home, name)) else { continue };
-        freed.folders += 1;
-        freed.bytes += remove_target(home, name)?;
-    }
-    for folder in list(&home.envs())? {
-        let Some(name) = scratch::name(&folder) else { continue };
-        let Some(_lock) = Lock::try_take(&path(home, name)) else { continue };
-        freed.folders += 1;
-        freed.bytes += size_bytes(&folder);
-        scratch::clear(&folder, &[])?;
-    }
-    // What a killed fetch of uv has left, unless one goes on.
-    let tools = home.tools();
-    if let (true, Some(_lock)) = (tools.is_dir(), Lock::try_take(&tools.join(".uv.lock"))) {
-        for left in list(&tools)?.iter().filter(|path| is_left_over(path)) {
-            freed.folders += 1;
-            freed.bytes += size_bytes(left);
-            let failed = || format!("cannot remove `{}`", left.display());
-            fs::remove_dir_all(left).with_context(failed)?;
-        }
-    }
-    Ok(freed)
-}
-
-fn is_left_over(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-    path.is_dir() && (name.starts_with(b".making-") || name.starts_with(b".old-"))
-}
-
 /// Returns the projects that use something in a home.
 pub(super) fn users_of_home(home: &Home) -> Result<BTreeSet<PathBuf>> {
     Ok(entries(home)?.iter().filter_map(|entry| users::of(&entry.path)).flatten().collect())
@@ -265,7 +204,7 @@ pub(super) fn shared_target(home: &Home, name: &str) -> PathBuf {
     home.root().join(TARGETS).join(name)
 }
 
-fn remove_target(home: &Home, name: &str) -> Result<u64> {
+pub(super) fn remove_target(home: &Home, name: &str) -> Result<u64> {
     let target = shared_target(home, name);
     let freed = size_bytes(&target);
     match fs::remove_dir_all(&target) {
@@ -277,23 +216,23 @@ fn remove_target(home: &Home, name: &str) -> Result<u64> {
 }
 
 /// Returns the names under which cargo keeps what it compiled.
-fn targets(home: &Home) -> Result<Vec<String>> {
+pub(super) fn targets(home: &Home) -> Result<Vec<String>> {
     let folders = list(&home.root().join(TARGETS))?.into_iter().filter(|path| path.is_dir());
     let names = folders.filter_map(|path| path.file_name()?.to_str().map(str::to_owned));
     Ok(names.filter(|name| check_name(name).is_ok()).collect())
 }
 
 /// A folder or log under `envs/`.
-struct Entry {
-    path: PathBuf,
-    name: String,
-    digest: String,
-    is_log: bool,
+pub(super) struct Entry {
+    pub(super) path: PathBuf,
+    pub(super) name: String,
+    pub(super) digest: String,
+    pub(super) is_log: bool,
 }
 
 impl Entry {
     /// Returns the environment's folder, also of a log.
-    fn folder(&self) -> PathBuf {
+    pub(super) fn folder(&self) -> PathBuf {
         self.path.with_file_name(format!("{}-{}", self.name, self.digest))
     }
 
@@ -306,9 +245,28 @@ impl Entry {
         (is_ours && !name.starts_with('.')).then_some(Entry { path, name, digest, is_log })
     }
 
-    fn remove(&self, alone: Alone) -> Result<u64> {
+    /// Returns what it takes of a disk, an image of it too.
+    pub(super) fn bytes(&self) -> u64 {
+        let image = self.image().map_or(0, |(_, bytes)| bytes);
+        size_bytes(&self.path) + image
+    }
+
+    /// Returns the image that its seal names, and its size.
+    fn image(&self) -> Option<(Image, u64)> {
+        let built = read(&sealed(&self.path)).filter(|_| !self.is_log)?;
+        Some((built.image()?.clone(), built.size_bytes))
+    }
+
+    /// Removes it, its image first: a folder without one is built anew, an image without a folder is lost.
+    pub(super) fn remove(&self, alone: Alone) -> Result<u64> {
         if !self.is_log {
-            return alone.free();
+            let image = self.image();
+            if let Some((image, _)) = &image {
+                image
+                    .remove()
+                    .with_context(|| format!("cannot remove the image `{}`", image.name))?;
+            }
+            return Ok(alone.free()? + image.map_or(0, |(_, bytes)| bytes));
         }
         let freed = size_bytes(&self.path);
         let failed = || format!("cannot remove `{}`", self.path.display());
@@ -317,7 +275,7 @@ impl Entry {
     }
 }
 
-fn entries(home: &Home) -> Result<Vec<Entry>> {
+pub(super) fn entries(home: &Home) -> Result<Vec<Entry>> {
     Ok(list(&home.envs())?.into_iter().filter_map(Entry::parse).collect())
 }
 

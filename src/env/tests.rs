@@ -9,7 +9,7 @@ use super::python::parse_version;
 use super::python::tests::{fake, script};
 use super::tool::Host;
 use super::*;
-use crate::catalog::{Catalog, Crate, EnvSpec, FixUp, Pins, Provider, ProviderName};
+use crate::catalog::{Catalog, Crate, EnvSpec, FixUp, Own, Pins, Provider, ProviderName};
 use crate::home::Home;
 use crate::progress::Progress;
 
@@ -29,6 +29,8 @@ pub(super) fn spec(project: &Path, name: &str) -> EnvSpec {
         programs: Vec::new(),
         fixups: Vec::new(),
         environment: Default::default(),
+        size_bytes: None,
+        gpu: None,
     }
 }
 
@@ -40,6 +42,10 @@ pub(super) fn pins() -> Pins {
         glibc: None,
         source: Vec::new(),
     }
+}
+
+fn own(python: &str) -> Own {
+    Own { python: python.into(), wrap: Vec::new() }
 }
 
 /// Returns the same environment with other settings.
@@ -286,7 +292,7 @@ fn gc_keeps_what_is_current_or_being_built() {
     let _lock = store::lock(&Home::at(machine.at("home")), "busy", &silence).unwrap();
 
     let catalog = Catalog { envs: [("x".to_owned(), spec.clone())].into(), ..Default::default() };
-    let freed = envs.gc(&catalog).unwrap();
+    let freed = envs.gc(&catalog, Sweep::Done).unwrap();
     assert_eq!(freed.folders, 3);
     assert!(freed.bytes > 0);
     let digest = envs.digest(&spec).unwrap();
@@ -306,7 +312,7 @@ fn what_a_run_uses_is_neither_removed_nor_collected() {
     let catalog = Catalog { envs: [("x".to_owned(), spec)].into(), ..Default::default() };
     let held = [(); 2].map(|()| envs.hold(old.clone(), &silence).unwrap());
 
-    let freed = envs.gc(&catalog).unwrap();
+    let freed = envs.gc(&catalog, Sweep::Done).unwrap();
     assert_eq!((freed.folders, freed.in_use), (0, 1));
     let error = envs.remove("x", None, &silence).unwrap_err();
     let expected = format!("process {} uses it: `", std::process::id());
@@ -315,7 +321,7 @@ fn what_a_run_uses_is_neither_removed_nor_collected() {
     assert_eq!(machine.folders().len(), 2, "the free one goes with the other or not at all");
 
     drop(held);
-    let freed = envs.gc(&catalog).unwrap();
+    let freed = envs.gc(&catalog, Sweep::Done).unwrap();
     assert_eq!((freed.folders, freed.in_use), (1, 0));
     assert!(envs.hold(old, &silence).is_err(), "it is gone");
     assert_eq!(envs.hold(new.clone(), &silence).unwrap().built, new);
@@ -363,7 +369,7 @@ fn gc_keeps_what_another_project_needs() {
     };
     let gc = || {
         let envs = machine.envs().beside(&mine);
-        envs.gc(&Catalog::load(&mine).unwrap()).unwrap().folders
+        envs.gc(&Catalog::load(&mine).unwrap(), Sweep::Done).unwrap().folders
     };
     assert_eq!((gc(), names()), (1, vec!["w".to_owned(), "x".into(), "y".into()]));
     fs::remove_dir_all(other).unwrap();
@@ -392,8 +398,8 @@ fn gc_removes_what_cargo_compiled_for_no_environment() {
     }
     let _lock = store::lock(&Home::at(machine.at("home")), "busy", &silence).unwrap();
 
-    let freed = machine.envs().gc(&catalog).unwrap();
-    assert_eq!(freed, Freed { folders: 2, bytes: 24, in_use: 0 });
+    let freed = machine.envs().gc(&catalog, Sweep::Done).unwrap();
+    assert_eq!((freed.folders, freed.bytes, freed.in_use), (2, 24, 0));
     let is_kept = ["crate", "venv", "gone", "busy"].map(|name| target(name).is_dir());
     assert_eq!(is_kept, [true, false, false, true]);
 }
@@ -478,7 +484,10 @@ echo "{\"reason\":\"compiler-artifact\",\"target\":{\"kind\":[\"bin\"]},\"execut
     assert!(
         machine
             .envs()
-            .gc(&Catalog { envs: [("x".into(), spec.clone())].into(), ..Catalog::default() })
+            .gc(
+                &Catalog { envs: [("x".into(), spec.clone())].into(), ..Catalog::default() },
+                Sweep::Done,
+            )
             .is_ok()
     );
     let moved = Home::at(machine.at("elsewhere"));
@@ -536,12 +545,15 @@ fn the_dockerfile_has_the_versions_that_are_wanted() {
         found.unwrap_or_else(|| panic!("no line begins with `{start}`"))
     };
     let rust = env!("CARGO_PKG_RUST_VERSION");
-    let bases = dockerfile.lines().filter(|line| line.starts_with("FROM "));
-    let bases = bases.map(|base| base.starts_with(&format!("FROM rust:{rust}-")));
-    assert_eq!(bases.collect::<Vec<_>>(), [true, true]);
-    assert!(line("COPY --from=ghcr.io/astral-sh/uv:").starts_with(&format!("{} ", uv::VERSION)));
+    for base in ["ARG BUILD_BASE=", "ARG BASE="] {
+        assert!(line(base).starts_with(&format!("rust:{rust}-")));
+    }
+    // By the pins that rosetta itself fetches it by.
+    for word in uv::WHEELS.split_whitespace().filter(|word| *word != "\\") {
+        assert!(dockerfile.contains(word), "the Dockerfile has no `{word}`");
+    }
 
-    let installed = line("RUN uv python install --no-bin ").split(' ').map(parse_version);
+    let installed = line("ARG PYTHONS=").trim_matches('"').split(' ').map(parse_version);
     let wanted = Catalog::load(project).unwrap().envs.into_values();
     let wanted = wanted.filter_map(|spec| spec.provider.python().map(parse_version));
     let wanted = wanted.filter(|version| provider::is_for_uv(version));
@@ -557,7 +569,7 @@ fn system_takes_what_is_there() {
         python.display()
     );
     script(&python, &format!("echo '{answer}'"));
-    let built = machine.envs().system(Path::new("python")).unwrap();
+    let built = machine.envs().system(&own("python")).unwrap();
     assert_eq!((built.provider, &built.digest), (ProviderName::System, &None));
     assert_eq!(built.packages["numpy"], "2.5.5");
     let command = built.command(Path::new("/h/cnn.py"), "cnn").unwrap();
@@ -565,7 +577,7 @@ fn system_takes_what_is_there() {
     assert!(!command.environment.contains_key("PYTHONNOUSERSITE"));
 
     script(&python, "echo 'no python' >&2; exit 1");
-    let error = format!("{:#}", machine.envs().system(&python).unwrap_err());
+    let error = format!("{:#}", machine.envs().system(&own(python.to_str().unwrap())).unwrap_err());
     assert!(error.contains("cannot ask") && error.contains("no python"), "{error}");
-    assert!(machine.envs().system(Path::new("absent")).is_err());
+    assert!(machine.envs().system(&own("absent")).is_err());
 }

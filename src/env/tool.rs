@@ -42,6 +42,12 @@ impl Host {
         Host { variables: std::env::vars_os().collect(), is_rosetta: true }
     }
 
+    /// Returns what a container has of its own, of which only PATH matters.
+    pub(super) fn inside(path: &str) -> Host {
+        let variables = BTreeMap::from([("PATH".into(), path.into())]);
+        Host { variables, is_rosetta: true }
+    }
+
     #[cfg(test)]
     pub(super) fn with(variables: &[(&str, &str)]) -> Host {
         let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));

@@ -22,7 +22,7 @@ use crate::seal::{Place, find_or_make};
 pub(super) const VERSION: &str = "0.13.9";
 
 /// The wheels of that version: x86_64 and aarch64, each for glibc from 2.17 and musl from 1.1.
-const WHEELS: &str = "\
+pub(super) const WHEELS: &str = "\
 uv==0.13.9 \\
     --hash=sha256:d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19 \\
     --hash=sha256:5435c5ce14a56431208ca0996416d310f1598e8c2c8ba707688985a16bb82dbe

@@ -11,6 +11,7 @@ use super::conda::client::{self, Client};
 use super::python::{Interpreter, Interpreters};
 use super::tool::Host;
 use super::uv::{self, Uvs};
+use crate::container::{self, Engine};
 use crate::home::Home;
 use crate::obstacle::Obstacle;
 use crate::progress::Report;
@@ -25,12 +26,13 @@ pub(super) struct Workshop {
     pub(super) compilers: Compilers,
     uvs: Uvs,
     conda: OnceLock<Result<Client, Obstacle>>,
+    engine: OnceLock<Result<Engine, Obstacle>>,
 }
 
 impl Workshop {
     pub(super) fn new(host: Host, home: Home, project: PathBuf) -> Workshop {
-        let (interpreters, compilers, uvs, conda) = Default::default();
-        Workshop { host, home, project, interpreters, compilers, uvs, conda }
+        let (interpreters, compilers, uvs, conda, engine) = Default::default();
+        Workshop { host, home, project, interpreters, compilers, uvs, conda, engine }
     }
 
     pub(super) fn has(&self, program: &str) -> bool {
@@ -73,6 +75,13 @@ impl Workshop {
     /// Returns a client of conda's, or why there is none that will do.
     pub(super) fn conda(&self) -> Result<Client, Obstacle> {
         self.conda.get_or_init(|| client::find(&self.host)).clone()
+    }
+
+    /// Returns the engine of containers, or why there is none that will do.
+    pub(super) fn engine(&self) -> Result<Engine, Obstacle> {
+        let find =
+            || container::find(self.host.get(container::NAMED), |name| self.host.which(name));
+        self.engine.get_or_init(find).clone()
     }
 
     /// Returns the folder of the Python SDK.

@@ -8,25 +8,24 @@
 //! Run jobs only from a thread that lives as long as they do, such as the main thread with a current-thread runtime: the
 //! kernel takes the end of the thread that spawned for the death of the parent.
 
-use std::io;
-use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+use tokio::process::{ChildStderr, ChildStdout};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::finished::Finished;
 use super::launcher::{Launcher, Running};
 use super::pipe::Pipe;
+use super::shim::{JobHome, Shim};
+use crate::container::{self, Container};
 use crate::event::{Event, Line, Stamped};
-use crate::machine;
+use crate::machine::Machine;
 use crate::process::kernel::{self, Signal};
-use crate::process::{
-    Cancel, DONE, Done, Exit, Intake, LONGEST, Launch, Log, Order, SHIM, TAG, is_stopped, tagged,
-};
+use crate::process::{Cancel, Done, Exit, Intake, LONGEST, Launch, Log, TAG, tagged};
 
 /// How long to wait for more output after the end. Nothing is left then that could write, unless it hid from the sweep.
 const DRAIN: Duration = Duration::from_millis(250);
@@ -36,6 +35,8 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(10);
 const EXIT_GRACE: Duration = Duration::from_secs(30);
 /// How much later than agreed a shim may be that somebody has stopped.
 const STOPPED_DELAY: Duration = Duration::from_secs(2);
+/// How much later than a grace the client of a container's engine may be.
+const CONTAINER_DELAY: Duration = Duration::from_secs(10);
 /// How much later than agreed the shim may be.
 const SHIM_DELAY: Duration = Duration::from_secs(60);
 
@@ -67,6 +68,9 @@ impl Local {
         kernel::become_subreaper().context("cannot become a subreaper")?;
         let mut job = Attended::new(launch)?;
         let home = JobHome::make(&launch.job_folder)?;
+        // Of this machine a container shows less than there is.
+        let machine =
+            launch.container.as_ref().filter(|_| launch.is_measured).map(|_| Machine::look());
         let mut shim = Shim::start(&self.rosetta, launch, &home)?;
         let ended = job.attend(&mut shim, cancel, on_line).await;
         if ended.is_err() {
@@ -75,9 +79,13 @@ impl Local {
         }
         let ended = ended?;
         // What cannot be read was not written by a shim: the job may have put it there.
-        let done = Done::read(&launch.job_folder).unwrap_or_default();
+        let mut done = Done::read(&launch.job_folder).unwrap_or_default();
         if done.is_none() {
             sweep_orphans(&shim.tag).await;
+            shim.remove_container();
+        }
+        if let (Some(done), Some(machine)) = (&mut done, machine) {
+            done.machine = Some(machine);
         }
         Ok(job.finish(done, ended))
     }
@@ -97,85 +105,6 @@ impl Launcher for Local {
         on_line: &'a mut dyn FnMut(Line),
     ) -> Running<'a> {
         Box::pin(self.attend(launch, cancel, on_line))
-    }
-}
-
-/// A home folder for one job, empty when it begins and gone when it has ended: what frameworks keep for their users there
-/// must not change what the next job computes, nor how fast.
-struct JobHome(PathBuf);
-
-impl JobHome {
-    fn make(job_folder: &Path) -> Result<JobHome> {
-        let folder = job_folder.join("home");
-        let failed = || format!("cannot make `{}`", folder.display());
-        std::fs::create_dir_all(&folder).with_context(failed)?;
-        Ok(JobHome(folder))
-    }
-}
-
-impl Drop for JobHome {
-    fn drop(&mut self) {
-        // What cannot be removed stays beside the job's other files and does no harm.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// The shim's process; killed with everything below it if rosetta loses interest.
-struct Shim {
-    child: Child,
-    tag: String,
-}
-
-impl Shim {
-    fn start(rosetta: &Path, launch: &Launch, home: &JobHome) -> Result<Shim> {
-        let pid = kernel::own_pid();
-        let tag = format!("{pid}-{}", kernel::monotonic_seconds());
-        let mut launch = launch.clone();
-        launch.environment.set_default("HOME", home.0.to_string_lossy());
-        let job_folder = launch.job_folder.clone();
-        let order = Order { launch, parent: Some(pid), tag: tag.clone() };
-        let order = order.write()?;
-        remove(&job_folder.join(DONE))?;
-        let child = Command::new(rosetta)
-            .arg0("rosetta")
-            .arg(SHIM)
-            .arg(order)
-            .env(machine::VARIABLE, machine::name())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0) // Ctrl-C at the terminal is for rosetta alone.
-            .spawn()
-            .with_context(|| format!("cannot start `{}`", rosetta.display()))?;
-        Ok(Shim { child, tag })
-    }
-
-    /// Returns its id, which is gone once it has been waited for: it may be somebody else's then.
-    fn pid(&self) -> Option<i32> {
-        self.child.id().and_then(|pid| i32::try_from(pid).ok())
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.pid().is_some_and(is_stopped)
-    }
-
-    fn kill(&mut self) {
-        // That it has just ended is not an error.
-        let _ = self.child.start_kill();
-    }
-
-    fn tell(&self, cancel: Cancel) {
-        match (self.pid(), cancel) {
-            (Some(pid), Cancel::Gracefully) => kernel::send(pid, Signal::TERM),
-            (Some(pid), Cancel::Now) => kernel::send(pid, Signal::USR1),
-            _ => {}
-        }
-    }
-}
-
-impl Drop for Shim {
-    fn drop(&mut self) {
-        self.tell(Cancel::Now);
     }
 }
 
@@ -316,6 +245,11 @@ impl<'a> Attended<'a> {
         if how != Cancel::No {
             self.stop.get_or_insert(why);
             shim.tell(how);
+            // A client that has not started the container yet loses what it is told.
+            if self.launch.container.is_some() {
+                let grace = self.launch.grace.min(LONGEST) + CONTAINER_DELAY;
+                self.too_late = self.too_late.min(Instant::now() + grace);
+            }
         }
     }
 
@@ -326,10 +260,14 @@ impl<'a> Attended<'a> {
             self.stop.get_or_insert(Exit::Refused(why.clone()));
         }
         let was_lost = done.is_none();
+        let container = self.launch.container.as_ref().filter(|_| was_lost);
         let mut done = done.unwrap_or_else(|| Done::lost(status, self.clock.elapsed()));
+        if let Some(why) = not_started(container, status, &last_words) {
+            done.exit = Exit::CannotStart(why);
+        }
         // The shim knows that it was told to stop, not why; a shim told before it could listen left no word. What
         // could not be taken in counts however the job ended.
-        if let Some(stop) = self.stop
+        if let Some(stop) = self.stop.take()
             && (was_lost || done.exit == Exit::Cancelled || matches!(stop, Exit::Refused(_)))
         {
             done.exit = stop;
@@ -338,6 +276,23 @@ impl<'a> Attended<'a> {
         let started = Duration::from_secs_f64(if was_lost { 0.0 } else { started });
         Finished::new(done, started, taken, last_words)
     }
+}
+
+/// Exit codes by which clients of engines say that a container was not started.
+const NOT_STARTED: std::ops::RangeInclusive<i32> = 125..=127;
+
+/// Returns why a container was not started, if its engine's client says so.
+fn not_started(
+    container: Option<&Container>,
+    status: ExitStatus,
+    said: &[String],
+) -> Option<String> {
+    let engine = &container?.engine;
+    status.code().filter(|code| NOT_STARTED.contains(code))?;
+    let known = container::explained(engine.kind, &said.join("\n"));
+    let first = said.iter().find(|line| !line.trim().is_empty());
+    let own = || first.map_or_else(|| format!("its client ended with {status}"), String::clone);
+    Some(known.map_or_else(own, |obstacle| obstacle.to_string()))
 }
 
 /// Kills what a dead shim has left. Its processes are known by their environment; whoever changed that is lost.
@@ -355,19 +310,5 @@ async fn sweep_orphans(tag: &str) {
             // By id: another child of this process is somebody else's to wait for.
             kernel::reap(pid);
         }
-    }
-}
-
-/// Removes what is in the way of the shim's word, whatever it is.
-fn remove(path: &Path) -> Result<()> {
-    let removed = match path.is_dir() && !path.is_symlink() {
-        true => std::fs::remove_dir_all(path),
-        false => std::fs::remove_file(path),
-    };
-    match removed {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove `{}`", path.display()))
-        }
-        _ => Ok(()),
     }
 }

@@ -11,6 +11,7 @@ mod finished;
 mod launcher;
 mod local;
 mod pipe;
+mod shim;
 
 pub use environment::{environment, shown};
 pub use finished::Finished;

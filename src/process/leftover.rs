@@ -25,7 +25,7 @@ pub fn end_leftovers() -> usize {
 }
 
 /// Whether nobody has the number of the rosetta that a tag names, or somebody else has it by now.
-fn is_of_a_dead_rosetta(tag: &str) -> bool {
+pub fn is_of_a_dead_rosetta(tag: &str) -> bool {
     let Some((pid, begun)) = tag.split_once('-') else { return false };
     let (Ok(pid), Ok(begun)) = (pid.parse::<i32>(), begun.parse::<f64>()) else { return false };
     // The kernel counts the time that the machine slept in the start of a process, a tag does not.

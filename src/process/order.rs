@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::environment::Environment;
 use super::intake::cannot_write;
+use super::kernel;
 use crate::catalog::Device;
+use crate::container::Container;
 
 /// One process to be run as a job: what is wanted, wherever it runs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -39,6 +41,19 @@ pub struct Launch {
     pub memory_limit_bytes: Option<u64>,
     /// Whether somebody wants to know on what machine it ran and what disturbed it.
     pub is_measured: bool,
+    /// The container that it runs in, shim and all.
+    #[serde(default)]
+    pub container: Option<Container>,
+}
+
+impl Launch {
+    /// Returns the CPUs that it would be kept to here: more of them wanted than there are means all.
+    pub fn cpus_here(&self) -> Option<Vec<usize>> {
+        let wanted = usize::try_from(self.cpus?).unwrap_or(usize::MAX);
+        let mut cpus = kernel::cpus_allowed(0);
+        cpus.truncate(wanted);
+        (!cpus.is_empty()).then_some(cpus)
+    }
 }
 
 /// Whether a job shall go on.
@@ -58,12 +73,20 @@ pub struct Order {
     pub parent: Option<i32>,
     /// What the job's processes are known by when its shim is gone.
     pub tag: String,
+    /// Whether the job ends when the shim's standard input does: in a container, whose client holds it.
+    #[serde(default)]
+    pub follows_input: bool,
 }
 
 impl Order {
+    /// Returns where the order of a job is.
+    pub fn path(job_folder: &Path) -> PathBuf {
+        job_folder.join("launch.json")
+    }
+
     /// Writes the order into the job's folder, which has none, and returns its path.
     pub fn write(&self) -> Result<PathBuf> {
-        let path = self.launch.job_folder.join("launch.json");
+        let path = Order::path(&self.launch.job_folder);
         let text = serde_json::to_vec_pretty(self).context("cannot describe the launch in JSON")?;
         // For this user's eyes: variables may hold secrets.
         let mut file = OpenOptions::new();

@@ -19,7 +19,7 @@ use anyhow::{Context, Result, bail};
 use super::done::{Done, Exit};
 use super::environment::{MASK, is_secret};
 use super::kernel::{self, Signal, Signals};
-use super::order::{Launch, Order};
+use super::order::Order;
 use super::site::Site;
 use super::tree::{Sample, Tree};
 use super::watch::Watch;
@@ -47,6 +47,9 @@ pub fn shim_main(order: &Path) -> ExitCode {
 fn obey(order: &Path, signals: &Signals) -> Result<()> {
     let order = Order::read(order)?;
     follow_parent(order.parent)?;
+    if order.follows_input {
+        follow_input()?;
+    }
     let launch = &order.launch;
     let environment = launch.environment.here();
     let site = Site::look(launch);
@@ -76,6 +79,18 @@ fn follow_parent(parent: Option<i32>) -> Result<()> {
     Ok(())
 }
 
+/// Ends the job when standard input does: whoever holds its other end, a client of a container's engine or the rosetta
+/// that has started it, is gone then, even if it was killed.
+fn follow_input() -> Result<()> {
+    let watch = || {
+        // What comes is meant for nobody, and an error is an end too.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        kernel::send(kernel::own_pid(), Signal::HUP);
+    };
+    let thread = std::thread::Builder::new().name("input".to_owned()).spawn(watch);
+    thread.map(|_| ()).context("cannot follow the end of standard input")
+}
+
 fn cannot_start(why: anyhow::Error) -> Done {
     Done::without_process(Exit::CannotStart(format!("{why:#}")))
 }
@@ -84,7 +99,7 @@ fn run(order: &Order, environment: &BTreeMap<String, String>, signals: &Signals)
     let tree = Tree::before_first_child();
     let started = kernel::monotonic_seconds();
     let (begin, asleep) = (Instant::now(), kernel::seconds_asleep());
-    let cpus = cpus(&order.launch);
+    let cpus = order.launch.cpus_here();
     let child = spawn(order, environment, cpus.as_deref())?;
     let mut watch = Watch::new(&order.launch, signals, tree, child, begin);
     let status = watch.until_end();
@@ -149,14 +164,6 @@ fn spawn(
     kernel::spawn(&mut command, cpus).with_context(|| {
         format!("cannot start `{}` in `{}`", launch.program.display(), launch.folder.display())
     })
-}
-
-/// Returns the CPUs that a job is kept to: more of them wanted than there are means all, and the record shows it.
-fn cpus(launch: &Launch) -> Option<Vec<usize>> {
-    let wanted = usize::try_from(launch.cpus?).unwrap_or(usize::MAX);
-    let mut cpus = kernel::cpus_allowed(0);
-    cpus.truncate(wanted);
-    (!cpus.is_empty()).then_some(cpus)
 }
 
 #[cfg(test)]

@@ -9,13 +9,15 @@ use super::done::{Done, Exit};
 use super::order::Launch;
 use crate::catalog::Device;
 use crate::gpu;
-use crate::machine::{Counters, Machine};
+use crate::machine::{Counters, Machine, oom_kills_in_cgroup};
 
 /// The place before the job.
 pub struct Site {
     machine: Option<Machine>,
     meter: Option<gpu::Peak>,
     counters: Option<Counters>,
+    /// How often the kernel has killed in the container for want of memory; absent elsewhere.
+    own_kills: Option<u64>,
 }
 
 impl Site {
@@ -26,6 +28,7 @@ impl Site {
             machine: launch.is_measured.then(Machine::look),
             meter: uses_gpu.then(gpu::Peak::start).flatten(),
             counters: Counters::read(),
+            own_kills: launch.container.as_ref().and_then(|_| oom_kills_in_cgroup()),
         }
     }
 
@@ -38,7 +41,11 @@ impl Site {
             done.oom_kills = after.oom_kills_since(&before);
         }
         done.disturbance = done.disturbance.take().filter(|_| launch.is_measured);
-        done.exit = exit(&done.exit, done.oom_kills);
+        let own_kills = self.own_kills.zip(oom_kills_in_cgroup());
+        done.exit = match own_kills {
+            Some((before, after)) => exit_in_container(&done.exit, after.saturating_sub(before)),
+            None => exit(&done.exit, done.oom_kills),
+        };
         done.machine = self.machine;
         done.gpu = self.meter.map(gpu::Peak::stop);
     }
@@ -52,9 +59,33 @@ fn exit(exit: &Exit, oom_kills: u64) -> Exit {
     }
 }
 
+/// The same where the kernel counts what it has killed in the container alone: a helper of the job's may have been hit, and
+/// the job has then ended with a code of its own.
+fn exit_in_container(exit: &Exit, own_kills: u64) -> Exit {
+    match exit {
+        Exit::Signal(libc::SIGKILL) if own_kills > 0 => Exit::OutOfMemory,
+        Exit::Code(code) if *code != 0 && own_kills > 0 => Exit::OutOfMemory,
+        exit => exit.clone(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn in_a_container_a_helper_that_the_kernel_killed_counts_unless_all_went_well() {
+        let cases = [
+            (Exit::Signal(libc::SIGKILL), 1, Exit::OutOfMemory),
+            (Exit::Code(3), 1, Exit::OutOfMemory),
+            (Exit::Code(0), 1, Exit::Code(0)),
+            (Exit::Code(3), 0, Exit::Code(3)),
+            (Exit::TimedOut, 1, Exit::TimedOut),
+        ];
+        for (told, own_kills, expected) in cases {
+            assert_eq!(exit_in_container(&told, own_kills), expected);
+        }
+    }
 
     #[test]
     fn a_kill_is_of_the_kernel_where_it_has_killed_for_want_of_memory() {

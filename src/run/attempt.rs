@@ -4,7 +4,7 @@
 //! Must not depend on what is made of how it ended.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::conditions::Conditions;
 use crate::catalog::{Device, Framework, Target};
+use crate::container::Container;
 use crate::env::Built;
 use crate::event::{Event, Line};
 use crate::fold::Fold;
@@ -48,6 +49,8 @@ pub(super) struct Attempt<'a> {
     pub(super) program: Program<'a>,
     pub(super) built: &'a Built,
     pub(super) job_file: &'a Path,
+    /// Folders that it writes to, besides the job's: of those alone a container lets it.
+    pub(super) writes: Vec<PathBuf>,
     pub(super) conditions: &'a Conditions,
     /// Its limit where the conditions set none.
     pub(super) timeout: Duration,
@@ -99,7 +102,14 @@ impl Attempt<'_> {
         let Program { framework, target, device, file, name } = self.program;
         let command = self.built.command(file, name)?;
         let (threads, limits) = (self.conditions.threads, &self.conditions.limits);
-        let mut environment = environment(device, threads, &self.conditions.environment);
+        let job_folder = self.job_file.parent().unwrap_or(Path::new("/")).to_owned();
+        let container = self.container(&job_folder);
+        let passed = match &container {
+            // A container inherits nothing of this process.
+            Some(_) => self.conditions.environment.iter().map(|word| with_value(word)).collect(),
+            None => self.conditions.environment.clone(),
+        };
+        let mut environment = environment(device, threads, &passed);
         environment.extend(command.environment);
         for name in &command.unset {
             environment.remove(name);
@@ -112,7 +122,7 @@ impl Attempt<'_> {
             args: command.args,
             environment,
             folder: framework.folder.clone(),
-            job_folder: self.job_file.parent().unwrap_or(Path::new("/")).to_owned(),
+            job_folder,
             timeout: limits.timeout.unwrap_or(self.timeout),
             stall_timeout: limits.stall_timeout,
             grace: GRACE,
@@ -120,6 +130,39 @@ impl Attempt<'_> {
             cpus: Some(threads).filter(|_| self.is_timed),
             memory_limit_bytes: limits.memory_bytes,
             is_measured: self.is_timed,
+            container,
         })
+    }
+
+    /// Returns the container that it runs in, if its environment is an image.
+    fn container(&self, job_folder: &Path) -> Option<Container> {
+        let image = self.built.image()?;
+        let mut writable = vec![job_folder.to_owned()];
+        writable.extend(self.writes.iter().cloned());
+        let mut variables = BTreeMap::new();
+        // Some programs ask for their user's name, and the image does not know this user.
+        for name in ["USER", "LOGNAME"] {
+            variables.insert(name.to_owned(), "rosetta".to_owned());
+        }
+        if self.program.device == Device::Cuda {
+            for name in ["CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"] {
+                variables.extend(std::env::var(name).ok().map(|value| (name.to_owned(), value)));
+            }
+        }
+        Some(Container {
+            engine: image.engine.clone(),
+            image: image.id.clone(),
+            readable: self.built.seen.clone(),
+            writable,
+            variables,
+        })
+    }
+}
+
+/// Returns a variable that the user names, with its value where it has one here.
+fn with_value(word: &str) -> String {
+    match (word.contains('='), std::env::var(word)) {
+        (false, Ok(value)) => format!("{word}={value}"),
+        _ => word.to_owned(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::catalog::{Framework, ProviderName};
+use crate::catalog::{Framework, Own, ProviderName};
 use crate::machine::cores;
 use crate::request::{Limits, Request};
 use crate::spec::Source;
@@ -15,6 +15,8 @@ pub struct Conditions {
     pub limits: Limits,
     /// The interpreter of the provider `system`.
     pub python: Option<PathBuf>,
+    /// The words of a command that runs that interpreter.
+    pub wrap: Vec<String>,
     /// The provider that makes environments instead of env.yaml's own.
     pub provider: Option<ProviderName>,
     /// Variables to pass on: `NAME` or `NAME=VALUE`.
@@ -29,9 +31,16 @@ impl Conditions {
             data: request.data,
             limits: request.limits,
             python: request.interpreter(),
+            wrap: request.wrap.clone(),
             provider: request.provider.provider(),
             environment: request.environment.clone(),
         }
+    }
+
+    /// Returns the interpreter that the user named.
+    pub(super) fn own(&self) -> Option<Own> {
+        let python = self.python.clone()?;
+        Some(Own { python, wrap: self.wrap.clone() })
     }
 
     /// Whether a framework's harnesses run in the interpreter that the user named.

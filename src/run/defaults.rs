@@ -80,8 +80,8 @@ fn ready(
     session: &Session,
     notify: Notify,
 ) -> Result<Option<Held>> {
-    let built = match &conditions.python {
-        Some(python) if conditions.is_system(framework) => session.envs.system(python)?,
+    let built = match conditions.own() {
+        Some(own) if conditions.is_system(framework) => session.envs.system(&own)?,
         _ => {
             let env = target.env.get(&Device::Cpu).map_or(SYSTEM, |env| env.value.as_str());
             let Ok(built) = build(env, session, notify) else { return Ok(None) };
@@ -114,6 +114,7 @@ async fn measure(
         program: Program { framework, target, device, file, name: DEFAULTS },
         built,
         job_file: &jobfile::write(folder, &JobFile::of_defaults(&place))?,
+        writes: Vec::new(),
         conditions,
         timeout: TIMEOUT,
         asked: Asked::default(),

@@ -65,6 +65,7 @@ impl RunContext<'_> {
             program: Program::of(job, &job.framework.harnesses[job.experiment.name()]),
             built,
             job_file: &jobfile::write(&folder, &file)?,
+            writes: Vec::new(),
             conditions: &self.conditions,
             timeout: job.experiment.profile(&job.profile)?.timeout.0,
             asked: asked(material),

@@ -79,8 +79,8 @@ impl<'a> Needs<'a> {
         // A check that went before has left its handlers, which nobody would ask here.
         let _interruptible = Interruptible::begin();
         let envs = Mutex::new(BTreeMap::new());
-        if let Some(python) = &conditions.python {
-            let held = session.envs.hold(session.envs.system(python)?, &|_| ())?;
+        if let Some(own) = conditions.own() {
+            let held = session.envs.hold(session.envs.system(&own)?, &|_| ())?;
             lock(&envs).insert(SYSTEM.to_owned(), Ok(held));
         }
         let queue = Mutex::new(self.envs.iter());

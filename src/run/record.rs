@@ -11,7 +11,9 @@ use crate::machine::Machine;
 use crate::material::Material;
 use crate::plan::Job;
 use crate::proof::Equivalence;
-use crate::record::{Cost, EnvIdentity, Inputs, Outcome, Record, Score, Times, VERSION, Version};
+use crate::record::{
+    Cost, EnvIdentity, Fact, Inputs, Outcome, Record, Score, Times, VERSION, Version,
+};
 
 /// What is known of a job before it starts.
 pub(super) struct JobOrigin<'a> {
@@ -117,6 +119,12 @@ fn identity(built: &Built) -> EnvIdentity {
         lock_digest: built.lock_sha256.clone(),
         interpreter: built.interpreter_version().map(str::to_owned),
         packages: packages.collect(),
+        found: built
+            .found
+            .iter()
+            .map(|(name, value)| Fact { name: name.clone(), value: value.clone() })
+            .collect(),
+        wrap: built.wrap.clone(),
     }
 }
 
@@ -228,6 +236,9 @@ mod tests {
             environment: BTreeMap::new(),
             unset: Vec::new(),
             starter: None,
+            seen: Vec::new(),
+            found: BTreeMap::new(),
+            wrap: Vec::new(),
         }
     }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use crate::catalog::{Catalog, EnvSpec, ProviderName};
+use crate::container::Engine;
 use crate::data::DataStore;
 use crate::env::{Availability, Envs};
 use crate::gpu;
@@ -61,7 +62,7 @@ impl Session {
         request: &Request,
         experiments: &'a [Experiment],
     ) -> Result<Plan<'a>> {
-        let mut plan = plan(request, experiments, &self.catalog, gpu::is_here())?;
+        let mut plan = plan(request, experiments, &self.catalog, &gpu::list())?;
         let mut known = BTreeMap::new();
         for job in std::mem::take(&mut plan.jobs) {
             match self.missing(&job, request, &mut known) {
@@ -74,6 +75,12 @@ impl Session {
             }
         }
         Ok(plan)
+    }
+
+    /// Returns the engine of containers, if jobs run in such.
+    pub(super) fn engine(&self) -> Option<Engine> {
+        let is_asked = self.provider == Some(ProviderName::Docker);
+        is_asked.then(|| self.envs.engine().ok()).flatten()
     }
 
     /// Returns an environment as the provider makes it that was asked for.

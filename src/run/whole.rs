@@ -12,9 +12,10 @@ use super::prepare::DATA_OF;
 use super::resume::Resumed;
 use super::session::Session;
 use super::signals;
+use crate::container::{containers, remove_containers};
 use crate::lock::{Lock, holders};
 use crate::plan::{Job, Plan};
-use crate::process::end_leftovers;
+use crate::process::{end_leftovers, is_of_a_dead_rosetta};
 use crate::proof::Verdict;
 use crate::request::{Limits, Request};
 
@@ -29,7 +30,8 @@ impl Session {
         notify: Notify,
     ) -> Result<Option<Ended>> {
         let _machine = self.machine(notify);
-        match end_leftovers() {
+        let containers = self.end_left_containers();
+        match end_leftovers() + containers {
             0 => {}
             processes => notify(Notice::Swept { processes }),
         }
@@ -48,6 +50,17 @@ impl Session {
         };
         let runtime = signals::runtime()?;
         runtime.block_on(run(plan, resumed, verdicts, request, self, &notify_once)).map(Some)
+    }
+
+    /// Removes containers of jobs whose rosetta is gone, and returns how many they were. An engine that does not answer is
+    /// told of where it is needed.
+    fn end_left_containers(&self) -> usize {
+        let Some(engine) = self.engine() else { return 0 };
+        let all = containers(&engine).unwrap_or_default().into_iter();
+        let is_left =
+            |owner: &Option<String>| owner.as_ref().is_none_or(|tag| is_of_a_dead_rosetta(tag));
+        let left = all.filter(|(_, owner)| is_left(owner)).map(|(id, _)| id).collect::<Vec<_>>();
+        remove_containers(&engine, &left).map_or(0, |()| left.len())
     }
 
     /// Waits until no other run of this home uses the machine. A home that cannot be written to has no lock; its runs

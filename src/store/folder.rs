@@ -144,6 +144,7 @@ pub(super) fn own_names_first(mut folders: Vec<PathBuf>) -> Vec<PathBuf> {
     folders
 }
 
+/// Returns the folders in a folder, sorted; what begins with `.` is passed over: it is half made, or an editor's.
 pub(super) fn subfolders(parent: &Path) -> Result<Vec<PathBuf>> {
     let shown = parent.display();
     let listing = match fs::read_dir(parent) {
@@ -153,7 +154,8 @@ pub(super) fn subfolders(parent: &Path) -> Result<Vec<PathBuf>> {
     let mut folders = Vec::new();
     for entry in listing {
         let entry = entry.with_context(|| format!("cannot list `{shown}`"))?;
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+        let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        if !is_hidden && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             folders.push(entry.path());
         }
     }

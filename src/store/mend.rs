@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -20,8 +21,31 @@ struct Named {
     job: String,
 }
 
+/// What the name of a run's folder begins with until it is whole.
+pub(super) const MAKING: &str = ".making-";
+
+/// Removes folders of runs that were killed at birth: nobody holds them.
+fn sweep_half_made(runs: &Path) {
+    for entry in fs::read_dir(runs).into_iter().flatten().flatten() {
+        let is_half_made = entry.file_name().to_string_lossy().starts_with(MAKING);
+        let is_old = || {
+            let changed = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+            let age = changed.and_then(|changed| changed.elapsed().ok());
+            age.is_some_and(|age| age > HALF_MADE)
+        };
+        if is_half_made && is_old() {
+            // One that cannot be removed does no harm.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Longer than a rosetta takes to make the folder of a run.
+const HALF_MADE: Duration = Duration::from_secs(60);
+
 /// Mends every run that no rosetta holds. What cannot be mended stays as it is: readers find the same in `record.json`.
 pub(super) fn mend(runs: &Path) {
+    sweep_half_made(runs);
     for run in subfolders(runs).unwrap_or_default() {
         let path = run.join("run.json");
         let lock = || File::open(&path).and_then(|file| Ok(file.try_lock()?));

@@ -100,17 +100,30 @@ impl Store {
     /// Makes the folder of a new run.
     pub fn begin(&self, run: &Run) -> Result<RunFolder> {
         let folder = self.runs().join(&run.id);
-        let make = || -> std::io::Result<()> {
-            fs::create_dir_all(self.runs())?;
+        // It gets its name when it has run.json and is held: no run is ever seen half made.
+        let making = self.runs().join(format!("{}{}", mend::MAKING, run.id));
+        let make = || -> std::io::Result<Option<File>> {
+            fs::create_dir_all(&making)?;
+            publish(&making.join("run.json"), &json_line(run)?)?;
+            let held = File::open(making.join("run.json")).ok();
+            let held = held.filter(|file| file.try_lock().is_ok());
             // A folder that is there belongs to another run: an error, never two runs in one.
-            fs::create_dir(&folder)?;
-            publish(&folder.join("run.json"), &json_line(run)?)
+            if folder.exists() {
+                return Err(ErrorKind::AlreadyExists.into());
+            }
+            fs::rename(&making, &folder)?;
+            File::open(self.runs())?.sync_all()?;
+            Ok(held)
         };
         mend::mend(&self.runs());
-        make().map_err(|error| cannot_write(&folder, &error))?;
-        let held = File::open(folder.join("run.json")).ok();
-        let held = held.filter(|file| file.try_lock().is_ok());
-        Ok(RunFolder { folder, _held: held })
+        match make() {
+            Ok(held) => Ok(RunFolder { folder, _held: held }),
+            Err(error) => {
+                // What is left of it would be swept at a later start.
+                let _ = fs::remove_dir_all(&making);
+                Err(cannot_write(&folder, &error))
+            }
+        }
     }
 
     /// Opens the folder of a run once more, unless another rosetta holds it.

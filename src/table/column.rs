@@ -99,6 +99,8 @@ columns! {
         Median(|r| Some(f64::from(r.cost.threads_allowed)));
     Env: "env", "Environment", "environment", Text, 5, Nothing,
         Words(|r| r.env.as_ref().map(|env| env.name.clone()));
+    Provider: "provider", "Provider", "provider", Text, 5, Nothing,
+        Words(|r| r.env.as_ref().map(|env| env.provider.clone()));
     Run: "run", "Run", "run", Text, 6, Nothing, Words(|r| Some(r.run.clone()));
     PublishedAccuracy: "published-accuracy", "2017 Accuracy (%)", "published_test_accuracy_percent", Number, 4, Nothing,
         Row(|row| number(row.published.and_then(|old| old.test_accuracy_percent)));

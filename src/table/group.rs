@@ -43,12 +43,12 @@ impl<'a> Group<'a> {
         if counted.is_empty() { self.records.clone() } else { counted }
     }
 
-    /// Returns the name of the row; an installation of the user's own is told from the pinned one.
+    /// Returns the name of the row; what another provider has made is told from the pinned environment.
     pub(super) fn title(&self) -> String {
         let first = self.first();
-        match self.has_twin && first.is_system() {
-            true => format!("{} (system)", first.title),
-            false => first.title.clone(),
+        match first.chosen_provider().filter(|_| self.has_twin) {
+            Some(provider) => format!("{} ({provider})", first.title),
+            None => first.title.clone(),
         }
     }
 
@@ -66,11 +66,11 @@ impl<'a> Group<'a> {
     }
 }
 
-/// What makes a row one: the target on a device, in a pinned environment or in the user's own installation.
-type Key<'a> = (&'a str, Device, bool);
+/// What makes a row one: the target on a device, and the provider if it is not env.yaml's own.
+type Key<'a> = (&'a str, Device, Option<&'a str>);
 
 fn key(record: &Record) -> Key<'_> {
-    (&record.target, record.device, record.is_system())
+    (&record.target, record.device, record.chosen_provider())
 }
 
 /// How good a result is: a number that is sound, one that was disturbed, one whose accuracy is out of range, none.
@@ -126,14 +126,14 @@ pub(super) fn group<'a>(
 ) -> Vec<Group<'a>> {
     let chosen = choose(&records);
     let mut rows = Vec::<Group>::new();
-    let mut places = BTreeMap::<(&str, Option<Device>, bool), usize>::new();
+    let mut places = BTreeMap::<(&str, Option<Device>, Option<&str>), usize>::new();
     for record in records {
         if chosen[&key(record)].run != record.run {
             continue;
         }
         let device = (task != Task::Features).then_some(record.device);
         let place =
-            *places.entry((&record.target, device, record.is_system())).or_insert(rows.len());
+            *places.entry((&record.target, device, record.chosen_provider())).or_insert(rows.len());
         if place == rows.len() {
             let published = published.and_then(|table| table.row(&record.title));
             let (records, newer) = (Vec::new(), Vec::new());
@@ -142,13 +142,15 @@ pub(super) fn group<'a>(
         rows[place].records.push(record);
     }
     for one in chosen.into_values().filter(|one| one.newest.run != one.run) {
-        let (target, device, is_system) = key(one.newest);
+        let (target, device, provider) = key(one.newest);
         let device = (task != Task::Features).then_some(device);
-        rows[places[&(target, device, is_system)]].newer.push(one.newest);
+        rows[places[&(target, device, provider)]].newer.push(one.newest);
     }
-    for (target, device, is_system) in places.keys() {
-        let is_twin = places.contains_key(&(*target, *device, !is_system));
-        rows[places[&(*target, *device, *is_system)]].has_twin = is_twin;
+    for (key, place) in &places {
+        let is_twin = |(target, device, provider): &(&str, Option<Device>, Option<&str>)| {
+            (*target, *device) == (key.0, key.1) && *provider != key.2
+        };
+        rows[*place].has_twin = places.keys().any(is_twin);
     }
     rows
 }
@@ -167,7 +169,7 @@ pub(super) fn with_newest(mut groups: Vec<Group>) -> Vec<Group> {
             let now = one.first();
             now.target == *successor
                 && (then.task == Task::Features || now.device == then.device)
-                && !(one.has_twin && now.is_system())
+                && !(one.has_twin && now.chosen_provider().is_some())
         })?;
         let records = found.records.iter().copied().filter(is_alike).collect::<Vec<_>>();
         (!records.is_empty()).then(|| Box::new(Group { records, now: None, ..found.clone() }))

@@ -91,10 +91,7 @@ mod tests {
                     one.env = Some(EnvIdentity {
                         name: target.to_owned(),
                         provider: "system".to_owned(),
-                        digest: None,
-                        lock_digest: None,
-                        interpreter: None,
-                        packages: Vec::new(),
+                        ..EnvIdentity::default()
                     });
                 }
                 records.push(one);

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use crate::catalog::{Era, Lane};
+use crate::catalog::{Era, Lane, ProviderName};
 use crate::spec::Source;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -27,6 +27,8 @@ pub enum ProviderArg {
     Pinned,
     /// Conda's interpreter and libraries, and the same Python packages
     Conda,
+    /// Images of docker or podman with the same Python packages
+    Docker,
     /// An interpreter of yours
     System,
 }
@@ -36,6 +38,7 @@ impl ProviderArg {
         match self {
             ProviderArg::Pinned => "pinned",
             ProviderArg::Conda => "conda",
+            ProviderArg::Docker => "docker",
             ProviderArg::System => "system",
         }
     }
@@ -48,6 +51,19 @@ pub enum MakerArg {
     Pinned,
     /// Conda's interpreter and libraries, and the same Python packages
     Conda,
+    /// Images of docker or podman with the same Python packages
+    Docker,
+}
+
+impl MakerArg {
+    /// Returns the provider to take instead of env.yaml's own, if there is one.
+    pub fn provider(self) -> Option<ProviderName> {
+        match self {
+            MakerArg::Pinned => None,
+            MakerArg::Conda => Some(ProviderName::Conda),
+            MakerArg::Docker => Some(ProviderName::Docker),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -37,6 +37,15 @@ const RESUMED_WITHOUT: [&str; 18] = [
     "dry_run",
 ];
 
+/// The words of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words(pub Vec<String>);
+
+fn words(text: &str) -> Result<Words, String> {
+    let words = shlex::split(text).filter(|words| !words.is_empty());
+    words.map(Words).ok_or_else(|| "write a command, with its quotes closed".to_owned())
+}
+
 /// What to compute, and where.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = SELECTION)]
@@ -71,6 +80,9 @@ pub struct Selection {
     /// Take the frameworks that this interpreter has: `--provider system`
     #[arg(long, value_name = "PATH", required_if_eq("provider", "system"))]
     pub python: Option<PathBuf>,
+    /// With `--python`: run it by this command, as "apptainer exec image.sif"
+    #[arg(long, value_name = "COMMAND", requires = "python", value_parser = words)]
+    pub wrap: Option<Words>,
     /// Pass a variable of yours on to the harnesses
     #[arg(long = "env", value_name = "NAME[=VALUE]")]
     pub environment: Vec<String>,
@@ -219,9 +231,15 @@ pub struct DefaultsArgs {
     /// CPU threads of each job [default: the cores of this machine]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub threads: Option<u32>,
-    /// Take the frameworks that this interpreter has, not those of the pinned environments
-    #[arg(long, value_name = "PATH")]
+    /// Where the frameworks come from [default: pinned, and system with `--python`]
+    #[arg(long, value_enum, hide_default_value = true)]
+    pub provider: Option<ProviderArg>,
+    /// Take the frameworks that this interpreter has: `--provider system`
+    #[arg(long, value_name = "PATH", required_if_eq("provider", "system"))]
     pub python: Option<PathBuf>,
+    /// With `--python`: run it by this command, as "apptainer exec image.sif"
+    #[arg(long, value_name = "COMMAND", requires = "python", value_parser = words)]
+    pub wrap: Option<Words>,
 }
 
 #[derive(Debug, Clone, Args)]

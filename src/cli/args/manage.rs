@@ -78,6 +78,9 @@ pub enum EnvCommand {
         /// Write the lock that this provider builds from
         #[arg(long, value_enum, default_value = "pinned")]
         provider: MakerArg,
+        /// With `docker`: the base image [default: the lock's, or Docker's own image of the CPython]
+        #[arg(long, value_name = "IMAGE")]
+        base: Option<String>,
     },
     /// Remove built environments that no run uses
     Remove {
@@ -89,7 +92,14 @@ pub enum EnvCommand {
         provider: Option<MakerArg>,
     },
     /// Remove what no project needs any more and no run uses
-    Gc,
+    Gc {
+        /// Say what would be removed, and remove nothing
+        #[arg(long, conflicts_with = "yes")]
+        dry_run: bool,
+        /// Do not ask; needed where nobody can be asked
+        #[arg(short, long)]
+        yes: bool,
+    },
     /// Start a shell in an environment
     Shell {
         /// Environment or target

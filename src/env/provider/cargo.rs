@@ -72,6 +72,7 @@ impl Provide for Cargo<'_> {
             packages: packages(&lock),
             lock: Some(lock),
             environment: BTreeMap::new(),
+            found: BTreeMap::new(),
         })
     }
 

@@ -83,7 +83,13 @@ impl Provide for Conda<'_> {
         let runtime = Runtime::Interpreter { python: root.join("bin/python"), version };
         let pinned = fs::read_to_string(self.path()?).context("cannot read conda's lock again")?;
         let lock = Some(pinned + &lock);
-        Ok(Contents { runtime, lock, packages: versions, environment: BTreeMap::new() })
+        Ok(Contents {
+            runtime,
+            lock,
+            packages: versions,
+            environment: BTreeMap::new(),
+            found: BTreeMap::new(),
+        })
     }
 
     /// Makes conda's lock anew; requirements.lock is another step.

@@ -4,15 +4,16 @@
 
 mod cargo;
 mod conda;
+mod docker;
 mod provide;
 mod system;
 mod venv;
 mod wheels;
 
 pub(super) use self::conda::has_lock as has_conda_lock;
+pub(super) use self::docker::{may_be_needed as has_docker_lock, size_bytes as size_of_image};
 pub(super) use self::provide::{Contents, Provide};
-#[cfg(test)]
-pub(super) use self::wheels::is_for_uv;
+pub(super) use self::wheels::{BUILD_TOOLS, PIP, is_for_uv};
 use super::workshop::Workshop;
 use crate::catalog::{EnvSpec, Provider};
 
@@ -21,8 +22,11 @@ pub(super) fn of<'a>(spec: &'a EnvSpec, workshop: &'a Workshop) -> Box<dyn Provi
     match &spec.provider {
         Provider::Venv(pins) => Box::new(venv::Venv { spec, pins, workshop }),
         Provider::Conda(pins) => Box::new(conda::Conda { spec, pins, workshop }),
+        Provider::Docker { pins, base } => {
+            Box::new(docker::Docker { spec, pins, base: base.as_deref(), workshop })
+        }
         Provider::Cargo(of) => Box::new(cargo::Cargo { spec, of, workshop }),
-        Provider::System(python) => Box::new(system::System { python, workshop }),
+        Provider::System(own) => Box::new(system::System { own, workshop }),
     }
 }
 

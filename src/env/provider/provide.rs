@@ -32,6 +32,11 @@ pub(in crate::env) trait Provide {
         Ok(None)
     }
 
+    /// Whether what a seal says is here still is: an image may have been removed by its engine.
+    fn is_whole(&self, _built: &Built) -> bool {
+        true
+    }
+
     /// Makes the environment in `root`.
     fn build(&self, root: &Path, build: &Build) -> Result<Contents>;
 
@@ -56,4 +61,6 @@ pub(in crate::env) struct Contents {
     pub(in crate::env) packages: BTreeMap<String, String>,
     /// Variables that its jobs need, as found in what is used as it is.
     pub(in crate::env) environment: BTreeMap<String, String>,
+    /// What its packages were built with, as found in what is used as it is.
+    pub(in crate::env) found: BTreeMap<String, String>,
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
-use crate::catalog::{Crate, FixUp, Pins};
+use crate::catalog::{Crate, FixUp, Own, Pins};
 use crate::env::built::{Built, Runtime};
 use crate::env::tests::{pins, spec};
 use crate::env::tool::Host;
@@ -34,6 +34,9 @@ fn digest_by(rustc: &str, variables: &[(&str, &str)], spec: &EnvSpec) -> String 
         environment: BTreeMap::new(),
         unset: Vec::new(),
         starter: None,
+        seen: Vec::new(),
+        found: Default::default(),
+        wrap: Vec::new(),
     };
     of(spec, &workshop(variables, spec)).digest_elsewhere(&built).unwrap()
 }
@@ -139,7 +142,7 @@ fn each_provider_starts_jobs_with_variables_of_its_own() {
     assert_eq!(variables(Provider::Cargo(of)), (map(&[("PATH", "/x/bin:/bin")]), false));
     // What the user's shell has stays: it is the user's interpreter.
     let behind = format!("{sdk}:/p");
-    let system = Provider::System("python3".into());
+    let system = Provider::System(Own { python: "python3".into(), wrap: Vec::new() });
     assert_eq!(variables(system), (map(&[("PYTHONPATH", &behind)]), false));
 }
 

@@ -53,7 +53,13 @@ impl Provide for Venv<'_> {
         }
         let packages = lockfile::packages(&lock);
         let runtime = Runtime::Interpreter { python: root.join("bin/python"), version };
-        Ok(Contents { runtime, lock: Some(lock), packages, environment: BTreeMap::new() })
+        Ok(Contents {
+            runtime,
+            lock: Some(lock),
+            packages,
+            environment: BTreeMap::new(),
+            found: BTreeMap::new(),
+        })
     }
 
     fn lock(&self, build: &Build) -> Result<()> {

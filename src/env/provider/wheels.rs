@@ -19,13 +19,13 @@ use crate::env::workshop::Workshop;
 use crate::obstacle::Obstacle;
 
 /// The pip that old interpreters get: the last for CPython 3.6. Theirs knows no manylinux2014.
-const PIP: &str = "\
+pub(in crate::env) const PIP: &str = "\
 pip==21.3.1 \\
     --hash=sha256:deaf32dcd9ab821e359cd8330786bcd077604b5c5730c0b096eda46f95c24a2d
 ";
 
 /// What builds from source need besides the lock, whose pins hold for them too.
-const BUILD_TOOLS: &str = "\
+pub(in crate::env) const BUILD_TOOLS: &str = "\
 wheel==0.45.1 \\
     --hash=sha256:708e7481cc80179af0e556bbf0cc00b8444c7321e2700b8d8580231d13017248
 ";

@@ -102,11 +102,11 @@ impl Computer<'_> {
             let series = folder.join("series");
             fs::create_dir_all(&series)?;
             let file = jobfile::write(&series, &Series::of(&files))?;
-            let said = self.run(entrant, &file, parts.len())?;
+            let said = self.run(entrant, &file, folder, parts.len())?;
             words.extend(parts.iter().map(|part| (part.name.as_str(), said.clone())));
         } else {
             for (part, file) in parts.iter().zip(&files) {
-                words.insert(part.name.as_str(), self.run(entrant, file, 1)?);
+                words.insert(part.name.as_str(), self.run(entrant, file, folder, 1)?);
             }
         }
         let mut outcomes = Outcomes::new();
@@ -152,11 +152,19 @@ impl Computer<'_> {
         |progress| (self.notify)(Notice::StepProgress { name: self.step, progress })
     }
 
-    fn run(&self, entrant: &Entrant, file: &Path, jobs: usize) -> Result<String> {
+    fn run(&self, entrant: &Entrant, file: &Path, folder: &Path, jobs: usize) -> Result<String> {
+        let cache = self.cache(entrant.job);
+        let mut writes = vec![folder.to_owned()];
+        if entrant.built.image().is_some() && !entrant.job.target.check_environment.is_empty() {
+            fs::create_dir_all(&cache)
+                .with_context(|| format!("cannot make `{}`", cache.display()))?;
+            writes.push(cache);
+        }
         let attempt = Attempt {
             program: Program::of(entrant.job, entrant.harness),
             built: entrant.built,
             job_file: file,
+            writes,
             conditions: self.conditions,
             timeout: TIMEOUT,
             asked: Asked::default(),
@@ -177,9 +185,14 @@ impl Computer<'_> {
         Ok(how_it_ended(&ending))
     }
 
+    /// Returns the folder in which a target's checks may leave what the next ones use.
+    fn cache(&self, job: &Job) -> PathBuf {
+        self.home.scratch().join("cache").join(&job.target.name)
+    }
+
     /// Returns the variables that a target has for checks only.
     fn environment(&self, job: &Job) -> BTreeMap<String, String> {
-        let cache = self.home.scratch().join("cache").join(&job.target.name);
+        let cache = self.cache(job);
         let cache = cache.to_string_lossy();
         let variables = job.target.check_environment.iter();
         variables.map(|(name, value)| (name.clone(), value.replace("{cache}", &cache))).collect()

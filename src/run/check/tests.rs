@@ -105,6 +105,9 @@ fn built(digest: Option<&str>) -> Built {
         environment: BTreeMap::new(),
         unset: Vec::new(),
         starter: None,
+        seen: Vec::new(),
+        found: BTreeMap::new(),
+        wrap: Vec::new(),
     }
 }
 
