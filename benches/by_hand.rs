@@ -214,6 +214,7 @@ fn launch(python: &Path, folder: &Path) -> Launch {
         device: Device::Cpu,
         cpus: Some(1),
         memory_limit_bytes: None,
+        container: None,
         is_measured: true,
     }
 }

@@ -74,6 +74,7 @@ fn launch(folder: &Path, block: usize, events: u64) -> Launch {
         device: Device::Cpu,
         cpus: None,
         memory_limit_bytes: None,
+        container: None,
         is_measured: true,
     }
 }

@@ -43,6 +43,7 @@ async fn job() -> f64 {
         device: Device::Cpu,
         cpus: None,
         memory_limit_bytes: None,
+        container: None,
         is_measured: true,
     };
     let (_sender, mut cancel) = watch::channel(Cancel::No);
