@@ -22,8 +22,8 @@ import base_image  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # Target → the experiment that is checked and run.
-FEW = {"numpy": "rnn", "cntk": "rnn"}
-FULL = {**FEW, "jax": "rnn", "mxnet-1.9": "cnn"}
+FEW = {"numpy": "rnn", "cntk": "cnn"}
+FULL = {**FEW, "jax": "cnn", "mxnet-1.9": "cnn"}
 # What stands in for a harness: it does what the name of its target says.
 PLAYED = """
 import os, subprocess, sys, time
@@ -233,15 +233,20 @@ def check(rosetta, engine, targets, done):
             sys.exit(f"{sent.name} to {who} has left a container")
     done("Ctrl-C, SIGTERM and SIGKILL of rosetta, and SIGKILL of docker's client, leave no container")
 
-    runs = {}
+    runs, grades = {}, {}
     for provider in ("pinned", "docker"):
         for target, experiment in targets.items():
             same = ["--framework", target, "--data", "synthetic", "--device", "cpu", "--provider", provider]
-            rosetta("check", experiment, *same, "--again")
-            rosetta("run", experiment, *same, "--profile", "smoke")
-            record = rosetta.records()[-1]
-            runs[target, record["env"]["provider"]] = record
-    for target in targets:
+            verdicts = json.loads(rosetta("check", experiment, *same, "--again", "--json"))
+            grades.setdefault(target, []).append(verdicts[0]["equivalence"]["grade"])
+            if target != "numpy":  # whose float64 loops would take most of the time
+                rosetta("run", experiment, *same, "--profile", "smoke")
+                record = rosetta.records()[-1]
+                runs[target, record["env"]["provider"]] = record
+    if any(one != other for one, other in grades.values()):
+        sys.exit(f"grades of venv and docker: {grades}")
+    done(f"the same grades as in the venv: {grades}")
+    for target in targets.keys() - {"numpy"}:
         venv, image = runs[target, "venv"], runs[target, "docker"]
         what = [(one["equivalence"]["grade"], one["score"]["accuracy"], one["env"]["packages"]) for one in (venv, image)]
         if what[0] != what[1]:
@@ -250,7 +255,7 @@ def check(rosetta, engine, targets, done):
         done(f"{target}: {what[0][0]}, the same accuracy as in the venv; start {starts[0]:.2f} and {starts[1]:.2f} s, "
              f"training {times[0]:.2f} and {times[1]:.2f} s")
     table = rosetta("table", "--columns", "library,provider,equivalence", "--csv")
-    if table.count(",docker,") < len(targets) or table.count(",venv,") < len(targets):
+    if table.count(",docker,") < len(targets) - 1 or table.count(",venv,") < len(targets) - 1:
         sys.exit(f"rows of two providers do not stand side by side:\n{table}")
 
 

@@ -214,8 +214,8 @@ fn launch(python: &Path, folder: &Path) -> Launch {
         device: Device::Cpu,
         cpus: Some(1),
         memory_limit_bytes: None,
-        is_measured: true,
         container: None,
+        is_measured: true,
     }
 }
 

@@ -74,8 +74,8 @@ fn launch(folder: &Path, block: usize, events: u64) -> Launch {
         device: Device::Cpu,
         cpus: None,
         memory_limit_bytes: None,
-        is_measured: true,
         container: None,
+        is_measured: true,
     }
 }
 

@@ -43,8 +43,8 @@ async fn job() -> f64 {
         device: Device::Cpu,
         cpus: None,
         memory_limit_bytes: None,
-        is_measured: true,
         container: None,
+        is_measured: true,
     };
     let (_sender, mut cancel) = watch::channel(Cancel::No);
     let place = Local::with(env!("CARGO_BIN_EXE_rosetta"));
