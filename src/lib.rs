@@ -47,6 +47,7 @@
 
 pub mod arrays;
 pub mod catalog;
+pub mod chart;
 pub mod cli;
 pub mod data;
 pub mod defaults;
@@ -55,6 +56,7 @@ pub mod env;
 pub mod event;
 pub mod fold;
 pub mod gpu;
+pub mod highlight;
 pub mod hint;
 pub mod home;
 pub mod jobfile;
@@ -64,6 +66,7 @@ pub mod lock;
 pub mod machine;
 pub mod material;
 pub mod obstacle;
+pub mod page;
 pub mod plan;
 pub mod probe;
 pub mod process;

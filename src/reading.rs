@@ -1,5 +1,7 @@
 //! Harnesses side by side: the same sections in one row. Pure; must not depend on files or on a terminal.
 
+use std::borrow::Borrow;
+
 use crate::catalog::Language;
 use crate::sections::{comment, split};
 
@@ -41,9 +43,10 @@ const DIM: &str = "\x1b[2m";
 const RESET: &str = "\x1b[0m";
 
 /// Returns a row for each title, in the order of the first harness that has it.
-pub fn rows(sources: &[Source]) -> Vec<Row> {
+pub fn rows<S: Borrow<Source>>(sources: &[S]) -> Vec<Row> {
     let mut rows = Vec::<Row>::new();
     for (index, source) in sources.iter().enumerate() {
+        let source = source.borrow();
         for section in split(&source.text, source.language) {
             let known = rows.iter().position(|row| row.title == section.title);
             let at = known.unwrap_or_else(|| {

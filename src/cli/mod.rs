@@ -9,6 +9,7 @@ mod doctor;
 mod env;
 mod list;
 mod read;
+mod report;
 mod request;
 mod run;
 mod table;
@@ -73,6 +74,7 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
         }
         Command::Table(args) => here(&|project| table::table(project, &store(project)?, args)),
         Command::Read(args) => here(&|project| read::read(project, args).map(|()| OK)),
+        Command::Report(args) => here(&|project| report::report(project, &store(project)?, args)),
         Command::Defaults(args) => {
             here(&|project| defaults::defaults(project, &store(project)?, args))
         }

@@ -74,13 +74,13 @@ pub fn run_tables(
     show(&tables, format)
 }
 
-fn titles(experiments: &[Experiment]) -> Vec<Title> {
+pub(super) fn titles(experiments: &[Experiment]) -> Vec<Title> {
     let title =
         |e: &Experiment| Title { experiment: e.spec.name.clone(), title: e.spec.title.clone() };
     experiments.iter().map(title).collect()
 }
 
-fn of_this_machine(mut records: Vec<Record>, all_machines: bool) -> Result<Vec<Record>> {
+pub(super) fn of_this_machine(mut records: Vec<Record>, all_machines: bool) -> Result<Vec<Record>> {
     if all_machines || records.is_empty() {
         return Ok(records);
     }
@@ -101,6 +101,7 @@ fn show(tables: &[Grid], format: FormatArgs) -> Result<()> {
         FormatArgs { csv: true, .. } => Some(Format::Csv),
         FormatArgs { json: true, .. } => Some(Format::Json),
         FormatArgs { latex: true, .. } => Some(Format::Latex),
+        FormatArgs { html: true, .. } => Some(Format::Html),
         _ => None,
     };
     match format {

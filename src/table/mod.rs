@@ -15,7 +15,7 @@ use anyhow::Result;
 pub use self::column::Column;
 pub use self::group::Group;
 use self::provenance::Provenance;
-pub use self::published::{Published, PublishedTable};
+pub use self::published::{Published, PublishedRow, PublishedTable};
 use crate::catalog::{Device, Era, Lane};
 use crate::hint::hinted;
 use crate::record::Record;

@@ -255,19 +255,24 @@ fn csv_tells_intervals_and_where_a_row_comes_from_after_what_is_shown() {
         other => panic!("{other:?}"),
     };
     let run = "20261122T100000Z-aaaa";
+    let options = "--profile quick --device cpu --threads 2 --data synthetic";
     let expected = [
         "experiment,library,training_time_s,threads,training_time_s_low,training_time_s_high,\
-         marks,run,date,host,n"
+         marks,run,date,host,n,target,framework,devices,era,lane,provider,environment,lock,harness,revision,command"
             .to_owned(),
         format!(
-            "cnn,jax,11,2,{low_and_high},clock_disagrees; slow disk,{run},2026-11-22,\"lab, west\",3"
+            "cnn,jax,11,2,{low_and_high},clock_disagrees; slow disk,{run},2026-11-22,\"lab, west\",3,\
+             jax,jax,cpu,current,idiomatic,,,,,,rosetta run cnn -f jax {options} --repeats 3"
         ),
-        format!("cnn,torch,,,,,,{run},2026-11-22,,0"),
+        format!(
+            "cnn,torch,,,,,,{run},2026-11-22,,0,torch,torch,cpu,current,idiomatic,,,,,,\
+             rosetta run cnn -f torch {options}"
+        ),
     ];
     assert_eq!(text.lines().collect::<Vec<_>>(), expected);
     let choice = Choice { columns: vec![Column::Run, Column::Library], ..Choice::default() };
     let text = Format::Csv.write(&tables(&records, &choice));
-    assert!(text.starts_with("experiment,run,library,marks,date,host,n\n"), "{text}");
+    assert!(text.starts_with("experiment,run,library,marks,date,host,n,target,"), "{text}");
 }
 
 #[test]

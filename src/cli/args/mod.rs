@@ -13,7 +13,7 @@ use clap_complete::ArgValueCandidates as Names;
 pub use self::choice::{EraArg, LaneArg, Listing, MakerArg, ProviderArg, SchemaKind, SourceArg};
 pub use self::compute::{CheckArgs, DefaultsArgs, JobArgs, RunArgs, Selection};
 pub use self::manage::{DataCommand, EnvCommand};
-pub use self::show::{FormatArgs, ReadArgs, TableArgs};
+pub use self::show::{FormatArgs, ReadArgs, ReportArgs, TableArgs};
 use crate::cli::complete;
 use crate::machine;
 
@@ -63,6 +63,8 @@ pub enum Command {
     Table(TableArgs),
     /// Read the harnesses of an experiment side by side
     Read(ReadArgs),
+    /// Write results, proofs and code as one page for a browser
+    Report(ReportArgs),
     /// Measure what each framework does unless told otherwise
     Defaults(DefaultsArgs),
     /// List experiments, frameworks, targets or runs

@@ -1,5 +1,7 @@
 //! Arguments of the commands that show what is there. Types only.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap_complete::ArgValueCandidates as Names;
@@ -74,6 +76,33 @@ pub struct ReadArgs {
     pub json: bool,
 }
 
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  rosetta report                        report.html, of this machine's results
+  rosetta report cnn --profile full     one experiment
+  rosetta report --all-machines --out site
+                                        a folder to be published: the page, and the tables as data
+
+The page needs no network and opens from a file. Sorting, filters and pickers need JavaScript;
+tables, charts and code are there without.")]
+pub struct ReportArgs {
+    /// Experiments to show [default: all]
+    #[arg(add = Names::new(complete::experiments))]
+    pub experiments: Vec<String>,
+    /// A file that ends in .html, or a folder
+    #[arg(short, long, value_name = "PATH", default_value = "report.html")]
+    pub out: PathBuf,
+    /// A run's id, its beginning, `latest`, or a run's folder [default: the latest record of every target]
+    #[arg(long, add = Names::new(complete::runs))]
+    pub run: Option<String>,
+    /// Profile to show [default: all that have results]
+    #[arg(short, long, add = Names::new(complete::profiles))]
+    pub profile: Option<String>,
+    /// Take in results from other machines
+    #[arg(long)]
+    pub all_machines: bool,
+}
+
 /// Returns the parser of a column's name; the names stand in the help and in completions.
 fn column() -> impl TypedValueParser<Value = Column> {
     let names = Column::ALL.iter().map(|column| column.name());
@@ -100,4 +129,7 @@ pub struct FormatArgs {
     /// Print LaTeX
     #[arg(long)]
     pub latex: bool,
+    /// Print HTML, to be put into a page
+    #[arg(long)]
+    pub html: bool,
 }
