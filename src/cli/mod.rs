@@ -48,6 +48,9 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
     };
     let results = folder(&cli.results, "`--results` or `ROSETTA_RESULTS`")?;
     let root = folder(&cli.project, "`--project` or `ROSETTA_PROJECT`")?;
+    if let Some(when) = cli.color {
+        when.choice().write_global();
+    }
     if let Some(name) = &cli.machine {
         machine::call_it(name);
     }

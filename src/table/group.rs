@@ -43,12 +43,12 @@ impl<'a> Group<'a> {
         if counted.is_empty() { self.records.clone() } else { counted }
     }
 
-    /// Returns the name of the row; an installation of the user's own is told from the pinned one.
+    /// Returns the name of the row; where there are several installations, another than the usual one is named.
     pub(super) fn title(&self) -> String {
         let first = self.first();
-        match self.has_twin && first.is_system() {
-            true => format!("{} (system)", first.title),
-            false => first.title.clone(),
+        match installation(first) {
+            Some(installation) if self.has_twin => format!("{} ({installation})", first.title),
+            _ => first.title.clone(),
         }
     }
 
@@ -66,11 +66,17 @@ impl<'a> Group<'a> {
     }
 }
 
-/// What makes a row one: the target on a device, in a pinned environment or in the user's own installation.
-type Key<'a> = (&'a str, Device, bool);
+/// What makes a row one: the target on a device, in the usual environment or in another installation.
+type Key<'a> = (&'a str, Device, Option<&'a str>);
 
 fn key(record: &Record) -> Key<'_> {
-    (&record.target, record.device, record.is_system())
+    (&record.target, record.device, installation(record))
+}
+
+/// Returns the provider of a record's environment, if it is not the usual one of its language.
+fn installation(record: &Record) -> Option<&str> {
+    let provider = record.env.as_ref().map(|env| env.provider.as_str());
+    provider.filter(|provider| !["venv", "cargo"].contains(provider))
 }
 
 /// How good a result is: a number that is sound, one that was disturbed, one whose accuracy is out of range, none.
@@ -122,14 +128,14 @@ pub(super) fn group<'a>(
 ) -> Vec<Group<'a>> {
     let chosen = choose(&records);
     let mut rows = Vec::<Group>::new();
-    let mut places = BTreeMap::<(&str, Option<Device>, bool), usize>::new();
+    let mut places = BTreeMap::<(&str, Option<Device>, Option<&str>), usize>::new();
     for record in records {
         if chosen[&key(record)].run != record.run {
             continue;
         }
         let device = (task != Task::Features).then_some(record.device);
         let place =
-            *places.entry((&record.target, device, record.is_system())).or_insert(rows.len());
+            *places.entry((&record.target, device, installation(record))).or_insert(rows.len());
         if place == rows.len() {
             let published = published.and_then(|table| table.row(&record.title));
             let (records, newer) = (Vec::new(), Vec::new());
@@ -138,13 +144,13 @@ pub(super) fn group<'a>(
         rows[place].records.push(record);
     }
     for one in chosen.into_values().filter(|one| one.newest.run != one.run) {
-        let (target, device, is_system) = key(one.newest);
+        let (target, device, installation) = key(one.newest);
         let device = (task != Task::Features).then_some(device);
-        rows[places[&(target, device, is_system)]].newer.push(one.newest);
+        rows[places[&(target, device, installation)]].newer.push(one.newest);
     }
-    for (target, device, is_system) in places.keys() {
-        let is_twin = places.contains_key(&(*target, *device, !is_system));
-        rows[places[&(*target, *device, *is_system)]].has_twin = is_twin;
+    for ((target, device, _), place) in &places {
+        let of = places.keys().filter(|one| (one.0, one.1) == (*target, *device));
+        rows[*place].has_twin = of.count() > 1;
     }
     rows
 }
@@ -163,7 +169,7 @@ pub(super) fn with_newest(mut groups: Vec<Group>) -> Vec<Group> {
             let now = one.first();
             now.target == *successor
                 && (then.task == Task::Features || now.device == then.device)
-                && !(one.has_twin && now.is_system())
+                && !(one.has_twin && installation(now).is_some())
         })?;
         let records = found.records.iter().copied().filter(is_alike).collect::<Vec<_>>();
         (!records.is_empty()).then(|| Box::new(Group { records, now: None, ..found.clone() }))

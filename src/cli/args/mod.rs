@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use clap_complete::ArgValueCandidates as Names;
 
-pub use self::choice::{EraArg, LaneArg, Listing, MakerArg, ProviderArg, SchemaKind, SourceArg};
+pub use self::choice::{
+    ColorArg, EraArg, LaneArg, Listing, MakerArg, ProviderArg, SchemaKind, SourceArg,
+};
 pub use self::compute::{CheckArgs, DefaultsArgs, JobArgs, RunArgs, Selection};
 pub use self::manage::{DataCommand, EnvCommand};
 pub use self::show::{FormatArgs, ReadArgs, ReportArgs, TableArgs};
@@ -39,6 +41,9 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "NAME", env = machine::VARIABLE, help_heading = GLOBAL)]
     #[arg(value_parser = machine::check_name)]
     pub machine: Option<String>,
+    /// Colours in the output [default: in a terminal, unless NO_COLOR is set]
+    #[arg(long, global = true, value_enum, value_name = "WHEN", help_heading = GLOBAL)]
+    pub color: Option<ColorArg>,
     #[command(subcommand)]
     pub command: Command,
 }

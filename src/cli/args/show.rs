@@ -9,7 +9,7 @@ use clap_complete::ArgValueCandidates as Names;
 use super::choice::EraArg;
 use crate::catalog::Device;
 use crate::cli::complete;
-use crate::table::Column;
+use crate::table::{Column, Condition, Order};
 
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
@@ -17,7 +17,8 @@ use crate::table::Column;
   rosetta table cnn --markdown         one experiment, for a README
   rosetta table --published            the tables of 2017
   rosetta table --with-published       ours beside those of 2017
-  rosetta table cnn --columns library,training-time,peak-memory")]
+  rosetta table cnn --columns library,training-time,peak-memory
+  rosetta table cnn -f keras,jax --sort -accuracy --where equivalence=exact --where 'training-time<10'")]
 pub struct TableArgs {
     /// Experiments to show [default: all that have results]
     #[arg(add = Names::new(complete::experiments))]
@@ -30,6 +31,18 @@ pub struct TableArgs {
     /// Profile to show [default: that of the newest result]
     #[arg(short, long, add = Names::new(complete::profiles))]
     pub profile: Option<String>,
+    /// Only these frameworks, targets or titles, separated by commas
+    #[arg(short, long = "framework", value_name = "NAME", value_delimiter = ',')]
+    #[arg(add = Names::new(complete::frameworks_and_targets))]
+    pub frameworks: Vec<String>,
+    /// Only rows of which this holds, as `training-time<10`, `equivalence=exact` or `version~2.15`; may
+    /// be given several times
+    #[arg(long = "where", value_name = "CONDITION", value_parser = Condition::parse)]
+    pub conditions: Vec<Condition>,
+    /// Order of the rows: a column, with a hyphen before it for the largest first [default: the fastest
+    /// first]
+    #[arg(long, value_name = "[-]COLUMN", value_parser = Order::parse, allow_hyphen_values = true)]
+    pub sort: Option<Order>,
     /// Only this device
     #[arg(short, long, value_enum)]
     pub device: Option<Device>,
@@ -40,7 +53,7 @@ pub struct TableArgs {
     #[arg(long, value_delimiter = ',', value_parser = column())]
     pub columns: Vec<Column>,
     /// Show the tables of 2017 instead
-    #[arg(long, conflicts_with_all = ["run", "with_published", "columns", "then_and_now"])]
+    #[arg(long, conflicts_with_all = ["run", "with_published", "columns", "then_and_now", "frameworks", "conditions", "sort"])]
     pub published: bool,
     /// Show old versions, each beside its newest on the same machine, and the ratio
     #[arg(long)]
