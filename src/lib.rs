@@ -90,4 +90,5 @@ pub mod store;
 pub mod table;
 pub mod ui;
 pub mod variant;
+pub mod words;
 pub mod yaml;

@@ -13,6 +13,7 @@ mod report;
 mod request;
 mod run;
 mod table;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -77,6 +78,7 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
         }
         Command::Table(args) => here(&|project| table::table(project, &store(project)?, args)),
         Command::Read(args) => here(&|project| read::read(project, args).map(|()| OK)),
+        Command::Words(args) => here(&|project| words::words(project, args).map(|()| OK)),
         Command::Report(args) => here(&|project| report::report(project, &store(project)?, args)),
         Command::Defaults(args) => {
             here(&|project| defaults::defaults(project, &store(project)?, args))

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use crate::catalog::Catalog;
 use crate::cli::args::ReportArgs;
 use crate::cli::table::{of_this_machine, titles};
-use crate::cli::{NOT_OK, OK};
+use crate::cli::{NOT_OK, OK, words};
 use crate::hint::{hinted, say};
 use crate::page::{self, Content, Harnesses, Part};
 use crate::project::Project;
@@ -66,6 +66,7 @@ pub fn report(project: &Project, store: &Store, args: &ReportArgs) -> Result<Exi
         records: &records,
         verdicts,
         defaults: Vec::new(),
+        words: words::grids(project, &catalog)?,
         harnesses,
         troubles: troubles.iter().map(ToString::to_string).collect(),
     };

@@ -4,6 +4,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{Content, code, past, proved, results, word};
 use crate::chart;
+use crate::report::Grid;
 use crate::report::html::{Place, below, table};
 
 const STYLE: &str = include_str!("style.css");
@@ -71,6 +72,7 @@ fn parts(content: &Content) -> Vec<(String, String, Markup)> {
     more("then-and-now", "Then and now", past::part(content));
     more("equivalence", "Equivalence", proved::part(&content.verdicts));
     more("defaults", "Defaults", defaults(content));
+    more("words", "Words", words(content));
     more("read", "Code side by side", code::part(&content.harnesses));
     parts
 }
@@ -127,6 +129,24 @@ fn defaults(content: &Content) -> Option<Markup> {
         html! {
             h2 { "What frameworks do unless told otherwise" }
             @for table in tables { (table) }
+        }
+    })
+}
+
+fn words(content: &Content) -> Option<Markup> {
+    let one = |(index, grid): (usize, &Grid)| {
+        let place = Place {
+            id: format!("word-{index}"),
+            caption: "the lines of the harnesses".to_owned(),
+            tags: &|_| String::new(),
+            behind: &|_| html! {},
+        };
+        html! { details.word { summary { (grid.title) } (scrolled(&grid.title, table(grid, &place))) } }
+    };
+    (!content.words.is_empty()).then(|| {
+        html! {
+            h2 { "Words: how each framework says it" }
+            @for part in content.words.iter().enumerate().map(one) { (part) }
         }
     })
 }

@@ -39,6 +39,8 @@ pub struct Content<'a> {
     pub verdicts: Vec<Verdict>,
     /// What frameworks do unless told otherwise.
     pub defaults: Vec<Grid>,
+    /// How each framework says a thing.
+    pub words: Vec<Grid>,
     pub harnesses: Vec<Harnesses>,
     /// What could not be read, for whoever looks at the page.
     pub troubles: Vec<String>,

@@ -15,7 +15,7 @@ pub use self::choice::{
 };
 pub use self::compute::{CheckArgs, DefaultsArgs, JobArgs, RunArgs, Selection};
 pub use self::manage::{DataCommand, EnvCommand};
-pub use self::show::{FormatArgs, ReadArgs, ReportArgs, TableArgs};
+pub use self::show::{FormatArgs, ReadArgs, ReportArgs, TableArgs, WordsArgs};
 use crate::cli::complete;
 use crate::machine;
 
@@ -68,6 +68,8 @@ pub enum Command {
     Table(TableArgs),
     /// Read the harnesses of an experiment side by side
     Read(ReadArgs),
+    /// Look up how each framework says a thing
+    Words(WordsArgs),
     /// Write results, proofs and code as one page for a browser
     Report(ReportArgs),
     /// Measure what each framework does unless told otherwise

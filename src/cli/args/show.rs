@@ -91,6 +91,26 @@ pub struct ReadArgs {
 
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
+  rosetta words                    the words, and which frameworks lack one
+  rosetta words dropout            one word in all frameworks
+  rosetta words pytorch jax        all words in two frameworks
+  rosetta words gru keras mlx      one word in two
+
+Calls are the lines of the harnesses, found by the texts in harnesses/words.yaml.")]
+pub struct WordsArgs {
+    /// Words, frameworks, or both, in any order [default: an overview]
+    #[arg(value_name = "WORD|FRAMEWORK", add = Names::new(complete::frameworks_and_targets))]
+    pub names: Vec<String>,
+    /// Print Markdown
+    #[arg(long, conflicts_with = "json")]
+    pub markdown: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
   rosetta report                        report.html, of this machine's results
   rosetta report cnn --profile full     one experiment
   rosetta report --all-machines --out site
