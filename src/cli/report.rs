@@ -65,13 +65,22 @@ pub fn report(project: &Project, store: &Store, args: &ReportArgs) -> Result<Exi
         published,
         records: &records,
         verdicts,
-        defaults: Vec::new(),
+        defaults: defaults(project, store, &catalog)?,
         words: words::grids(project, &catalog)?,
         harnesses,
         troubles: troubles.iter().map(ToString::to_string).collect(),
     };
     write(&content, &args.out)?;
     Ok(if troubles.is_empty() { OK } else { NOT_OK.into() })
+}
+
+/// Returns what is stored of defaults, with the versions below each table.
+fn defaults(project: &Project, store: &Store, catalog: &Catalog) -> Result<Vec<Grid>> {
+    let sheet = crate::cli::defaults::sheet(project, store, catalog)?;
+    let mut grids = sheet.grids();
+    let versions = sheet.lines_below().into_iter().map(Into::into);
+    grids.last_mut().into_iter().for_each(|last| last.notes.extend(versions.clone()));
+    Ok(if sheet.rows.is_empty() { Vec::new() } else { grids })
 }
 
 fn made(project: &Project) -> String {

@@ -78,10 +78,11 @@ impl CheckArgs {
 }
 
 impl DefaultsArgs {
-    pub fn request(&self) -> Request {
+    /// Returns what is asked for of `frameworks`; none means all.
+    pub fn request(&self, frameworks: Vec<String>) -> Request {
         Request {
-            frameworks: self.frameworks.clone(),
-            all: self.frameworks.is_empty(),
+            all: frameworks.is_empty(),
+            frameworks,
             provider: provider(&self.python),
             python: self.python.clone(),
             threads: self.threads,

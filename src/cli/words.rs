@@ -17,7 +17,7 @@ use crate::ui;
 use crate::words::{Call, Dictionary, Word};
 
 /// Where the dictionary lies in a project.
-const FILE: &str = "harnesses/words.yaml";
+pub(super) const FILE: &str = "harnesses/words.yaml";
 
 /// A word of a framework, or why there is none.
 struct Entry<'a> {

@@ -6,13 +6,15 @@
 //!                   /<job>/record.json       the same record, sealed by an atomic rename
 //!                   /<job>/…                 events, logs and outputs as the job left them
 //! results/checks/<experiment>.<target>.<device>-<key>.json    what a check found
-//! results/defaults/<id>/<target>/…             the same of `rosetta defaults`, which has no records
+//! results/defaults/<target>.json               what `rosetta defaults` measured last
+//!                 /<id>/<target>/…         its events and logs
 //! ```
 //!
 //! `record.json` is the truth; `records.jsonl` is the same for readers that want one file. A
 //! line that was torn by a crash, or never written, is recovered from its `record.json`: when it is
 //! read, and for good at the next start.
 
+mod defaults;
 mod mend;
 mod parse;
 mod read;
@@ -25,6 +27,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+pub use self::defaults::{StoredDefaults, StoredFact};
 pub use self::read::{Reading, Stored, Trouble};
 use crate::hint::hinted;
 use crate::machine::Machine;

@@ -70,10 +70,11 @@ pub struct TableArgs {
 #[command(after_help = "Examples:
   rosetta read cnn pytorch jax                     two harnesses, section by section
   rosetta read rnn pytorch keras jax -s build      one section of three
-  rosetta read cnn pytorch1 pytorch | less -R      old and new
+  rosetta read cnn pytorch1 pytorch --diff         old and new: the differing lines
+  rosetta read cnn pytorch keras --concept dropout one idea
 
 Harnesses stand beside each other where the terminal has 60 columns for each, else one below the
-other; a pipe has 160 columns, or COLUMNS.")]
+other; a pipe has 160 columns, or COLUMNS. What is longer than the terminal goes through PAGER, or less.")]
 pub struct ReadArgs {
     /// Experiment
     #[arg(add = Names::new(complete::experiments))]
@@ -84,6 +85,12 @@ pub struct ReadArgs {
     /// Only the section that begins so, as `build` or `Loss and optimiser`
     #[arg(short, long, value_name = "TITLE")]
     pub section: Option<String>,
+    /// Only the statement that says this, as `dropout` or `adam`; `rosetta words` lists them
+    #[arg(long, value_name = "WORD", conflicts_with = "section")]
+    pub concept: Option<String>,
+    /// Show what differs between two, line by line
+    #[arg(long, conflicts_with_all = ["json", "concept"])]
+    pub diff: bool,
     /// Print JSON: the sections of each harness with their lines
     #[arg(long)]
     pub json: bool,
