@@ -65,6 +65,7 @@ pub mod lint;
 pub mod lock;
 pub mod machine;
 pub mod material;
+pub mod notebook;
 pub mod obstacle;
 pub mod page;
 pub mod plan;

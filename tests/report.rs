@@ -107,3 +107,53 @@ fn a_record_that_means_no_good_is_text_in_every_format() {
         }
     }
 }
+
+#[test]
+fn a_chart_is_a_picture_of_its_own() {
+    let drawn = |args: &[&str]| {
+        let (code, text) = rosetta(reference(), &[&["plot"], args, &["--all-machines"]].concat());
+        assert_eq!(code, Some(0), "{text}");
+        assert!(text.starts_with("<svg xmlns=") && text.trim_end().ends_with("</svg>"), "{text}");
+        text
+    };
+    let bars = drawn(&["cnn", "-f", "pytorch,jax"]);
+    assert!(
+        bars.contains("<title>PyTorch: 2.88</title>") && bars.contains("Training Time (s)"),
+        "{bars}"
+    );
+    assert_eq!(bars.matches("class=\"bar\"").count(), 2, "{bars}");
+    assert!(drawn(&["rnn", "--of", "peak-memory"]).contains("Peak Memory (GiB)"));
+    assert!(drawn(&["cnn", "--of", "loss-by-epoch"]).contains("PyTorch: from "));
+    assert!(drawn(&["cnn", "--of", "then-and-now"]).contains("class=\"slope better\""));
+    let (code, text) = rosetta(reference(), &["plot", "cnn", "--of", "version", "--all-machines"]);
+    assert!(code == Some(2) && text.contains("nothing to draw of `version`"), "{text}");
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("cnn.svg");
+    rosetta(reference(), &["plot", "cnn", "--all-machines", "--out", out.to_str().unwrap()]);
+    assert!(fs::read_to_string(out).unwrap().starts_with("<svg"));
+}
+
+#[test]
+fn a_harness_is_a_notebook_whose_cells_are_its_sections() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("cnn.ipynb");
+    let (code, text) =
+        rosetta(reference(), &["export", "notebook", "cnn", "jax", "--out", out.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{text}");
+    let notebook: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(out).unwrap()).unwrap();
+    let cells = notebook["cells"].as_array().unwrap();
+    let source = |index: usize| cells[index]["source"].as_str().unwrap();
+    assert!(
+        source(0).starts_with("VGG-style CNN on CIFAR-10") && source(1).contains("ROSETTA_JOB")
+    );
+    assert_eq!((source(2), cells[3]["cell_type"].as_str()), ("## Setup", Some("code")));
+    let harness =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/harnesses/jax/cnn.py")).unwrap();
+    let code = (3..cells.len()).step_by(2).map(source).collect::<Vec<_>>();
+    assert!(code.len() == 8 && code.iter().all(|cell| harness.contains(cell)), "{code:?}");
+    let (code, text) = rosetta(reference(), &["export", "notebook", "cnn", "burn"]);
+    assert!(code == Some(2) && text.contains("`burn` is not written in Python"), "{text}");
+    let (code, text) = rosetta(reference(), &["export", "notebook", "cmn", "jax"]);
+    assert!(code == Some(2) && text.contains("did you mean `cnn`?"), "{text}");
+}

@@ -84,3 +84,27 @@ fn grades_have_colours_where_they_are_asked_for() {
         assert!(!text.contains('\x1b'), "{text:?}");
     }
 }
+
+#[test]
+fn the_page_of_results_is_that_of_the_records() {
+    let page =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/results.md")).unwrap();
+    let markdown = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rosetta"));
+        command.args(args).arg("--markdown").current_dir(env!("CARGO_MANIFEST_DIR"));
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    let tables: [&[&str]; 4] = [
+        &["--results", "results/reference", "table", "--all-machines"],
+        &["--results", "results/reference", "table", "--all-machines", "--then-and-now"],
+        &["--results", "results/h100", "table", "--all-machines"],
+        &["table", "--published"],
+    ];
+    for args in tables {
+        let text = markdown(args);
+        assert!(
+            text.len() > 1000 && page.contains(&text),
+            "{args:?}: run `bash .ci/make_results ROSETTA`"
+        );
+    }
+}

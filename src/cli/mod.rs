@@ -7,7 +7,9 @@ mod data;
 mod defaults;
 mod doctor;
 mod env;
+mod export;
 mod list;
+pub mod plot;
 mod read;
 mod report;
 mod request;
@@ -78,6 +80,10 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
         }
         Command::Table(args) => here(&|project| table::table(project, &store(project)?, args)),
         Command::Read(args) => here(&|project| read::read(project, args).map(|()| OK)),
+        Command::Plot(args) => {
+            here(&|project| plot::plot(project, &store(project)?, args).map(|()| OK))
+        }
+        Command::Export(command) => here(&|project| export::export(project, command).map(|()| OK)),
         Command::Words(args) => here(&|project| words::words(project, args).map(|()| OK)),
         Command::Report(args) => here(&|project| report::report(project, &store(project)?, args)),
         Command::Defaults(args) => {

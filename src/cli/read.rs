@@ -73,7 +73,7 @@ fn width() -> usize {
     }
 }
 
-fn find<'a>(name: &str, catalog: &'a Catalog) -> Result<&'a Framework> {
+pub(super) fn find<'a>(name: &str, catalog: &'a Catalog) -> Result<&'a Framework> {
     let asked = Request { frameworks: vec![name.to_owned()], ..Request::default() };
     let found = plan::choose_targets(&asked, catalog)?.first().map(|(framework, _)| *framework);
     found.ok_or_else(|| {

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::tags;
 use crate::chart::{Line, Lines};
-use crate::record::Record;
+use crate::record::{Epoch, Record};
 use crate::report::Grid;
 use crate::spec::Task;
 use crate::stats::median;
@@ -47,18 +47,20 @@ impl<'a> History<'a> {
         found.into_iter().filter(fits)
     }
 
-    /// Returns the loss of each row's epochs; of several repeats the first is drawn.
+    /// Returns the loss of each row's epochs, drawn.
     pub(super) fn losses(&self, id: &str, profile: &str, grid: &Grid) -> Markup {
+        drawn(id, "each before all others in grey", self.loss_lines(profile, grid))
+    }
+
+    /// Returns the loss of each row's epochs; of several repeats the first counts.
+    fn loss_lines(&self, profile: &str, grid: &Grid) -> Lines {
         let mut lines = Vec::new();
         for row in 0..grid.rows.len() {
             let runs = grid.beside("run", row);
             let mut records = self.of_row(profile, grid, row);
-            let Some(record) = records.find(|record| runs.split(", ").any(|run| run == record.run))
-            else {
-                continue;
-            };
-            let point =
-                |epoch: &crate::record::Epoch| Some((f64::from(epoch.epoch) + 1.0, epoch.loss?));
+            let is_shown = |record: &&Record| runs.split(", ").any(|run| run == record.run);
+            let Some(record) = records.find(is_shown) else { continue };
+            let point = |epoch: &Epoch| Some((f64::from(epoch.epoch) + 1.0, epoch.loss?));
             let points =
                 record.epochs.iter().filter_map(point).filter(|(_, loss)| loss.is_finite());
             let points = points.collect::<Vec<_>>();
@@ -71,11 +73,7 @@ impl<'a> History<'a> {
             epochs.fold((f64::INFINITY, 0.0), |(low, high), one| (one.min(low), one.max(high)));
         let title = "Loss of each epoch's last step".to_owned();
         let ends = (format!("epoch {first}"), format!("{last}"));
-        drawn(
-            id,
-            "each before all others in grey",
-            Lines { title, ends, lines, is_scaled_apart: false },
-        )
+        Lines { title, ends, lines, is_scaled_apart: false }
     }
 
     /// Returns the number of each row night by night, where there are at least three nights.
@@ -110,6 +108,12 @@ impl<'a> History<'a> {
         let lines = Lines { title: title.to_owned(), ends: dates, lines, is_scaled_apart: true };
         drawn(id, "medians of undisturbed runs, each on a scale of its own from zero", lines)
     }
+}
+
+/// Returns the losses of a table's rows over their epochs, if any has two.
+pub fn losses(records: &[Record], profile: &str, grid: &Grid) -> Option<Lines> {
+    let lines = History::of(records).loss_lines(profile, grid);
+    (!lines.lines.is_empty()).then_some(lines)
 }
 
 fn label(grid: &Grid, row: usize) -> String {

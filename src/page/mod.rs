@@ -19,6 +19,9 @@ mod past;
 mod proved;
 mod results;
 
+pub use self::history::losses;
+pub use self::past::slopes;
+pub use self::results::bars;
 use crate::proof::Verdict;
 use crate::reading::Source;
 use crate::record::Record;

@@ -66,13 +66,17 @@ fn versions(index: usize, grid: &Grid) -> Markup {
         (scrolled(&grid.title, table(grid, &place)))
         (below(grid, &place.id))
         div.charts {
-            @for (number, (then, now, is_more_better, title)) in PAIRS.iter().enumerate() {
-                @if let Some(slopes) = pair(grid, then, now, *is_more_better, title) {
-                    (figure(&slopes, &format!("slopes-{index}-{number}")))
-                }
-            }
+            @for (number, slopes) in slopes(grid).iter().enumerate() { (figure(slopes, &format!("slopes-{index}-{number}"))) }
         }
     }
+}
+
+/// Returns the slopes of a table of old versions beside their newest.
+pub fn slopes(grid: &Grid) -> Vec<Slopes> {
+    let pair = |(then, now, is_more_better, title): &(&str, &str, bool, &str)| {
+        pair(grid, then, now, *is_more_better, title)
+    };
+    PAIRS.iter().filter_map(pair).collect()
 }
 
 fn pair(grid: &Grid, then: &str, now: &str, is_more_better: bool, title: &str) -> Option<Slopes> {

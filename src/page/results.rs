@@ -122,7 +122,7 @@ fn charts(index: usize, grid: &Grid, part: &Part) -> Markup {
 }
 
 /// Returns the bars of a column, in the order of the table, if two rows have a number in it.
-pub(super) fn bars(grid: &Grid, key: &str) -> Option<Bars> {
+pub fn bars(grid: &Grid, key: &str) -> Option<Bars> {
     let column = grid.column(key)?;
     let mut bars = Vec::new();
     for (row, cells) in grid.rows.iter().enumerate() {

@@ -15,7 +15,9 @@ pub use self::choice::{
 };
 pub use self::compute::{CheckArgs, DefaultsArgs, JobArgs, RunArgs, Selection};
 pub use self::manage::{DataCommand, EnvCommand};
-pub use self::show::{FormatArgs, ReadArgs, ReportArgs, TableArgs, WordsArgs};
+pub use self::show::{
+    ExportCommand, FormatArgs, PlotArgs, ReadArgs, ReportArgs, TableArgs, WordsArgs,
+};
 use crate::cli::complete;
 use crate::machine;
 
@@ -72,6 +74,15 @@ pub enum Command {
     Words(WordsArgs),
     /// Write results, proofs and code as one page for a browser
     Report(ReportArgs),
+    /// Draw one chart of a table as SVG, for a paper
+    Plot(PlotArgs),
+    /// Write what others run: a harness as a notebook
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  rosetta export notebook cnn jax    cnn-jax.ipynb, whose cells are the sections of the harness"
+    )]
+    Export(ExportCommand),
     /// Measure what each framework does unless told otherwise
     Defaults(DefaultsArgs),
     /// List experiments, frameworks, targets or runs

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Subcommand};
 use clap_complete::ArgValueCandidates as Names;
 
 use super::choice::EraArg;
 use crate::catalog::Device;
-use crate::cli::complete;
+use crate::cli::{complete, plot};
 use crate::table::{Column, Condition, Order};
 
 #[derive(Debug, Clone, Args)]
@@ -141,6 +141,61 @@ pub struct ReportArgs {
     /// Take in results from other machines
     #[arg(long)]
     pub all_machines: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  rosetta plot cnn --out cnn.svg                  training times as bars, with their intervals
+  rosetta plot rnn --of peak-memory -f keras,jax  one column of some rows, on standard output
+  rosetta plot cnn --of loss-by-epoch
+  rosetta plot cnn --of then-and-now              old versions and their newest, as slopes
+
+SVG is text: rsvg-convert, Inkscape or a browser make PNG or PDF of it.")]
+pub struct PlotArgs {
+    /// Experiment
+    #[arg(add = Names::new(complete::experiments))]
+    pub experiment: String,
+    /// What is drawn: a column of numbers, loss-by-epoch or then-and-now
+    #[arg(long, value_name = "WHAT", default_value = "training-time", value_parser = drawn())]
+    pub of: String,
+    /// File to write [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Only these frameworks, targets or titles, separated by commas
+    #[arg(short, long = "framework", value_name = "NAME", value_delimiter = ',')]
+    #[arg(add = Names::new(complete::frameworks_and_targets))]
+    pub frameworks: Vec<String>,
+    /// A run's id, its beginning, `latest`, or a run's folder [default: the latest record of every target]
+    #[arg(long, add = Names::new(complete::runs))]
+    pub run: Option<String>,
+    /// Profile to show [default: that of the newest result]
+    #[arg(short, long, add = Names::new(complete::profiles))]
+    pub profile: Option<String>,
+    /// Take in results from other machines
+    #[arg(long)]
+    pub all_machines: bool,
+}
+
+/// Returns the parser of what can be drawn; the names stand in the help and in completions.
+fn drawn() -> PossibleValuesParser {
+    let columns = Column::ALL.iter().map(|column| column.name());
+    PossibleValuesParser::new(columns.chain([plot::LOSS, plot::THEN_AND_NOW]))
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum ExportCommand {
+    /// Write a harness as a notebook that runs by hand: its sections are cells
+    Notebook {
+        /// Experiment
+        #[arg(add = Names::new(complete::experiments))]
+        experiment: String,
+        /// Framework of Python
+        #[arg(add = Names::new(complete::frameworks))]
+        framework: String,
+        /// File to write [default: EXPERIMENT-FRAMEWORK.ipynb]
+        #[arg(short, long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
 }
 
 /// Returns the parser of a column's name; the names stand in the help and in completions.
