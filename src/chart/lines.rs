@@ -31,7 +31,7 @@ const TILE: (f64, f64) = (168.0, 104.0);
 const AROUND: (f64, f64, f64, f64) = (4.0, 22.0, 4.0, 16.0);
 /// Tiles beside each other in a file of its own.
 const BESIDE: usize = 4;
-const LABEL: usize = 25;
+const LABEL: usize = 22;
 
 impl Lines {
     /// Returns a picture for each line, for a page that sets them beside each other as they fit.

@@ -26,7 +26,7 @@ pub struct Slope {
     pub now: f64,
 }
 
-const WIDTH: f64 = 480.0;
+const WIDTH: f64 = 500.0;
 /// Where the lines begin and end: labels stand on either side.
 const SIDES: (f64, f64) = (184.0, 296.0);
 const TOP: f64 = 44.0;

@@ -91,7 +91,10 @@ fn pair(grid: &Grid, then: &str, now: &str, is_more_better: bool, title: &str) -
             Value::Text(text) => text.clone(),
             _ => String::new(),
         };
-        let labels = (text(0), name.map(text).unwrap_or_default());
+        let now_is = name.map(text).unwrap_or_default();
+        // The year stands in the table.
+        let now_is = now_is.rsplit_once(" (").map_or(now_is.as_str(), |(words, _)| words);
+        let labels = (text(0), now_is.to_owned());
         slopes.push(Slope { labels, then, now });
     }
     let heads = ("version of its time".to_owned(), "newest version".to_owned());
