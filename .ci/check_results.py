@@ -15,6 +15,9 @@ import duckdb
 import pandas
 import polars
 
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "python"))
+import rosetta_results  # noqa: E402
+
 ROSETTA, RESULTS, HISTORIC_RESULTS = sys.argv[1:]
 TRAINED = {"PyTorch", "JAX (Flax)", "Keras (JAX)", "candle", "NumPy (float64 reference)", "Chainer", "CNTK"}
 MAY_SKIP = set(filter(None, os.environ.get("ROSETTA_CI_MAY_SKIP", "").split(",")))
@@ -80,6 +83,16 @@ query = f"select max(abs(score.accuracy - score.accuracy_reported)) from read_js
 check("each framework's own accuracy is the host's", number_of(query) < 1e-6)
 query = f"select count(distinct inputs.weights_digest || inputs.order_digest) from read_json_auto('{pattern}', sample_size=-1, union_by_name=true) where experiment = 'cnn'"
 check("every cnn began with the same weights and saw the same batches", number_of(query) == 1)
+
+frame = rosetta_results.load(RESULTS)
+for experiment, table in tables.items():
+    ours = rosetta_results.table(frame, experiment)
+    number, column = ("images_per_s_cpu", "times.predict_rate") if experiment == "resnet50" else ("training_time_s", "times.training")
+    theirs = {row["library"]: row[number] for row in table["rows"] if row[number] is not None}
+    found = dict(zip(ours["library"], ours[column]))
+    check(f"{experiment}: rosetta_results has the same rows", set(found) == set(theirs))
+    check(f"{experiment}: and the same numbers", all(abs(found[name] / theirs[name] - 1) < 1e-8 for name in theirs))
+    check(f"{experiment}: Jupyter draws it", ours._repr_html_().count("<tr") == len(theirs) + 1)
 
 for table in json.loads(rosetta("table", "--json", results=HISTORIC_RESULTS)):
     rows = {row["library"]: row for row in table["rows"]}

@@ -1,6 +1,11 @@
 //! Harnesses side by side: the same sections in one row. Pure; must not depend on files or on a terminal.
 
+use std::borrow::Borrow;
+
+use similar::{ChangeTag, TextDiff};
+
 use crate::catalog::Language;
+use crate::highlight::{Piece, pieces};
 use crate::sections::{comment, split};
 
 /// A harness to be read.
@@ -39,11 +44,16 @@ const GOES_ON: &str = "↪ ";
 const BOLD: &str = "\x1b[1m";
 const DIM: &str = "\x1b[2m";
 const RESET: &str = "\x1b[0m";
+const KEYWORD: &str = "\x1b[34m";
+const QUOTED: &str = "\x1b[32m";
+const NEW: &str = "\x1b[32m";
+const OLD: &str = "\x1b[31m";
 
 /// Returns a row for each title, in the order of the first harness that has it.
-pub fn rows(sources: &[Source]) -> Vec<Row> {
+pub fn rows<S: Borrow<Source>>(sources: &[S]) -> Vec<Row> {
     let mut rows = Vec::<Row>::new();
     for (index, source) in sources.iter().enumerate() {
+        let source = source.borrow();
         for section in split(&source.text, source.language) {
             let known = rows.iter().position(|row| row.title == section.title);
             let at = known.unwrap_or_else(|| {
@@ -127,11 +137,68 @@ fn cell(source: &Source, cell: Option<&Cell>, width: usize) -> Vec<(String, usiz
             is_comment |= !words.is_empty();
             let words =
                 if words.is_empty() { String::new() } else { format!("{DIM}{words}{RESET}") };
-            lines.push((format!("{code}{words}"), length));
+            lines.push((format!("{}{words}", coloured(code, source.language)), length));
         }
     }
     lines
 }
+
+/// Returns code with its keywords and texts in colour.
+fn coloured(code: &str, language: Language) -> String {
+    let piece = |(piece, text): (Piece, &str)| match piece {
+        Piece::Keyword => format!("{KEYWORD}{text}{RESET}"),
+        Piece::Text => format!("{QUOTED}{text}{RESET}"),
+        Piece::Plain | Piece::Number | Piece::Comment => text.to_owned(),
+    };
+    pieces(code, language).into_iter().map(piece).collect()
+}
+
+/// Returns what became of the first harness in the second, section by section: lines that went, lines that came, and
+/// those that stayed, of which only the nearest are shown.
+pub fn difference(old: &Source, new: &Source, rows: &[Row]) -> String {
+    let mut out = format!(
+        "{OLD}--- {}  {}{RESET}\n{NEW}+++ {}  {}{RESET}\n",
+        old.title, old.file, new.title, new.file
+    );
+    for row in rows {
+        let lines = |index: usize| {
+            row.cells[index].as_ref().map(|cell| cell.lines.as_slice()).unwrap_or_default()
+        };
+        let (before, after) = (lines(0), lines(1));
+        let place = row
+            .cells
+            .iter()
+            .flatten()
+            .map(|cell| cell.line.to_string())
+            .collect::<Vec<_>>()
+            .join(" → ");
+        out += &format!("\n{BOLD}── {} {RESET}{DIM}{place}{RESET}\n", row.title);
+        if before == after {
+            out += &format!("{DIM}the same{RESET}\n");
+            continue;
+        }
+        let [before, after] =
+            [before, after].map(|lines| lines.iter().map(String::as_str).collect::<Vec<_>>());
+        let diff = TextDiff::from_slices(&before, &after);
+        for (number, group) in diff.grouped_ops(CONTEXT).iter().enumerate() {
+            if number > 0 {
+                out += &format!("{DIM}…{RESET}\n");
+            }
+            for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
+                let line = change.value();
+                out += &match change.tag() {
+                    ChangeTag::Equal => format!("  {line}\n"),
+                    ChangeTag::Delete => format!("{OLD}- {line}{RESET}\n"),
+                    ChangeTag::Insert => format!("{NEW}+ {line}{RESET}\n"),
+                };
+            }
+        }
+    }
+    out
+}
+
+/// Lines that are shown around those that differ.
+const CONTEXT: usize = 2;
 
 /// Returns where the comment of a line begins, if it has one: not within a text.
 fn comment_at(line: &str, mark: &str) -> Option<usize> {
@@ -205,6 +272,22 @@ mod tests {
     }
 
     #[test]
+    fn old_and_new_are_told_apart_line_by_line() {
+        let old =
+            source("old", "# %% Setup\nimport a\n# %% Train\n1\n2\n3\n4\nold()\n5\n# %% Gone\nx\n");
+        let new = source("new", "# %% Setup\nimport a\n# %% Train\n1\n2\n3\n4\nnew()\n5\n");
+        let sources = [old, new];
+        let shown = plain(&difference(&sources[0], &sources[1], &rows(&sources)));
+        assert!(
+            shown.starts_with("--- old  harnesses/old/cnn.py\n+++ new  harnesses/new/cnn.py\n"),
+            "{shown}"
+        );
+        assert!(shown.contains("── Setup 1 → 1\nthe same\n"), "{shown}");
+        assert!(shown.contains("\n  3\n  4\n- old()\n+ new()\n  5\n"), "{shown}");
+        assert!(!shown.contains("  1\n") && shown.contains("── Gone 10\n- x\n"), "{shown}");
+    }
+
+    #[test]
     fn harnesses_stand_beside_each_other_where_they_fit() {
         let sources = [
             source(
@@ -223,6 +306,6 @@ mod tests {
         assert!(narrow.lines().all(|line| line.chars().count() <= 60), "{narrow}");
         let coloured = text(&sources, &rows, 160);
         assert!(coloured.contains("x = 1  \x1b[2m# a comment"), "{coloured}");
-        assert!(coloured.contains("y = '# no comment'"), "{coloured}");
+        assert!(coloured.contains("y = \x1b[32m'# no comment'\x1b[0m"), "{coloured}");
     }
 }

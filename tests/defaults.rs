@@ -77,9 +77,64 @@ fn only_frameworks_with_such_a_program_can_be_measured() {
     let plain = measure(&project, &["plain"]);
     assert_eq!(plain.code, Some(2), "{plain:?}");
     assert!(plain.stderr.contains("nothing measures the defaults of `plain`"), "{plain:?}");
-    let not_built = project.rosetta(&["defaults"]);
+    let not_built = project.rosetta(&["defaults", "--measure"]);
     assert_eq!(not_built.code, Some(2), "{not_built:?}");
     assert!(not_built.stderr.contains("fake is left out: its environment is not built"));
+}
+
+/// Returns what a measuring of a target stores, with two properties.
+fn stored(target: &str, padding: &str, day: &str) -> String {
+    format!(
+        r#"{{"defaults":1,"target":"{target}","title":"{target}","version":"1.2.3","measured":"{day}T10:00:00Z",
+        "machine":{{"host":"","cpu":"","cores":1,"memory_bytes":1,"memory_limit_bytes":null,"kernel":"","os":"",
+        "governor":null,"turbo":null,"load":0.5,"gpus":[]}},"rosetta":{{"version":"0.1.0","revision":null}},
+        "facts":[{{"name":"conv.padding","value":{{"value":"{padding}","how":"run"}}}},
+        {{"name":"conv.stride","value":{{"value":"1","how":"run"}}}},
+        {{"name":"gru.biases","value":{{"value":"2","how":"run"}}}}]}}"#
+    )
+}
+
+#[test]
+fn what_is_stored_is_shown_at_once_and_one_s_own_first() {
+    let project = project(&[]).harness("other", "").harness("third", "");
+    for name in ["other", "third"] {
+        project.write(&format!("harnesses/{name}/defaults.py"), "exit 1\n");
+    }
+    let nothing = project.rosetta(&["defaults"]);
+    assert_eq!(nothing.code, Some(2), "{nothing:?}");
+    assert!(
+        nothing.stderr.contains("`rosetta defaults --measure fake other third`"),
+        "{nothing:?}"
+    );
+    project.write("results/reference/defaults/fake.json", &stored("fake", "valid", "2026-01-01"));
+    project.write("results/reference/defaults/other.json", &stored("other", "same", "2026-01-02"));
+    project.write("results/defaults/fake.json", &stored("fake", "same", "2026-03-04"));
+    let all = project.rosetta(&["defaults"]);
+    assert_eq!(all.code, Some(0), "{all:?}");
+    assert!(
+        all.stdout
+            .contains("fake 1.2.3 (measured on 2026-03-04), other 1.2.3 (measured on 2026-01-02)"),
+        "{all:?}"
+    );
+    let group = project.rosetta(&["defaults", "GRU", "other"]).stdout;
+    assert!(group.contains("Biases") && !group.contains("Padding"), "{group}");
+    let missing = project.rosetta(&["defaults", "fake", "third"]);
+    assert!(missing.code == Some(1) && missing.stderr.contains("not stored: third"), "{missing:?}");
+}
+
+#[test]
+fn only_what_differs_is_shown_on_request() {
+    let project = project(&[]).harness("other", "");
+    project.write("harnesses/other/defaults.py", "exit 1\n");
+    project.write("results/defaults/fake.json", &stored("fake", "same", "2026-03-04"));
+    let padded = stored("other", "none", "2026-03-04");
+    let padded = padded
+        .replace(r#""value":"none","how":"run""#, r#""value":"none","how":"run","not_needed":"x""#);
+    project.write("results/defaults/other.json", &padded);
+    let differ = project.rosetta(&["defaults", "--diff"]);
+    assert_eq!(differ.code, Some(0), "{differ:?}");
+    assert!(differ.stdout.contains("Padding") && !differ.stdout.contains("Stride"), "{differ:?}");
+    assert!(!differ.stdout.contains("Biases"), "{differ:?}");
 }
 
 #[test]

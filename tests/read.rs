@@ -62,3 +62,24 @@ fn what_is_not_there_is_said_with_what_is() {
         assert!(text.contains(expected), "{text}");
     }
 }
+
+#[test]
+fn one_idea_of_many_and_what_differs_of_two() {
+    let (code, text) = read(&["cnn", "pytorch", "keras", "numpy", "--concept", "dropout"], "200");
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        text.contains("layers.Dropout(cfg.dropout[0]),") && text.contains("NumPy: no such section"),
+        "{text}"
+    );
+    let (code, text) = read(&["cnn", "pytorch", "--concept", "droput"], "200");
+    assert!(code == Some(2) && text.contains("did you mean `dropout`?"), "{text}");
+    let (code, text) = read(&["cnn", "pytorch1", "pytorch", "--diff"], "80");
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("\n+ with torch.inference_mode():\n"), "{text}");
+    assert!(text.contains("── Loss and optimiser ") && text.contains("the same"), "{text}");
+    let (code, text) = read(&["cnn", "pytorch", "--diff"], "80");
+    assert!(
+        code == Some(2) && text.contains("`--diff` is of two frameworks; 1 were named"),
+        "{text}"
+    );
+}

@@ -40,13 +40,7 @@ pub fn compare(project: &Project, store: &Store, args: &CompareArgs) -> Result<E
 }
 
 fn show(comparison: &Comparison, question: &Question, format: FormatArgs) -> Result<()> {
-    let format = match format {
-        FormatArgs { markdown: true, .. } => Some(Format::Markdown),
-        FormatArgs { csv: true, .. } => Some(Format::Csv),
-        FormatArgs { json: true, .. } => Some(Format::Json),
-        FormatArgs { latex: true, .. } => Some(Format::Latex),
-        _ => None,
-    };
+    let format = format.chosen();
     let grids = comparison.grids(question.all || format == Some(Format::Json));
     match format {
         Some(format) => ui::print(&format.write(&grids))?,

@@ -8,12 +8,16 @@ mod data;
 mod defaults;
 mod doctor;
 mod env;
+mod export;
 mod list;
 mod nightly;
+pub mod plot;
 mod read;
+mod report;
 mod request;
 mod run;
 mod table;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -75,6 +79,9 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
     };
     let results = folder(&cli.results, "`--results` or `ROSETTA_RESULTS`")?;
     let root = folder(&cli.project, "`--project` or `ROSETTA_PROJECT`")?;
+    if let Some(when) = cli.color {
+        when.choice().write_global();
+    }
     if let Some(name) = &cli.machine {
         machine::call_it(name);
     }
@@ -108,6 +115,12 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
             here(&|project| compare::compare(project, &store(project)?, args))
         }
         Command::Read(args) => here(&|project| read::read(project, args).map(|()| OK)),
+        Command::Plot(args) => {
+            here(&|project| plot::plot(project, &store(project)?, args).map(|()| OK))
+        }
+        Command::Export(command) => here(&|project| export::export(project, command).map(|()| OK)),
+        Command::Words(args) => here(&|project| words::words(project, args).map(|()| OK)),
+        Command::Report(args) => here(&|project| report::report(project, &store(project)?, args)),
         Command::Defaults(args) => {
             here(&|project| defaults::defaults(project, &store(project)?, args))
         }

@@ -7,14 +7,16 @@ use serde_json::json;
 
 use crate::catalog::{Catalog, Framework};
 use crate::cli::args::ReadArgs;
+use crate::cli::words;
 use crate::hint::{hinted, unknown};
 use crate::plan;
 use crate::project::Project;
-use crate::reading::{self, Row, Source};
+use crate::reading::{self, Cell, Row, Source};
 use crate::regular;
 use crate::report::Screen;
 use crate::request::Request;
 use crate::ui;
+use crate::words::Dictionary;
 
 /// Prints harnesses section by section.
 pub fn read(project: &Project, args: &ReadArgs) -> Result<()> {
@@ -33,12 +35,34 @@ pub fn read(project: &Project, args: &ReadArgs) -> Result<()> {
     if let Some(wanted) = &args.section {
         rows = vec![section(rows, wanted)?];
     }
-    match args.json {
-        true => {
-            ui::print(&(serde_json::to_string_pretty(&data(&frameworks, &sources, &rows))? + "\n"))
-        }
-        false => ui::print(&reading::text(&sources, &rows, width())),
+    if let Some(wanted) = &args.concept {
+        rows = vec![concept(wanted, &sources, project)?];
     }
+    if args.json {
+        let data = data(&frameworks, &sources, &rows);
+        return ui::print(&(serde_json::to_string_pretty(&data)? + "\n"));
+    }
+    match (args.diff, sources.as_slice()) {
+        (false, _) => ui::page(&reading::text(&sources, &rows, width())),
+        (true, [old, new]) => ui::page(&reading::difference(old, new, &rows)),
+        (true, others) => Err(hinted(
+            format!("`--diff` is of two frameworks; {} were named", others.len()),
+            "as `rosetta read cnn pytorch1 pytorch --diff`",
+        )),
+    }
+}
+
+/// Returns the statements that say a word of the dictionary.
+fn concept(wanted: &str, sources: &[Source], project: &Project) -> Result<Row> {
+    let dictionary = Dictionary::load(&project.root.join(words::FILE))?;
+    let word = dictionary.words.iter().find(|word| word.word == wanted.to_lowercase());
+    let known = dictionary.words.iter().map(|word| word.word.as_str());
+    let word = word.ok_or_else(|| unknown("word", wanted, known))?;
+    let cell = |source: &Source| {
+        let (call, _) = word.find(&source.text, source.language)?;
+        Some(Cell { line: call.line, lines: call.lines })
+    };
+    Ok(Row { title: word.title.clone(), cells: sources.iter().map(cell).collect() })
 }
 
 /// Returns the columns of the terminal; those of two harnesses where there is none.
@@ -49,7 +73,7 @@ fn width() -> usize {
     }
 }
 
-fn find<'a>(name: &str, catalog: &'a Catalog) -> Result<&'a Framework> {
+pub(super) fn find<'a>(name: &str, catalog: &'a Catalog) -> Result<&'a Framework> {
     let asked = Request { frameworks: vec![name.to_owned()], ..Request::default() };
     let found = plan::choose_targets(&asked, catalog)?.first().map(|(framework, _)| *framework);
     found.ok_or_else(|| {

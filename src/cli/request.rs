@@ -98,10 +98,11 @@ impl DefaultsArgs {
         refuse_unused(self.provider, &self.python)
     }
 
-    pub fn request(&self) -> Request {
+    /// Returns what is asked for of `frameworks`; none means all.
+    pub fn request(&self, frameworks: Vec<String>) -> Request {
         Request {
-            frameworks: self.frameworks.clone(),
-            all: self.frameworks.is_empty(),
+            all: frameworks.is_empty(),
+            frameworks,
             provider: provider(self.provider, &self.python),
             python: self.python.clone(),
             wrap: self.wrap.clone().map(|words| words.0).unwrap_or_default(),

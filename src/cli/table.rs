@@ -8,7 +8,7 @@ use crate::hint::hinted;
 use crate::machine::Machine;
 use crate::project::Project;
 use crate::record::Record;
-use crate::report::{Format, Grid};
+use crate::report::Grid;
 use crate::spec::Experiment;
 use crate::store::Store;
 use crate::table::{self, Choice, Published, Title};
@@ -52,6 +52,9 @@ pub fn table(project: &Project, store: &Store, args: &TableArgs) -> Result<ExitC
         device: args.device,
         era: args.era.and_then(|era| era.era()),
         columns: args.columns.clone(),
+        frameworks: args.frameworks.clone(),
+        conditions: args.conditions.clone(),
+        order: args.sort,
         with_published: args.with_published,
         then_and_now: args.then_and_now,
         ahead,
@@ -85,13 +88,13 @@ pub(super) fn of_run(experiments: &[Experiment], records: &[Record]) -> Result<V
     table::build(records, &titles(experiments), &published, &Choice::default())
 }
 
-fn titles(experiments: &[Experiment]) -> Vec<Title> {
+pub(super) fn titles(experiments: &[Experiment]) -> Vec<Title> {
     let title =
         |e: &Experiment| Title { experiment: e.spec.name.clone(), title: e.spec.title.clone() };
     experiments.iter().map(title).collect()
 }
 
-fn of_this_machine(mut records: Vec<Record>, all_machines: bool) -> Result<Vec<Record>> {
+pub(super) fn of_this_machine(mut records: Vec<Record>, all_machines: bool) -> Result<Vec<Record>> {
     if all_machines || records.is_empty() {
         return Ok(records);
     }
@@ -107,14 +110,7 @@ fn of_this_machine(mut records: Vec<Record>, all_machines: bool) -> Result<Vec<R
 }
 
 fn show(tables: &[Grid], format: FormatArgs) -> Result<()> {
-    let format = match format {
-        FormatArgs { markdown: true, .. } => Some(Format::Markdown),
-        FormatArgs { csv: true, .. } => Some(Format::Csv),
-        FormatArgs { json: true, .. } => Some(Format::Json),
-        FormatArgs { latex: true, .. } => Some(Format::Latex),
-        _ => None,
-    };
-    match format {
+    match format.chosen() {
         Some(format) => ui::print(&format.write(tables)),
         None => ui::print(&ui::tables(tables)),
     }

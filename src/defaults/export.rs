@@ -25,6 +25,7 @@ impl Sheet {
                 json!({
                     "target": row.target,
                     "version": row.version,
+                    "measured": row.date,
                     "property": found.property.name,
                     "value": found.value,
                     "how": found.how,

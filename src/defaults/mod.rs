@@ -21,6 +21,8 @@ pub struct Measured {
     pub target: String,
     pub title: String,
     pub version: String,
+    /// The day on which it was measured, where that is not today.
+    pub date: Option<String>,
     /// Names and values of its facts.
     pub facts: Vec<(String, Value)>,
     /// The files in which defaults are overridden.
@@ -74,6 +76,8 @@ pub struct Row {
     pub target: String,
     pub title: String,
     pub version: String,
+    /// The day on which it was measured, where that is not today.
+    pub date: Option<String>,
     pub found: Vec<Found>,
 }
 
@@ -110,14 +114,37 @@ impl Sheet {
                 }
             }
             let (target, title) = (one.target.clone(), one.title.clone());
-            sheet.rows.push(Row { target, title, version: one.version.clone(), found });
+            let (version, date) = (one.version.clone(), one.date.clone());
+            sheet.rows.push(Row { target, title, version, date, found });
         }
         sheet
     }
 
+    /// Keeps the properties of some groups, by what their names begin with: `gru`, `adam`.
+    pub fn keep_groups(&mut self, groups: &[String]) {
+        let is_kept = |found: &Found| groups.iter().any(|group| group == found.property.short());
+        self.rows.iter_mut().for_each(|row| row.found.retain(is_kept));
+    }
+
+    /// Keeps the properties in which targets differ.
+    pub fn keep_differences(&mut self) {
+        let mut values =
+            std::collections::BTreeMap::<&str, std::collections::BTreeSet<String>>::new();
+        for found in self.rows.iter().flat_map(|row| &row.found) {
+            values.entry(found.property.name).or_default().insert(found.value.clone());
+        }
+        let differs =
+            |found: &Found| values.get(found.property.name).is_some_and(|all| all.len() > 1);
+        self.rows.iter_mut().for_each(|row| row.found.retain(differs));
+    }
+
     /// Returns the versions that were measured, then the notes.
     pub fn lines_below(&self) -> Vec<String> {
-        let versions = self.rows.iter().map(|row| format!("{} {}", row.title, row.version));
+        let version = |row: &Row| match &row.date {
+            Some(date) => format!("{} {} (measured on {date})", row.title, row.version),
+            None => format!("{} {}", row.title, row.version),
+        };
+        let versions = self.rows.iter().map(version);
         let versions = versions.collect::<Vec<_>>().join(", ");
         std::iter::once(versions).chain(self.notes.iter().cloned()).collect()
     }

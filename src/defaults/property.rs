@@ -22,6 +22,13 @@ pub enum Wants {
     Has(&'static str),
 }
 
+impl Property {
+    /// Returns what its name begins with, by which its group is asked for.
+    pub fn short(&self) -> &'static str {
+        self.name.split('.').next().unwrap_or(self.name)
+    }
+}
+
 impl Wants {
     /// Returns whether a value is as wanted.
     pub fn is_met_by(self, value: &str) -> bool {

@@ -7,6 +7,7 @@ fn measured(facts: Vec<(&str, Value)>) -> Measured {
     let text = "model = Conv(3, pad=1)\nload(weights)\n".to_owned();
     let path = "harnesses/fake/cnn.py".to_owned();
     Measured {
+        date: None,
         target: "fake".to_owned(),
         title: "Fake".to_owned(),
         version: "1.2".to_owned(),

@@ -14,6 +14,21 @@ pub fn printable(text: &str) -> String {
     out
 }
 
+/// Returns a whole document in which nothing is hidden: what stands in its texts and moves a cursor, turns the direction of
+/// writing or is not seen is its number. The document's own lines stay.
+pub fn visible(document: &str) -> String {
+    let mut out = String::with_capacity(document.len());
+    let mut rest = document;
+    let is_hidden = |c: char| c != '\n' && is_unprintable(c);
+    while let Some(at) = rest.find(is_hidden) {
+        let c = rest[at..].chars().next().unwrap_or_default();
+        out += &rest[..at];
+        out.extend(c.escape_unicode());
+        rest = &rest[at + c.len_utf8()..];
+    }
+    out + rest
+}
+
 /// Returns whether a character is a control (C0, DEL, C1), or a mark that turns or hides text.
 pub fn is_unprintable(c: char) -> bool {
     let is_mark = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{61c}');

@@ -23,8 +23,11 @@ pub struct Fit {
 /// What stands beside the text of a cell: a space on either side, and one between columns.
 const BESIDE: usize = 3;
 
-/// Returns what of a table fits `width`: first what is the same in every row is left out, then what matters least. The
-/// first column, and those of rank 0, always stay.
+/// The widest name of a row that is kept on one line.
+const LONGEST_NAME: usize = 26;
+
+/// Returns what of a table fits `width`: what is the same in every row is left out as long as a cell would be wrapped, then
+/// what matters least as long as a word would be broken. The first column, and those of rank 0, always stay.
 pub fn fit(grid: &Grid, width: usize) -> Fit {
     let columns = measure(grid);
     let mut fit = Fit { columns: (0..columns.len()).collect(), ..Fit::default() };
@@ -34,8 +37,10 @@ pub fn fit(grid: &Grid, width: usize) -> Fit {
         sum.saturating_sub(1)
     };
     for is_constant in [true, false] {
+        let of: fn(&Measured) -> usize =
+            if is_constant { |column| column.unwrapped } else { |column| column.least };
         for index in in_order_of_leaving(grid) {
-            if total(&fit, |column| column.least) <= width {
+            if total(&fit, of) <= width {
                 break;
             }
             let heading = grid.headings[index].text;
@@ -58,7 +63,9 @@ pub fn fit(grid: &Grid, width: usize) -> Fit {
 struct Measured {
     /// That of its longest word, and of its longest number.
     least: usize,
-    /// That of its longest cell.
+    /// That of its longest cell, under a heading that may be wrapped.
+    unwrapped: usize,
+    /// That of its longest cell and of its heading.
     most: usize,
     /// What stands in every row, if there are several.
     constant: Option<String>,
@@ -74,10 +81,13 @@ fn measure(grid: &Grid) -> Vec<Measured> {
         let head = widest(&mut heading.text.split_whitespace());
         let whole = widest(&mut cells.iter().map(String::as_str));
         let words = widest(&mut cells.iter().flat_map(|cell| cell.split_whitespace()));
-        let least = if heading.kind == Kind::Text { words } else { whole };
+        // The name of a row is one, unless it is very long.
+        let is_name = index == 0 && whole <= LONGEST_NAME;
+        let least = if heading.kind == Kind::Text && !is_name { words } else { whole };
         let is_constant = cells.len() > 1 && cells.iter().all(|cell| *cell == cells[0]);
         Measured {
             least: least.max(head),
+            unwrapped: whole.max(head),
             most: whole.max(heading.text.width()),
             constant: is_constant.then(|| cells[0].clone()),
         }

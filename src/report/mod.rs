@@ -3,13 +3,14 @@
 mod csv;
 mod escape;
 mod fit;
+pub mod html;
 mod json;
 mod latex;
 mod markdown;
 mod number;
 mod terminal;
 
-pub use self::escape::printable;
+pub use self::escape::{printable, visible};
 pub use self::markdown::write as markdown;
 pub use self::number::three_digits;
 pub use self::terminal::{Screen, table as terminal_table, write as terminal};
@@ -107,6 +108,7 @@ pub enum Format {
     Csv,
     Json,
     Latex,
+    Html,
 }
 
 impl Format {
@@ -117,6 +119,7 @@ impl Format {
             Format::Csv => csv::write(grids),
             Format::Json => json::write(grids),
             Format::Latex => latex::write(grids),
+            Format::Html => html::write(grids),
         }
     }
 }
@@ -140,6 +143,17 @@ impl Grid {
             self.footnotes.push(line);
             self.footnotes.len() - 1
         }) + 1
+    }
+
+    /// Returns what programs are told of a row beside its cells, under a key.
+    pub fn beside(&self, key: &str, row: usize) -> &str {
+        let column = self.beside.iter().find(|beside| beside.key == key);
+        column.and_then(|beside| beside.texts.get(row)).map_or("", String::as_str)
+    }
+
+    /// Returns the place of a column in a row.
+    pub fn column(&self, key: &str) -> Option<usize> {
+        self.headings.iter().position(|heading| heading.key == key)
     }
 
     /// Returns the footnotes with their numbers, then the notes.
@@ -190,7 +204,7 @@ impl Cell {
             _ => three_digits(value),
         };
         let mut text = match &self.value {
-            Value::Text(text) => text.clone(),
+            Value::Text(text) => clipped(text),
             Value::Number(value) => number(*value),
             Value::Interval(middle, low, high) => {
                 let [middle, low, high] = [middle, low, high].map(|end| number(*end));
@@ -206,6 +220,17 @@ impl Cell {
             text += &format!(" ({footnote})");
         }
         text
+    }
+}
+
+/// The most characters of a text that a person is shown; programs get all of it.
+const LONGEST: usize = 1_000;
+
+/// Returns a text that a person can read: of a very long one the beginning, and how long it is.
+fn clipped(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}… ({} characters)", &text[..end], text.chars().count()),
+        None => text.to_owned(),
     }
 }
 

@@ -65,6 +65,10 @@ pub fn table(grid: &Grid, screen: Screen) -> String {
     };
     let mut table = comfy_table::Table::new();
     let style = UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());
+    // Who asks for colours in a pipe gets those of cells too; where there are none they are taken away at the end.
+    if anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never {
+        table.enforce_styling();
+    }
     table.load_style(style).set_content_arrangement(ContentArrangement::Disabled);
     let headings = fit.columns.iter().map(|index| &grid.headings[*index]).collect::<Vec<_>>();
     let bold = |heading: &&Heading| Cell::new(heading.text).add_attribute(Attribute::Bold);

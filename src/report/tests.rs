@@ -22,7 +22,7 @@ fn hostile() -> Grid {
 #[test]
 fn texts_that_mean_no_good_are_escaped_in_every_format() {
     let grids = [hostile()];
-    for format in [Format::Markdown, Format::Csv, Format::Json, Format::Latex] {
+    for format in [Format::Markdown, Format::Csv, Format::Json, Format::Latex, Format::Html] {
         let text = format.write(&grids);
         let is_raw = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
         assert!(!text.chars().any(is_raw), "{format:?}: {text:?}");
@@ -38,8 +38,48 @@ fn texts_that_mean_no_good_are_escaped_in_every_format() {
     let json = serde_json::from_str::<serde_json::Value>(&Format::Json.write(&grids)).unwrap();
     let value = &json[0]["rows"][0]["version"];
     assert_eq!(*value, "\x1b[2J=1+1\n<script>\u{9b}31m\u{202e}|*x*", "programs get it whole");
+    let html = Format::Html.write(&grids);
+    assert!(!html.contains("<script>") && !html.contains("<b>") && !html.contains("<i>"), "{html}");
+    assert!(html.contains("=1+1\n&lt;script&gt;\\u{9b}31m\\u{202e}|*x*</span>"), "{html}");
+    assert!(html.contains("href=\"#table-1-note-1\"") && html.contains("id=\"table-1-note-1\""));
     let latex = Format::Latex.write(&grids);
     assert!(latex.contains("=cmd() \\\\"), "{latex}");
+}
+
+#[test]
+fn a_name_of_a_megabyte_is_clipped_for_people_and_whole_for_programs() {
+    let name = "x".repeat(1 << 20);
+    let grids = [Grid {
+        headings: vec![Heading::words("Name")],
+        rows: vec![vec![Cell::text(&name)]],
+        ..Grid::default()
+    }];
+    for format in [Format::Markdown, Format::Latex, Format::Html] {
+        let text = format.write(&grids);
+        assert!(text.len() < 10_000, "{format:?} has {} bytes", text.len());
+        assert!(text.contains("x… (1048576 characters)"), "{format:?}: {text}");
+    }
+    assert!(terminal(&grids, Screen::Wide(80)).len() < 20_000);
+    assert!(
+        Format::Json.write(&grids).contains(&name) && Format::Csv.write(&grids).contains(&name)
+    );
+}
+
+#[test]
+fn a_page_gets_the_numbers_that_programs_get() {
+    let time = Heading { text: "Time (s)", key: "time_s", kind: Kind::Measured, rank: 1 };
+    let mut grid = Grid {
+        headings: vec![Heading::words("Name"), time],
+        rows: vec![vec![
+            Cell::text("one"),
+            Cell::of(Value::Interval(57.599999999999994, 50.0, 60.0)),
+        ]],
+        ..Grid::default()
+    };
+    grid.rows[0][1].footnote = Some(grid.footnote("why"));
+    let html = Format::Html.write(&[grid]);
+    assert!(html.contains("data-value=\"57.6\" data-low=\"50\" data-high=\"60\""), "{html}");
+    assert!(html.contains("<span class=\"cell\">57.6 [50, 60]</span> <a"), "{html}");
 }
 
 #[test]

@@ -138,13 +138,14 @@ async fn measure(
         target: target.name.clone(),
         title: target.title.clone(),
         version: ending.fold.hello.map(|hello| hello.version).unwrap_or_default(),
+        date: None,
         facts,
         sources: sources(framework)?,
     }))
 }
 
 /// Returns the files of a framework in which defaults are overridden.
-fn sources(framework: &Framework) -> Result<Vec<Source>> {
+pub fn sources(framework: &Framework) -> Result<Vec<Source>> {
     let yaml = "framework.yaml".to_owned();
     let harnesses = framework.harnesses.iter().map(|(name, path)| (name.clone(), path.clone()));
     let files = harnesses.chain([(yaml.clone(), framework.folder.join(yaml))]);

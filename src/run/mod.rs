@@ -22,7 +22,7 @@ mod whole;
 
 pub use self::check::{CheckSettings, Checked, at_once, check, threads};
 pub use self::conditions::Conditions;
-pub use self::defaults::{Gathered, gather};
+pub use self::defaults::{Gathered, gather, sources};
 pub use self::jobs::{Ended, run};
 pub use self::notice::{Notice, Notify};
 pub use self::preview::{Preview, ToBuild};

@@ -7,13 +7,15 @@
 //!                   /<job>/…                 events, logs and outputs as the job left them
 //!                   /attempts/<job>.<n>/…    the same of attempts that were cut short, once the run was resumed
 //! results/checks/<experiment>.<target>.<device>-<key>.json    what a check found
-//! results/defaults/<id>/<target>/…             the same of `rosetta defaults`, which has no records
+//! results/defaults/<target>.json               what `rosetta defaults` measured last
+//!                 /<id>/<target>/…         its events and logs
 //! ```
 //!
 //! `record.json` is the truth; `records.jsonl` is the same for readers that want one file. A
 //! line that was torn by a crash, or never written, is recovered from its `record.json`: when it is
 //! read, and for good at the next start.
 
+mod defaults;
 mod folder;
 mod index;
 mod mend;
@@ -30,6 +32,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+pub use self::defaults::{StoredDefaults, StoredFact};
 pub use self::outline::Outline;
 pub use self::read::{Reading, Stored, Trouble};
 pub use self::survey::Survey;

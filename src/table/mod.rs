@@ -1,5 +1,6 @@
 //! Records → comparison as data. Must not depend on processes, nor on how a table is drawn.
 
+mod chosen;
 mod column;
 mod footnote;
 mod group;
@@ -13,11 +14,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
+pub use self::chosen::{Condition, Order};
 pub use self::column::Column;
 pub use self::group::{Group, without_version as name_without_version};
 pub use self::needed::needed;
 use self::provenance::Provenance;
-pub use self::published::{Published, PublishedTable};
+pub use self::published::{Published, PublishedRow, PublishedTable};
 use crate::catalog::{Device, Era, Lane};
 use crate::hint::hinted;
 use crate::record::Record;
@@ -31,6 +33,12 @@ pub struct Choice {
     pub profile: Option<String>,
     pub device: Option<Device>,
     pub era: Option<Era>,
+    /// Frameworks, targets or titles; empty means all.
+    pub frameworks: Vec<String>,
+    /// What holds of every row.
+    pub conditions: Vec<Condition>,
+    /// The order of rows instead of the usual one.
+    pub order: Option<Order>,
     /// Columns by key; empty means the usual ones.
     pub columns: Vec<Column>,
     /// Adds the numbers published in 2017.
@@ -80,6 +88,9 @@ pub fn build(
             true => {
                 "run an old version and its newest first, as `rosetta run -f tensorflow1,tensorflow`"
             }
+            false if !choice.conditions.is_empty() || !choice.frameworks.is_empty() => {
+                "no row is as `-f` and `--where` ask; `rosetta table` without them shows what there is"
+            }
             false => "run `rosetta run` first, or choose another `--profile` or `--device`",
         };
         return Err(hinted("there are no results to show", hint));
@@ -102,7 +113,9 @@ fn build_one(
             && choice.profile.as_ref().is_none_or(|profile| r.profile == *profile)
     };
     let of_experiment = records.iter().filter(fits).collect::<Vec<_>>();
-    let of_era = |r: &&&Record| choice.era.is_none_or(|era| r.era == era);
+    let of_era = |r: &&&Record| {
+        choice.era.is_none_or(|era| r.era == era) && chosen::is_named(r, &choice.frameworks)
+    };
     let mut candidates = of_experiment.iter().filter(of_era).copied();
     let Some(newest) = newest_profile(&mut candidates) else { return Vec::new() };
     let others = other_profiles(&of_experiment, newest);
@@ -112,8 +125,10 @@ fn build_one(
     let mut groups = group::with_newest(group::group(of_profile.collect(), task, old));
     groups.retain(|group| {
         choice.era.is_none_or(|era| group.first().era == era)
+            && chosen::is_named(group.first(), &choice.frameworks)
             && (!choice.then_and_now || group.first().successor.is_some())
     });
+    chosen::keep(&mut groups, &choice.conditions);
     let with_published = choice.with_published && old.is_some();
     let columns = match choice.columns.as_slice() {
         [] if choice.then_and_now => usual::then_and_now(task, &groups, with_published),
@@ -132,7 +147,7 @@ fn build_one(
     parts
         .map(|(title, groups)| {
             let published = choice.with_published.then_some(published);
-            let mut grid = fill(name, title, groups, &columns, published, &choice.ahead);
+            let mut grid = fill(name, title, groups, &columns, published, choice);
             grid.notes.extend(others.clone().map(Line::from));
             grid
         })
@@ -170,11 +185,12 @@ fn fill(
     mut groups: Vec<Group>,
     columns: &[Column],
     published: Option<&Published>,
-    ahead: &[String],
+    choice: &Choice,
 ) -> Grid {
     group::sort(&mut groups);
+    choice.order.iter().for_each(|order| order.sort(&mut groups));
     let mut notes = notes::notes(&groups, columns, published);
-    notes.extend(notes::ahead(&groups, ahead));
+    notes.extend(notes::ahead(&groups, &choice.ahead));
     let mut grid = Grid {
         experiment: name.to_owned(),
         title: title.to_owned(),

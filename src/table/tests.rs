@@ -3,7 +3,7 @@ use std::path::Path;
 use super::{Choice, Column, Published, Title, build};
 use crate::catalog::{Device, Era, Lane};
 use crate::proof::{Equivalence, Grade};
-use crate::record::{Cost, Inputs, Outcome, Record, Score, Status, Times, Version};
+use crate::record::{Cost, EnvIdentity, Inputs, Outcome, Record, Score, Status, Times, Version};
 use crate::report::{Format, Grid, Kind, Value};
 use crate::spec::Precision;
 use crate::spec::{Source, Task};
@@ -255,19 +255,46 @@ fn csv_tells_intervals_and_where_a_row_comes_from_after_what_is_shown() {
         other => panic!("{other:?}"),
     };
     let run = "20261122T100000Z-aaaa";
+    let options = "--profile quick --device cpu --threads 2 --data synthetic";
     let expected = [
         "experiment,library,training_time_s,threads,training_time_s_low,training_time_s_high,\
-         marks,run,date,host,n"
+         marks,run,date,host,n,target,framework,devices,era,lane,provider,environment,lock,harness,revision,command"
             .to_owned(),
         format!(
-            "cnn,jax,11,2,{low_and_high},clock_disagrees; slow disk,{run},2026-11-22,\"lab, west\",3"
+            "cnn,jax,11,2,{low_and_high},clock_disagrees; slow disk,{run},2026-11-22,\"lab, west\",3,\
+             jax,jax,cpu,current,idiomatic,,,,,,rosetta run cnn -f jax {options} --repeats 3"
         ),
-        format!("cnn,torch,,,,,,{run},2026-11-22,,0"),
+        format!(
+            "cnn,torch,,,,,,{run},2026-11-22,,0,torch,torch,cpu,current,idiomatic,,,,,,\
+             rosetta run cnn -f torch {options}"
+        ),
     ];
     assert_eq!(text.lines().collect::<Vec<_>>(), expected);
     let choice = Choice { columns: vec![Column::Run, Column::Library], ..Choice::default() };
     let text = Format::Csv.write(&tables(&records, &choice));
-    assert!(text.starts_with("experiment,run,library,marks,date,host,n\n"), "{text}");
+    assert!(text.starts_with("experiment,run,library,marks,date,host,n,target,"), "{text}");
+}
+
+#[test]
+fn another_installation_is_another_row() {
+    let by = |provider: &str, seconds: f64| {
+        let env = EnvIdentity {
+            name: "torch".to_owned(),
+            provider: provider.to_owned(),
+            digest: None,
+            lock_digest: None,
+            interpreter: None,
+            packages: Vec::new(),
+            ..EnvIdentity::default()
+        };
+        Record { env: Some(env), ..record("cnn", "torch", seconds) }
+    };
+    let records = [by("venv", 1.0), by("conda", 2.0), by("system", 3.0), by("venv", 1.0)];
+    let table = &tables(&records, &Choice::default())[0];
+    assert_eq!(libraries(table), ["torch", "torch (conda)", "torch (system)"]);
+    // A framework of Rust is built by cargo, which is the usual way too.
+    let table = &tables(&[by("cargo", 1.0)], &Choice::default())[0];
+    assert_eq!(libraries(table), ["torch"]);
 }
 
 #[test]

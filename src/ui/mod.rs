@@ -5,6 +5,7 @@ mod live;
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -33,6 +34,37 @@ pub fn agrees(question: &str) -> Result<bool> {
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+/// Prints a long text: through a pager where it is longer than the terminal.
+pub fn page(text: &str) -> Result<()> {
+    let height = height_of_terminal();
+    let is_long = height.is_some_and(|height| text.lines().count() >= height);
+    let pager = std::env::var("PAGER").unwrap_or_else(|_| "less".to_owned());
+    let words = pager.split_whitespace().collect::<Vec<_>>();
+    let (true, [program, arguments @ ..]) = (is_long, words.as_slice()) else { return print(text) };
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::piped());
+    // less shows colours as they are, and ends by itself where all fits.
+    if std::env::var_os("LESS").is_none() {
+        command.env("LESS", "FRX");
+    }
+    let Ok(mut child) = command.spawn() else { return print(text) };
+    let text = match anstream::AutoStream::choice(&std::io::stdout()) {
+        anstream::ColorChoice::Never => anstream::adapter::strip_str(text).to_string(),
+        _ => text.to_owned(),
+    };
+    // A pager that was left before the end is no error.
+    let _ = child.stdin.take().map(|mut stdin| stdin.write_all(text.as_bytes()));
+    child.wait()?;
+    Ok(())
+}
+
+/// Returns the lines of the terminal that this process writes to.
+fn height_of_terminal() -> Option<usize> {
+    let stdout = std::io::stdout();
+    let size = rustix::termios::tcgetwinsize(&stdout).ok()?;
+    (stdout.is_terminal() && size.ws_row > 0).then(|| usize::from(size.ws_row))
 }
 
 /// Names what could not be read, each on a line of standard error.

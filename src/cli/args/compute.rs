@@ -212,16 +212,27 @@ pub struct CheckArgs {
 
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
-  rosetta defaults                     every framework whose environment is built
-  rosetta defaults pytorch jax         two of them, built if need be
-  rosetta defaults --markdown          for a README
+  rosetta defaults                         what is stored of all frameworks
+  rosetta defaults gru --diff pytorch jax  in what the GRUs of two differ
+  rosetta defaults --measure pytorch jax   measure two, built if need be, and store it
+  rosetta defaults --measure               measure all whose environment is built
 
-Exit code: 0 all is measured, 1 a framework failed or a harness no longer overrides a default
-as its defaults.* says, 2 rosetta or its input failed, 130 interrupted.")]
+What is stored is what was measured here last, else what the project's results/reference has; each
+with its version and its day.
+
+Exit code: 0 all is there, 1 a framework failed or is not stored, or a harness no longer overrides a
+default as its defaults.* says, 2 rosetta or its input failed, 130 interrupted.")]
 pub struct DefaultsArgs {
-    /// Frameworks or targets to measure [default: all whose environment is built]
-    #[arg(add = Names::new(complete::frameworks_and_targets))]
-    pub frameworks: Vec<String>,
+    /// Groups (conv, dense, pool, dropout, loss, sgd, adam, gru, …), frameworks or targets, in any order
+    /// [default: all]
+    #[arg(value_name = "GROUP|FRAMEWORK", add = Names::new(complete::frameworks_and_targets))]
+    pub names: Vec<String>,
+    /// Measure anew instead of showing what is stored
+    #[arg(long)]
+    pub measure: bool,
+    /// Only the properties in which the frameworks differ
+    #[arg(long)]
+    pub diff: bool,
     /// Print Markdown
     #[arg(long, conflicts_with = "json")]
     pub markdown: bool,

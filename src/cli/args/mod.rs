@@ -10,10 +10,14 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use clap_complete::ArgValueCandidates as Names;
 
-pub use self::choice::{EraArg, LaneArg, Listing, MakerArg, ProviderArg, SchemaKind, SourceArg};
+pub use self::choice::{
+    ColorArg, EraArg, LaneArg, Listing, MakerArg, ProviderArg, SchemaKind, SourceArg,
+};
 pub use self::compute::{CheckArgs, DefaultsArgs, JobArgs, NightlyArgs, RunArgs, Selection};
 pub use self::manage::{DataCommand, EnvCommand};
-pub use self::show::{CompareArgs, FormatArgs, ReadArgs, TableArgs};
+pub use self::show::{
+    CompareArgs, ExportCommand, FormatArgs, PlotArgs, ReadArgs, ReportArgs, TableArgs, WordsArgs,
+};
 use crate::cli::complete;
 use crate::machine;
 
@@ -39,6 +43,9 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "NAME", env = machine::VARIABLE, help_heading = GLOBAL)]
     #[arg(value_parser = machine::check_name)]
     pub machine: Option<String>,
+    /// Colours in the output [default: in a terminal, unless NO_COLOR is set]
+    #[arg(long, global = true, value_enum, value_name = "WHEN", help_heading = GLOBAL)]
+    pub color: Option<ColorArg>,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -67,6 +74,19 @@ pub enum Command {
     Compare(CompareArgs),
     /// Read the harnesses of an experiment side by side
     Read(ReadArgs),
+    /// Look up how each framework says a thing
+    Words(WordsArgs),
+    /// Write results, proofs and code as one page for a browser
+    Report(ReportArgs),
+    /// Draw one chart of a table as SVG, for a paper
+    Plot(PlotArgs),
+    /// Write what others run: a harness as a notebook
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  rosetta export notebook cnn jax    cnn-jax.ipynb, whose cells are the sections of the harness"
+    )]
+    Export(ExportCommand),
     /// Measure what each framework does unless told otherwise
     Defaults(DefaultsArgs),
     /// List experiments, frameworks, targets or runs

@@ -1,14 +1,17 @@
 //! Arguments of the commands that show what is there. Types only.
 
-use clap::Args;
+use std::path::PathBuf;
+
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Subcommand};
 use clap_complete::ArgValueCandidates as Names;
 
 use super::choice::EraArg;
 use crate::catalog::Device;
-use crate::cli::complete;
+use crate::cli::{complete, plot};
 use crate::quantity::parse_percent;
-use crate::table::Column;
+use crate::report::Format;
+use crate::table::{Column, Condition, Order};
 
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
@@ -16,7 +19,8 @@ use crate::table::Column;
   rosetta table cnn --markdown         one experiment, for a README
   rosetta table --published            the tables of 2017
   rosetta table --with-published       ours beside those of 2017
-  rosetta table cnn --columns library,training-time,peak-memory")]
+  rosetta table cnn --columns library,training-time,peak-memory
+  rosetta table cnn -f keras,jax --sort -accuracy --where equivalence=exact --where 'training-time<10'")]
 pub struct TableArgs {
     /// Experiments to show [default: all that have results]
     #[arg(add = Names::new(complete::experiments))]
@@ -29,6 +33,18 @@ pub struct TableArgs {
     /// Profile to show [default: that of the newest result]
     #[arg(short, long, add = Names::new(complete::profiles))]
     pub profile: Option<String>,
+    /// Only these frameworks, targets or titles, separated by commas
+    #[arg(short, long = "framework", value_name = "NAME", value_delimiter = ',')]
+    #[arg(add = Names::new(complete::frameworks_and_targets))]
+    pub frameworks: Vec<String>,
+    /// Only rows of which this holds, as `training-time<10`, `equivalence=exact` or `version~2.15`; may
+    /// be given several times
+    #[arg(long = "where", value_name = "CONDITION", value_parser = Condition::parse)]
+    pub conditions: Vec<Condition>,
+    /// Order of the rows: a column, with a hyphen before it for the largest first [default: the fastest
+    /// first]
+    #[arg(long, value_name = "[-]COLUMN", value_parser = Order::parse, allow_hyphen_values = true)]
+    pub sort: Option<Order>,
     /// Only this device
     #[arg(short, long, value_enum)]
     pub device: Option<Device>,
@@ -39,7 +55,7 @@ pub struct TableArgs {
     #[arg(long, value_delimiter = ',', value_parser = column())]
     pub columns: Vec<Column>,
     /// Show the tables of 2017 instead
-    #[arg(long, conflicts_with_all = ["run", "with_published", "columns", "then_and_now"])]
+    #[arg(long, conflicts_with_all = ["run", "with_published", "columns", "then_and_now", "frameworks", "conditions", "sort"])]
     pub published: bool,
     /// Show old versions, each beside its newest on the same machine, and the ratio
     #[arg(long)]
@@ -56,10 +72,11 @@ pub struct TableArgs {
 #[command(after_help = "Examples:
   rosetta read cnn pytorch jax                     two harnesses, section by section
   rosetta read rnn pytorch keras jax -s build      one section of three
-  rosetta read cnn pytorch1 pytorch | less -R      old and new
+  rosetta read cnn pytorch1 pytorch --diff         old and new: the differing lines
+  rosetta read cnn pytorch keras --concept dropout one idea
 
 Harnesses stand beside each other where the terminal has 60 columns for each, else one below the
-other; a pipe has 160 columns, or COLUMNS.")]
+other; a pipe has 160 columns, or COLUMNS. What is longer than the terminal goes through PAGER, or less.")]
 pub struct ReadArgs {
     /// Experiment
     #[arg(add = Names::new(complete::experiments))]
@@ -70,6 +87,12 @@ pub struct ReadArgs {
     /// Only the section that begins so, as `build` or `Loss and optimiser`
     #[arg(short, long, value_name = "TITLE")]
     pub section: Option<String>,
+    /// Only the statement that says this, as `dropout` or `adam`; `rosetta words` lists them
+    #[arg(long, value_name = "WORD", conflicts_with = "section")]
+    pub concept: Option<String>,
+    /// Show what differs between two, line by line
+    #[arg(long, conflicts_with_all = ["json", "concept"])]
+    pub diff: bool,
     /// Print JSON: the sections of each harness with their lines
     #[arg(long)]
     pub json: bool,
@@ -112,6 +135,108 @@ pub struct CompareArgs {
     pub format: FormatArgs,
 }
 
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  rosetta words                    the words, and which frameworks lack one
+  rosetta words dropout            one word in all frameworks
+  rosetta words pytorch jax        all words in two frameworks
+  rosetta words gru keras mlx      one word in two
+
+Calls are the lines of the harnesses, found by the texts in harnesses/words.yaml.")]
+pub struct WordsArgs {
+    /// Words, frameworks, or both, in any order [default: an overview]
+    #[arg(value_name = "WORD|FRAMEWORK", add = Names::new(complete::frameworks_and_targets))]
+    pub names: Vec<String>,
+    /// Print Markdown
+    #[arg(long, conflicts_with = "json")]
+    pub markdown: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  rosetta report                        report.html, of this machine's results
+  rosetta report cnn --profile full     one experiment
+  rosetta report --all-machines --out site
+                                        a folder to be published: the page, and the tables as data
+
+The page needs no network and opens from a file. Sorting, filters and pickers need JavaScript;
+tables, charts and code are there without.")]
+pub struct ReportArgs {
+    /// Experiments to show [default: all]
+    #[arg(add = Names::new(complete::experiments))]
+    pub experiments: Vec<String>,
+    /// A file that ends in .html, or a folder
+    #[arg(short, long, value_name = "PATH", default_value = "report.html")]
+    pub out: PathBuf,
+    /// A run's id, its beginning, `latest`, or a run's folder [default: the latest record of every target]
+    #[arg(long, add = Names::new(complete::runs))]
+    pub run: Option<String>,
+    /// Profile to show [default: all that have results]
+    #[arg(short, long, add = Names::new(complete::profiles))]
+    pub profile: Option<String>,
+    /// Take in results from other machines
+    #[arg(long)]
+    pub all_machines: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  rosetta plot cnn --out cnn.svg                  training times as bars, with their intervals
+  rosetta plot rnn --of peak-memory -f keras,jax  one column of some rows, on standard output
+  rosetta plot cnn --of loss-by-epoch
+  rosetta plot cnn --of then-and-now              old versions and their newest, as slopes
+
+SVG is text: rsvg-convert, Inkscape or a browser make PNG or PDF of it.")]
+pub struct PlotArgs {
+    /// Experiment
+    #[arg(add = Names::new(complete::experiments))]
+    pub experiment: String,
+    /// What is drawn: a column of numbers, loss-by-epoch or then-and-now
+    #[arg(long, value_name = "WHAT", default_value = "training-time", value_parser = drawn())]
+    pub of: String,
+    /// File to write [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Only these frameworks, targets or titles, separated by commas
+    #[arg(short, long = "framework", value_name = "NAME", value_delimiter = ',')]
+    #[arg(add = Names::new(complete::frameworks_and_targets))]
+    pub frameworks: Vec<String>,
+    /// A run's id, its beginning, `latest`, or a run's folder [default: the latest record of every target]
+    #[arg(long, add = Names::new(complete::runs))]
+    pub run: Option<String>,
+    /// Profile to show [default: that of the newest result]
+    #[arg(short, long, add = Names::new(complete::profiles))]
+    pub profile: Option<String>,
+    /// Take in results from other machines
+    #[arg(long)]
+    pub all_machines: bool,
+}
+
+/// Returns the parser of what can be drawn; the names stand in the help and in completions.
+fn drawn() -> PossibleValuesParser {
+    let columns = Column::ALL.iter().map(|column| column.name());
+    PossibleValuesParser::new(columns.chain([plot::LOSS, plot::THEN_AND_NOW]))
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum ExportCommand {
+    /// Write a harness as a notebook that runs by hand: its sections are cells
+    Notebook {
+        /// Experiment
+        #[arg(add = Names::new(complete::experiments))]
+        experiment: String,
+        /// Framework of Python
+        #[arg(add = Names::new(complete::frameworks))]
+        framework: String,
+        /// File to write [default: EXPERIMENT-FRAMEWORK.ipynb]
+        #[arg(short, long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+}
+
 /// Returns the parser of a column's name; the names stand in the help and in completions.
 fn column() -> impl TypedValueParser<Value = Column> {
     let names = Column::ALL.iter().map(|column| column.name());
@@ -138,4 +263,21 @@ pub struct FormatArgs {
     /// Print LaTeX
     #[arg(long)]
     pub latex: bool,
+    /// Print HTML, to be put into a page
+    #[arg(long)]
+    pub html: bool,
+}
+
+impl FormatArgs {
+    /// Returns the text form that was asked for; none means the terminal's.
+    pub fn chosen(self) -> Option<Format> {
+        let forms = [
+            (self.markdown, Format::Markdown),
+            (self.csv, Format::Csv),
+            (self.json, Format::Json),
+            (self.latex, Format::Latex),
+            (self.html, Format::Html),
+        ];
+        forms.into_iter().find(|(is_asked, _)| *is_asked).map(|(_, form)| form)
+    }
 }

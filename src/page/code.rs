@@ -1,0 +1,88 @@
+//! The harnesses of each experiment, section by section. The script hides what was not picked.
+
+use maud::{Markup, html};
+
+use super::{Harnesses, word};
+use crate::catalog::Language;
+use crate::highlight::{Piece, pieces};
+use crate::reading::{Cell, Source, rows};
+
+/// Returns the part, if there are harnesses.
+pub(super) fn part(harnesses: &[Harnesses]) -> Option<Markup> {
+    (!harnesses.is_empty()).then(|| {
+        html! {
+            h2 { "Code side by side" }
+            p { "The files that were timed, cut into the same sections. In a terminal: " code { "rosetta read EXPERIMENT FRAMEWORK …" } }
+            (pickers(harnesses))
+            @for of in harnesses { (experiment(of)) }
+        }
+    })
+}
+
+fn pickers(harnesses: &[Harnesses]) -> Markup {
+    html! {
+        form #pickers .script hidden aria-label="Pick harnesses" {
+            label { "Experiment " select #pick-experiment {
+                @for of in harnesses { option value=(word(&of.experiment)) { (of.experiment) } }
+            } }
+            @for name in ["First", "Second", "Third"] {
+                label { (name) " " select data-pick=(name) {} }
+            }
+            a #pair href="#read" { "Link to this page with these" }
+        }
+    }
+}
+
+fn experiment(of: &Harnesses) -> Markup {
+    let name = word(&of.experiment);
+    let sources = of.sources.iter().map(|(_, source)| source).collect::<Vec<_>>();
+    html! {
+        details.reader data-experiment=(name) {
+            summary { (of.title) }
+            @for row in rows(&sources) {
+                section.row {
+                    h3 { (row.title) }
+                    div.cells {
+                        @for ((framework, source), found) in of.sources.iter().zip(&row.cells) {
+                            (cell(&name, framework, source, found.as_ref(), row.title == "Setup"))
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Returns a section of one harness; its first one can be linked to.
+fn cell(
+    experiment: &str,
+    framework: &str,
+    source: &Source,
+    found: Option<&Cell>,
+    is_first: bool,
+) -> Markup {
+    let id = is_first.then(|| format!("code-{experiment}-{}", word(framework)));
+    html! {
+        figure.harness id=[id] data-framework=(word(framework)) data-title=(source.title) {
+            @if let Some(found) = found {
+                figcaption { (source.title) " " span.place { (source.file) ":" (found.line) } }
+                pre tabindex="0" role="region" aria-label={ (source.title) ", line " (found.line) } { code { (coloured(&found.lines.join("\n"), source.language)) } }
+            } @else {
+                figcaption { (source.title) " " span.place { "has no such section" } }
+            }
+        }
+    }
+}
+
+fn coloured(text: &str, language: Language) -> Markup {
+    html! {
+        @for (piece, text) in pieces(text, language) {
+            @match piece {
+                Piece::Plain | Piece::Number => (text),
+                Piece::Comment => i { (text) },
+                Piece::Keyword => b { (text) },
+                Piece::Text => var { (text) },
+            }
+        }
+    }
+}

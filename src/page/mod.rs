@@ -1,0 +1,92 @@
+//! The report: what was measured, proved and written, as one page that needs nothing else.
+//!
+//! ```text
+//! document   the page around its parts
+//! results    an experiment: its tables and the charts of their numbers
+//! history    records over epochs and over nights, as lines
+//! past       old versions beside new ones, and the order of 2017 beside today's
+//! proved     targets × quantities
+//! code       the harnesses, section by section
+//! ```
+//!
+//! Everything is there without the script; that only sorts, filters and picks. Must not depend on where its content comes
+//! from, nor on a terminal. Texts are escaped by their type (maud), and what is hidden in them is made visible at the end.
+
+mod code;
+mod document;
+mod history;
+mod past;
+mod proved;
+mod results;
+
+pub use self::history::losses;
+pub use self::past::slopes;
+pub use self::results::bars;
+use crate::proof::Verdict;
+use crate::reading::Source;
+use crate::record::Record;
+use crate::report::{Grid, visible};
+use crate::table::Published;
+
+/// What a report is made of.
+#[derive(Default)]
+pub struct Content<'a> {
+    /// When it was made, and by which rosetta.
+    pub made: String,
+    pub experiments: Vec<Part>,
+    /// Old versions beside new ones.
+    pub then_and_now: Vec<Grid>,
+    pub published: Published,
+    /// All records, oldest first: what tables show is looked up in them.
+    pub records: &'a [Record],
+    pub verdicts: Vec<Verdict>,
+    /// What frameworks do unless told otherwise.
+    pub defaults: Vec<Grid>,
+    /// How each framework says a thing.
+    pub words: Vec<Grid>,
+    pub harnesses: Vec<Harnesses>,
+    /// What could not be read, for whoever looks at the page.
+    pub troubles: Vec<String>,
+}
+
+/// The results of one experiment.
+pub struct Part {
+    pub experiment: String,
+    pub title: String,
+    /// Each table with the profile that it is of.
+    pub tables: Vec<(String, Grid)>,
+}
+
+/// The harnesses of one experiment.
+pub struct Harnesses {
+    pub experiment: String,
+    pub title: String,
+    /// Framework and harness.
+    pub sources: Vec<(String, Source)>,
+}
+
+/// Returns the report as HTML.
+pub fn write(content: &Content) -> String {
+    visible(&document::document(content).into_string())
+}
+
+/// Returns a text as the part of an `id`, or as a tag: letters, digits and hyphens.
+fn word(text: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    text.chars().take(60).map(plain).collect()
+}
+
+/// Returns what a row is filtered by: `era:current device:cpu …`.
+fn tags(grid: &Grid, row: usize) -> String {
+    let mut tags = Vec::new();
+    for (name, key) in
+        [("era", "era"), ("device", "devices"), ("lane", "lane"), ("provider", "provider")]
+    {
+        let words = grid.beside(key, row).split(", ").filter(|value| !value.is_empty());
+        tags.extend(words.map(|value| format!("{name}:{}", word(value))));
+    }
+    tags.join(" ")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+use super::{Content, Harnesses, Part, write};
+use crate::catalog::Language;
+use crate::reading::Source;
+use crate::record::{Epoch, Record};
+use crate::table::tests::record;
+use crate::table::{Choice, Published, Title, build};
+
+/// What would be run, turn the direction of writing, or end an attribute.
+const HOSTILE: &str = "<script>alert(1)</script>\"'&\u{202e}\u{200b}\x1b[2J";
+
+fn content(records: &[Record]) -> Content<'_> {
+    let title = Title { experiment: "cnn".to_owned(), title: "CNN".to_owned() };
+    let tables = build(records, &[title], &Published::default(), &Choice::default()).unwrap();
+    let tables = tables.into_iter().map(|grid| ("quick".to_owned(), grid)).collect();
+    let part = Part { experiment: "cnn".to_owned(), title: "CNN".to_owned(), tables };
+    Content { experiments: vec![part], records, ..Content::default() }
+}
+
+fn with_losses(mut record: Record, losses: &[f64]) -> Record {
+    let epoch =
+        |(epoch, loss): (u32, &f64)| Epoch { epoch, loss: Some(*loss), seconds: 1.0, samples: 1 };
+    record.epochs = (0..).zip(losses).map(epoch).collect();
+    record
+}
+
+#[test]
+fn texts_that_mean_no_good_are_text() {
+    let mut bad = with_losses(record("cnn", "torch", 2.0), &[2.0, 1.0]);
+    bad.title = HOSTILE.to_owned();
+    bad.target = HOSTILE.to_owned();
+    bad.framework = HOSTILE.to_owned();
+    bad.framework_version = Some(HOSTILE.to_owned());
+    bad.machine.host = HOSTILE.to_owned();
+    bad.marks = vec![HOSTILE.to_owned()];
+    let records = [bad, record("cnn", "jax", 3.0)];
+    let mut content = content(&records);
+    content.made = HOSTILE.to_owned();
+    content.troubles = vec![HOSTILE.to_owned()];
+    let text = format!("# %% Setup\nx = 1  # {HOSTILE}\ny = '{HOSTILE}'\n");
+    let source = Source {
+        title: HOSTILE.to_owned(),
+        file: HOSTILE.to_owned(),
+        language: Language::Python,
+        text,
+    };
+    let sources = vec![(HOSTILE.to_owned(), source)];
+    content.harnesses =
+        vec![Harnesses { experiment: "cnn".to_owned(), title: HOSTILE.to_owned(), sources }];
+    let page = write(&content);
+    assert_eq!(page.matches("<script>").count(), 1, "only the page's own");
+    assert!(page.matches("&lt;script&gt;alert(1)").count() > 10);
+    let is_hidden = |c: char| c != '\n' && (c.is_control() || "\u{202e}\u{200b}".contains(c));
+    assert!(!page.contains(is_hidden), "{:?}", page.find(is_hidden));
+    assert!(page.contains("\\u{202e}\\u{200b}\\u{1b}[2J"));
+}
+
+#[test]
+fn a_row_says_what_measures_it_again() {
+    let mut named = record("cnn", "my torch", 2.0);
+    named.repeat = 1;
+    let records = [named.clone(), Record { repeat: 2, ..named }, record("cnn", "jax", 3.0)];
+    let page = write(&content(&records));
+    let command = "rosetta run cnn -f 'my torch' --profile quick --device cpu --threads 2 --data synthetic --repeats 2";
+    assert!(page.contains(command), "{page}");
+    assert!(page.contains("data-tags=\"era:current device:cpu lane:idiomatic\""), "{page}");
+}
+
+#[test]
+fn epochs_and_nights_are_lines() {
+    let night = |day: u32, seconds: f64| {
+        let mut one = with_losses(record("cnn", "torch", seconds), &[2.0, 1.0]);
+        one.run = format!("202611{day:02}T100000Z-aaaa");
+        one.started = format!("2026-11-{day:02}T10:00:00Z");
+        one
+    };
+    let records = [night(1, 10.0), night(2, 11.0), night(4, 20.0), record("cnn", "jax", 3.0)];
+    let page = write(&content(&records));
+    assert!(page.contains("torch: from 2 to 1 in 2 points"), "{page}");
+    assert!(page.contains("night by night, torch: from 10 to 20 in 3 points"), "{page}");
+    assert!(page.contains(">2026-11-01</text>") && page.contains(">2026-11-04</text>"), "{page}");
+    let page = write(&content(&records[1..]));
+    assert!(!page.contains("night by night"), "two nights are no history");
+}
+
+#[test]
+fn a_page_without_results_has_what_there_is() {
+    let page = write(&Content::default());
+    assert!(page.starts_with("<!DOCTYPE html>") && !page.contains("id=\"filters\""), "{page}");
+}
