@@ -517,8 +517,15 @@ fn tables_come_in_every_format_and_columns_can_be_chosen() {
     let csv = stdout(&["--csv", "--columns", "library,accuracy"]);
     let lines = csv.lines().collect::<Vec<_>>();
     let added = "test_accuracy_percent_low,test_accuracy_percent_high,marks,run,date,host,n";
-    assert_eq!(lines[0], format!("experiment,library,test_accuracy_percent,{added}"));
-    assert!(lines[1].starts_with("tiny,mine,75,,,") && lines[1].ends_with(",1"), "{csv}");
+    let beside =
+        "target,framework,devices,era,lane,provider,environment,lock,harness,revision,command";
+    assert_eq!(lines[0], format!("experiment,library,test_accuracy_percent,{added},{beside}"));
+    let again = "rosetta run tiny -f mine --profile quick --device cpu --threads ";
+    assert!(
+        lines[1].starts_with("tiny,mine,75,,,") && lines[1].contains(",1,mine,mine,cpu,"),
+        "{csv}"
+    );
+    assert!(lines[1].contains(again), "{csv}");
     assert_eq!(lines.len(), 2);
     let done = project.rosetta(&["table", "tinny"]);
     assert_eq!(done.code, Some(2));

@@ -46,7 +46,7 @@ function filter() {
     const fits = (one) =>
       tags.includes(`${one.dataset.filter}:${one.value}`) || !tags.some((tag) => tag.startsWith(`${one.dataset.filter}:`));
     const isShown = wanted.every(fits) && nameOf(item).includes(find);
-    if (item.tagName === "tr" || item.tagName === "TR") { rows += 1; shown += isShown; }
+    if (item.tagName === "TR" && item.dataset.tags) { rows += 1; shown += isShown; }
     if (item.tagName === "g") item.style.display = isShown ? "" : "none";
     else item.hidden = !isShown;
   }
