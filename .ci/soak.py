@@ -142,7 +142,8 @@ def main():
                     break
                 if code == 2:
                     sys.exit(f"round {number}: {(project / 'log').read_text()[-3000:]}")
-                there = list((project / "results/runs").glob("*/run.json")) if (project / "results/runs").exists() else []
+                # What begins with a dot was killed before it was a run.
+                there = [path for path in (project / "results/runs").glob("*/run.json") if not path.parent.name.startswith(".")]
                 command = [rosetta, "run", "--resume"] if there else first
             else:
                 sys.exit(f"round {number}: it never ends:\n{(project / 'log').read_text()[-3000:]}")
