@@ -76,7 +76,7 @@ fn package(content: &str, line: usize, platform: &str) -> Result<Package, String
     let is_known = ["https://", "http://", "file:///"].iter().any(|scheme| url.starts_with(scheme));
     if !is_known || url.contains(char::is_whitespace) {
         return Err(format!(
-            "`{url}` is no address; allowed is `https://`, `http://` or `file:///`"
+            "`{url}` is not an address; allowed is `https://`, `http://` or `file:///`"
         ));
     }
     let mut parts = url.rsplit('/');
@@ -84,10 +84,10 @@ fn package(content: &str, line: usize, platform: &str) -> Result<Package, String
     let [build, version, name] = stem(file).map(|stem| stem.rsplitn(3, '-').collect::<Vec<_>>())
         .and_then(|parts| <[&str; 3]>::try_from(parts).ok())
         .filter(|parts| parts.iter().all(|part| !part.is_empty()))
-        .ok_or_else(|| format!("`{file}` is no archive of conda's; allowed is `NAME-VERSION-BUILD` with `.conda` or `.tar.bz2`"))?;
+        .ok_or_else(|| format!("`{file}` is not an archive of conda's; allowed is `NAME-VERSION-BUILD` with `.conda` or `.tar.bz2`"))?;
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._+-!%".contains(c);
     if build.is_empty() || name.starts_with('.') || !file.chars().all(is_plain) {
-        return Err(format!("`{file}` is no name of an archive"));
+        return Err(format!("`{file}` is not the name of an archive"));
     }
     if subdir != platform && subdir != "noarch" {
         return Err(format!("`{url}` is for `{subdir}`; allowed is `{platform}` or `noarch`"));
@@ -153,17 +153,17 @@ mod tests {
             (format!("{URL}#sha256:{}g", &sha[1..]), "allowed is `#sha256:` and 64"),
             (
                 format!("python-3.12.1-h_0.conda#sha256:{sha}"),
-                "is no address; allowed is `https://`",
+                "is not an address; allowed is `https://`",
             ),
-            (format!("{}#sha256:{sha}", URL.replace(".conda", ".zip")), "is no archive of conda's"),
-            (format!("{}#sha256:{sha}", URL.replace("-h_0", "")), "is no archive of conda's"),
+            (format!("{}#sha256:{sha}", URL.replace(".conda", ".zip")), "is not an archive of conda's"),
+            (format!("{}#sha256:{sha}", URL.replace("-h_0", "")), "is not an archive of conda's"),
             (
                 format!("{}#sha256:{sha}", URL.replace("linux-64", "osx-64")),
                 "is for `osx-64`; allowed is `linux-64` or `noarch`",
             ),
             (
                 format!("{}#sha256:{sha}", URL.replace("/python-", "/../.python-")),
-                "is no name of an archive",
+                "is not the name of an archive",
             ),
             (format!("{URL}#sha256:{sha}\n{URL}#sha256:{sha}"), "`python` is pinned in line 2 too"),
             (String::new(), "it pins no package"),
