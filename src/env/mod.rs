@@ -7,7 +7,7 @@
 //! | `built` | a built one: what is in it, and the command that starts a harness |
 //! | `names` | what texts of env.yaml stand for, and the variables of a job |
 //! | `store` | where they are kept, and their seals |
-//! | `clean` | what a clean-up removes |
+//! | `needed`, `clean` | what somebody needs, and what a clean-up removes |
 //! | `scratch` | what a build needs only while it goes on |
 //! | `intact` | whether a built one still has its files |
 //! | `users` | which projects use one |
@@ -34,6 +34,7 @@ mod envs;
 mod intact;
 mod lockfile;
 mod names;
+mod needed;
 mod provider;
 mod python;
 mod scratch;
