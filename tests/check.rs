@@ -330,17 +330,22 @@ fn a_variant_is_named_and_once_declared_proved() {
 
 #[test]
 fn in_what_frameworks_differ_in_silence_is_tried_without_any_variants() {
-    // The reference's loss follows from its decay, as a shell can say it.
+    // The reference's second loss follows from its decay, as a shell can say it.
     let decay = "weight_decay=0.01\nlast=$([ $weight_decay = 0 ] && echo 6 || echo 5)\n";
-    let project = computes(with_reference(), "ours", Numbers { loss: "0.6", ..RIGHT });
+    let ours = "0.'$([ $step = 2 ] && echo 6 || echo 5)'";
+    let project = computes(with_reference(), "ours", Numbers { loss: ours, ..RIGHT });
     let harness = fs::read_to_string(project.path("harnesses/theirs/tiny.py")).unwrap();
     let (first, rest) = harness.split_once("echo started").unwrap();
-    let script = format!("{first}{decay}echo started{}", rest.replace("0.5'", "0.'$last'"));
+    let theirs = "0.'$([ $step = 2 ] && echo $last || echo 5)";
+    let script = format!("{first}{decay}echo started{}", rest.replace("0.5'", theirs));
     project.write("harnesses/theirs/tiny.py", &script);
     let (code, found) = verdicts(&project, &["-f", "ours"]);
     assert_eq!((code, grade(&found, "ours")), (Some(1), "different".to_owned()), "{found}");
     assert_eq!(found["ours"]["cause"]["name"], "weight_decay_0", "{found}");
-    assert!(reason(&found, "ours").starts_with("`weight_decay` is 0; the loss"), "{found}");
+    assert!(
+        reason(&found, "ours").starts_with("`weight_decay` is 0; the loss of step 2"),
+        "{found}"
+    );
     let lines = &found["ours"]["cause"]["lines"][0];
     assert_eq!(lines[1], "weight_decay=0", "{found}");
 }
