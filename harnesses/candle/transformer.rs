@@ -3,8 +3,8 @@
 // %% Setup
 use candle_core::{D, DType, Device, Result, Tensor, Var, backprop::GradStore};
 use candle_nn::{
-    AdamW, Dropout, Embedding, Linear, Module, Optimizer, ParamsAdamW, VarBuilder, VarMap,
-    embedding, linear, loss, ops,
+    AdamW, Dropout, Embedding, LayerNorm, Linear, Module, Optimizer, ParamsAdamW, VarBuilder,
+    VarMap, embedding, layer_norm, linear, loss, ops,
 };
 use rosetta::{Array, Config, Run, Values};
 
@@ -36,37 +36,19 @@ fn tensor(array: Array, device: &Device) -> Result<Tensor> {
 }
 
 // %% Build model
-/// `candle_nn::LayerNorm` and `ops::softmax_last_dim` are kernels without a derivative: nothing
-/// below them would be trained, and nothing would say so. This is the same in parts.
-struct Norm {
-    weight: Tensor,
-    bias: Tensor,
-    epsilon: f64,
-}
-
-impl Norm {
-    fn new(cfg: &Config, vb: VarBuilder) -> Result<Norm> {
-        let width = cfg.usize("width");
-        let (weight, bias) = (vb.get(width, "weight")?, vb.get(width, "bias")?);
-        Ok(Norm { weight, bias, epsilon: cfg.f64("norm_epsilon") })
-    }
-}
-
-impl Module for Norm {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
-        let variance = x.sqr()?.mean_keepdim(D::Minus1)?;
-        let x = x.broadcast_div(&(variance + self.epsilon)?.sqrt()?)?;
-        x.broadcast_mul(&self.weight)?.broadcast_add(&self.bias)
-    }
+/// `LayerNorm::forward` and `ops::softmax_last_dim` are kernels without a derivative: nothing below
+/// them would be trained, and nothing would say so. The slow ones have one.
+fn norm(layer: &LayerNorm, x: &Tensor) -> Result<Tensor> {
+    let bias = layer.bias().expect("it was made with one");
+    ops::layer_norm_slow(x, layer.weight(), bias, layer.eps() as f32)
 }
 
 struct Block {
     heads: usize,
-    norm1: Norm,
+    norm1: LayerNorm,
     in_proj: Linear,
     out_proj: Linear,
-    norm2: Norm,
+    norm2: LayerNorm,
     linear1: Linear,
     linear2: Linear,
     dropout: Dropout,
@@ -75,15 +57,15 @@ struct Block {
 impl Block {
     fn new(cfg: &Config, vb: VarBuilder) -> Result<Block> {
         let (width, hidden) = (cfg.usize("width"), cfg.usize("hidden"));
-        let attention = vb.pp("self_attn");
+        let (attention, epsilon) = (vb.pp("self_attn"), cfg.f64("norm_epsilon"));
         let weight = attention.get((3 * width, width), "in_proj_weight")?;
         let bias = attention.get(3 * width, "in_proj_bias")?;
         Ok(Block {
             heads: cfg.usize("heads"),
-            norm1: Norm::new(cfg, vb.pp("norm1"))?,
+            norm1: layer_norm(width, epsilon, vb.pp("norm1"))?,
             in_proj: Linear::new(weight, Some(bias)), // queries, keys and values
             out_proj: linear(width, width, attention.pp("out_proj"))?,
-            norm2: Norm::new(cfg, vb.pp("norm2"))?,
+            norm2: layer_norm(width, epsilon, vb.pp("norm2"))?,
             linear1: linear(width, hidden, vb.pp("linear1"))?,
             linear2: linear(hidden, width, vb.pp("linear2"))?,
             dropout: Dropout::new(cfg.f64("dropout") as f32),
@@ -91,9 +73,9 @@ impl Block {
     }
 
     fn forward(&self, x: &Tensor, is_word: &Tensor, is_training: bool) -> Result<Tensor> {
-        let y = self.attention(&self.norm1.forward(x)?, is_word)?;
+        let y = self.attention(&norm(&self.norm1, x)?, is_word)?;
         let x = (x + self.dropout.forward(&y, is_training)?)?;
-        let y = self.linear1.forward(&self.norm2.forward(&x)?)?;
+        let y = self.linear1.forward(&norm(&self.norm2, &x)?)?;
         let y = self.linear2.forward(&y.gelu_erf()?)?; // `gelu` is by tanh
         x + self.dropout.forward(&y, is_training)?
     }
@@ -118,7 +100,7 @@ struct Transformer {
     embedding: Embedding,
     positions: Tensor,
     blocks: Vec<Block>,
-    norm: Norm,
+    norm: LayerNorm,
     dense: Linear,
 }
 
@@ -130,7 +112,7 @@ impl Transformer {
             embedding: embedding(cfg.usize("vocabulary"), width, vb.pp("embedding"))?,
             positions: vb.get((length, width), "positions")?,
             blocks: (0..cfg.usize("blocks")).map(block).collect::<Result<_>>()?,
-            norm: Norm::new(cfg, vb.pp("encoder.norm"))?,
+            norm: layer_norm(width, cfg.f64("norm_epsilon"), vb.pp("encoder.norm"))?,
             dense: linear(width, cfg.usize("classes"), vb.pp("dense"))?,
         })
     }
@@ -143,7 +125,7 @@ impl Transformer {
             x = block.forward(&x, &mask, is_training)?; // (n, 150, 128)
         }
         let share = is_word.to_dtype(x.dtype())?.unsqueeze(2)?;
-        let x = self.norm.forward(&x)?.broadcast_mul(&share)?.sum(1)?; // (n, 128)
+        let x = norm(&self.norm, &x)?.broadcast_mul(&share)?.sum(1)?; // (n, 128)
         self.dense.forward(&x.broadcast_div(&share.sum(1)?)?) // logits
     }
 }
@@ -223,19 +205,15 @@ fn predict(run: &Run, model: &Transformer, device: &Device) -> Result<Tensor> {
     run.phase("predict");
     let x_test = run.data("x_test");
     // Detached, as there is no switch for it: each batch would keep all that it computed.
-    let logits = run.split(&x_test);
-    let logits = logits.map(|x| Ok(model.forward(&tensor(x, device)?, false)?.detach()));
+    let predict = |x| Ok(model.forward(&tensor(x, device)?, false)?.detach());
+    let logits = run.split(&x_test).map(predict);
     let logits = Tensor::cat(&logits.collect::<Result<Vec<_>>>()?, 0)?;
     run.outputs(array(&logits)?);
     Ok(logits)
 }
 
 fn array(tensor: &Tensor) -> Result<Array> {
-    let (shape, values) = (tensor.dims(), tensor.flatten_all()?);
-    Ok(match tensor.dtype() {
-        DType::F64 => Array::new(shape, values.to_vec1::<f64>()?),
-        _ => Array::new(shape, values.to_vec1::<f32>()?),
-    })
+    Ok(Array::new(tensor.dims(), tensor.flatten_all()?.to_vec1::<f32>()?))
 }
 
 // %% Evaluate
@@ -251,11 +229,10 @@ fn evaluate(run: &Run, logits: &Tensor, device: &Device) -> Result<()> {
 fn main() -> Result<()> {
     let (run, device) = setup()?;
     load_data(&run);
-
     run.phase("build");
-    let dtype = if run.dtype == "float64" { DType::F64 } else { DType::F32 };
     let mut variables = VarMap::new();
-    let model = Transformer::new(&run.config, VarBuilder::from_varmap(&variables, dtype, &device))?;
+    let vb = VarBuilder::from_varmap(&variables, DType::F32, &device);
+    let model = Transformer::new(&run.config, vb)?;
     initial_weights(&run, &mut variables, &device)?;
 
     train(&run, &model, &variables, &device)?;

@@ -92,8 +92,8 @@ class Transformer(nn.Module):
         padding = x == 0
         x = self.embedding(x) + self.positions  # (n, 150, 128)
         x = self.encoder(x, padding).masked_fill(padding[..., None], 0)
-        share = (x.shape[1] - padding.sum(1, keepdim=True)).to(x.dtype)
-        return self.dense(x.sum(1) / share)  # logits: the softmax is in the loss
+        words = (x.shape[1] - padding.sum(1, keepdim=True)).to(x.dtype)
+        return self.dense(x.sum(1) / words)  # logits: no softmax
 
 
 model = Transformer().to(device)  # in place for a module, a copy for a tensor
