@@ -19,7 +19,7 @@ import tempfile
 import planting
 
 HERE = pathlib.Path(__file__).resolve().parent
-PLAIN = ["pytorch_cnn", "jax_cnn", "pytorch_rnn", "jax_rnn"]
+PLAIN = ["pytorch_cnn", "jax_cnn", "pytorch_rnn", "jax_rnn"]  # and _transformer, keras-jax_transformer
 
 
 def harness_seconds(rosetta, common, name, experiment, results):

@@ -123,6 +123,7 @@ impl Fold {
             Event::End {} => self.is_ended = true,
             Event::Batches { .. }
             | Event::Array { .. }
+            | Event::Activation { .. }
             | Event::Weights { .. }
             | Event::Part { .. }
             | Event::Unknown { .. } => {}

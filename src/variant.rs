@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hint::unknown;
 use crate::regular;
-use crate::yaml::{self, Spanned};
+use crate::yaml::{self, Location, Spanned};
 
 /// Name of the file beside framework.yaml.
 const FILE: &str = "variants.yaml";
@@ -178,6 +178,28 @@ impl Variants {
 }
 
 impl Variant {
+    /// Returns a mistake that stands in no file: its name and what is so, and the text that is changed
+    /// wherever it stands.
+    pub fn mistake(
+        experiment: &str,
+        stage: Stage,
+        (name, says): (&str, &str),
+        (from, to): (&str, &str),
+    ) -> Variant {
+        let unplaced =
+            |text: &str| Spanned::new(text.to_owned(), Location::UNKNOWN, Location::UNKNOWN);
+        let experiments = vec![experiment.to_owned()];
+        let change = Change { experiments, from: unplaced(from), to: to.to_owned() };
+        Variant {
+            name: unplaced(name),
+            is: Kind::Mistake,
+            stage,
+            says: says.to_owned(),
+            changes: vec![change],
+            shows: BTreeMap::new(),
+        }
+    }
+
     fn changes_of<'a>(&'a self, experiment: &'a str) -> impl Iterator<Item = &'a Change> {
         self.changes.iter().filter(move |c| c.experiments.iter().any(|one| one == experiment))
     }

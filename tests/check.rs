@@ -329,6 +329,54 @@ fn a_variant_is_named_and_once_declared_proved() {
 }
 
 #[test]
+fn in_what_frameworks_differ_in_silence_is_tried_without_any_variants() {
+    // The reference's second loss follows from its decay, as a shell can say it.
+    let decay = "weight_decay=0.01\nlast=$([ $weight_decay = 0 ] && echo 6 || echo 5)\n";
+    let ours = "0.'$([ $step = 2 ] && echo 6 || echo 5)'";
+    let project = computes(with_reference(), "ours", Numbers { loss: ours, ..RIGHT });
+    let harness = fs::read_to_string(project.path("harnesses/theirs/tiny.py")).unwrap();
+    let (first, rest) = harness.split_once("echo started").unwrap();
+    let theirs = "0.'$([ $step = 2 ] && echo $last || echo 5)";
+    let script = format!("{first}{decay}echo started{}", rest.replace("0.5'", theirs));
+    project.write("harnesses/theirs/tiny.py", &script);
+    let (code, found) = verdicts(&project, &["-f", "ours"]);
+    assert_eq!((code, grade(&found, "ours")), (Some(1), "different".to_owned()), "{found}");
+    assert_eq!(found["ours"]["cause"]["name"], "weight_decay_0", "{found}");
+    assert!(
+        reason(&found, "ours").starts_with("`weight_decay` is 0; the loss of step 2"),
+        "{found}"
+    );
+    let lines = &found["ours"]["cause"]["lines"][0];
+    assert_eq!(lines[1], "weight_decay=0", "{found}");
+}
+
+#[test]
+fn the_first_layer_that_differs_is_named() {
+    let project = computes(with_reference(), "ours", Numbers { output: 0.35, ..RIGHT });
+    let says = |name: &str, path: &str| {
+        format!(r#"{{"v":1,"seq":1,"ev":"activation","t":0,"name":"{name}","path":"{path}"}}"#)
+    };
+    for (name, second) in [("ours", 2.0), ("theirs", 3.0)] {
+        let path = format!("harnesses/{name}/tiny.py");
+        let script = fs::read_to_string(project.path(&path)).unwrap();
+        let folder = project.path(&format!("numbers/{name}")).display().to_string();
+        let says = format!(
+            "cp {folder}/activation-*.npy .\necho '{}'\necho '{}'\nstep=0",
+            says("embedding", "activation-0.npy"),
+            says("block1.attention", "activation-1.npy")
+        );
+        project.write(&path, &script.replace("step=0", &says));
+        for (number, value) in [(0, 1.0), (1, second)] {
+            let file = format!("numbers/{name}/activation-{number}.npy");
+            project.write_bytes(&file, &npy_f32(&[1, 1], &[value]));
+        }
+    }
+    let (_, found) = verdicts(&project, &["-f", "ours"]);
+    let words = "the activation of block1.attention in float32 differs by 3.3e-1";
+    assert!(reason(&found, "ours").starts_with(words), "{found}");
+}
+
+#[test]
 fn a_declared_variant_that_is_not_there_is_a_clear_error() {
     let project = computes(with_reference(), "ours", RIGHT);
     project.write("harnesses/theirs/variants.yaml", VARIANTS);

@@ -57,6 +57,8 @@ pub enum Event {
         #[serde(default, deserialize_with = "maybe_seconds")]
         ready: Option<f64>,
     },
+    /// What a layer computed in the first prediction of a check was stored.
+    Activation { name: String, path: PathBuf },
     /// The final weights of a check were stored as `folder/NAME.npy`.
     Weights { folder: PathBuf, names: Vec<String> },
     /// A job of a series, named by its job file, has ended with an exit code or a negative signal.
@@ -77,9 +79,20 @@ pub enum Event {
     Unknown { kind: String, fields: Map<String, Value> },
 }
 
-pub(super) const KINDS: [&str; 12] = [
-    "start", "hello", "phase", "step", "epoch", "batches", "array", "weights", "part", "fact",
-    "metric", "end",
+pub(super) const KINDS: [&str; 13] = [
+    "start",
+    "hello",
+    "phase",
+    "step",
+    "epoch",
+    "batches",
+    "array",
+    "activation",
+    "weights",
+    "part",
+    "fact",
+    "metric",
+    "end",
 ];
 
 /// An event with its place in the stream and its times.

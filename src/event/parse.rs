@@ -155,6 +155,11 @@ mod tests {
                 },
             ),
             (
+                "activation",
+                r#""name":"block1","path":"/a-0.npy""#,
+                Event::Activation { name: "block1".into(), path: "/a-0.npy".into() },
+            ),
+            (
                 "weights",
                 r#""folder":"/w","names":["a","b"]"#,
                 Event::Weights { folder: "/w".into(), names: vec!["a".into(), "b".into()] },

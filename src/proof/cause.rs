@@ -44,7 +44,7 @@ pub fn recognise(
     match found.quantity {
         Quantity::Parameters => None,
         Quantity::InitialWeights => initial(found, ours, given),
-        Quantity::Outputs => outputs(ours, theirs),
+        Quantity::Activation | Quantity::Outputs => outputs(ours, theirs),
         Quantity::Loss => dropped(ours, theirs)
             .or_else(|| unmoved(ours, theirs, given))
             .or_else(|| decay(ours, theirs, given)),
@@ -60,7 +60,8 @@ pub fn recognise(
 /// [`Precision::roundoff`]; 16 times is a guess that the numbers seen on an H100 lie well within.
 pub fn rounding(found: &Difference) -> Option<Cause> {
     let (tf32, bfloat16) = (Precision::Tf32.roundoff(), Precision::Bf16.roundoff());
-    let is_forward = matches!(found.quantity, Quantity::Outputs | Quantity::Loss);
+    let is_forward =
+        matches!(found.quantity, Quantity::Activation | Quantity::Outputs | Quantity::Loss);
     if !is_forward || found.error > 16.0 * bfloat16 {
         return None;
     }

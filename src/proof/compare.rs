@@ -28,6 +28,8 @@ pub enum Quantity {
     Parameters,
     /// The weights before training, as the framework hands them out.
     InitialWeights,
+    /// What a layer computes with the initial weights; compared only where the outputs differ.
+    Activation,
     /// Logits or features with the initial weights.
     Outputs,
     /// The loss of a step.
@@ -48,6 +50,7 @@ impl Quantity {
         match self {
             Quantity::Parameters => "parameters",
             Quantity::InitialWeights => "initial weights",
+            Quantity::Activation => "activation",
             Quantity::Outputs => "outputs before training",
             Quantity::Loss => "loss",
             Quantity::Gradient => "gradient of the first step",
@@ -107,7 +110,11 @@ pub fn compare(
         return found; // Nothing further down has the shape to be compared.
     }
     let outputs = (&ours.initial.outputs, &theirs.initial.outputs);
-    found.push(outputs_apart(Quantity::Outputs, outputs, tolerance.outputs));
+    let outputs = outputs_apart(Quantity::Outputs, outputs, tolerance.outputs);
+    if !outputs.is_within() {
+        activations(&ours.initial, &theirs.initial, tolerance.outputs, &mut found);
+    }
+    found.push(outputs);
     let trained = ours.trained.as_ref().zip(theirs.trained.as_ref());
     if let Some((one, two)) = trained {
         losses(one, two, tolerance.loss, &mut found);
@@ -194,12 +201,25 @@ fn outputs_apart(
             (relative_max(&ours.values, &theirs.values), None)
         }
         (Some(ours), Some(theirs)) => {
-            let note = format!("their shape is {:?}, not {:?}", ours.shape, theirs.shape);
+            let note = format!("the shape is {:?}, not {:?}", ours.shape, theirs.shape);
             (f64::INFINITY, Some(note))
         }
         _ => (f64::INFINITY, Some("there are none".to_owned())),
     };
     Difference { quantity, of: None, error, tolerance, note }
+}
+
+/// Compares the layers that both name, in our order. They tell where a difference begins, not
+/// whether there is one: a layout of their own condemns nobody whose outputs are right.
+fn activations(ours: &Trace, theirs: &Trace, tolerance: f64, found: &mut Vec<Difference>) {
+    for (name, array) in &ours.activations {
+        let Some((_, right)) = theirs.activations.iter().find(|(known, _)| known == name) else {
+            continue;
+        };
+        let both = (Some(array.clone()), Some(right.clone()));
+        let apart = outputs_apart(Quantity::Activation, (&both.0, &both.1), tolerance);
+        found.push(Difference { of: Some(name.clone()), ..apart });
+    }
 }
 
 fn losses(ours: &Trace, theirs: &Trace, tolerance: f64, found: &mut Vec<Difference>) {
@@ -367,6 +387,37 @@ pub mod tests {
         assert_eq!(first(&ours, &start()), Some((Quantity::InitialWeights, Some("a".to_owned()))));
         ours.initial.weights = BTreeMap::from([("a".to_owned(), floats(&[2.0, 1.0]))]);
         assert_eq!(first(&ours, &start()), Some((Quantity::Parameters, Some("b".to_owned()))));
+    }
+
+    #[test]
+    fn the_first_layer_that_differs_is_named_only_where_the_outputs_differ() {
+        let with = |first: f64, second: &[f64], output: f64| {
+            let mut traces = traces();
+            traces.initial.activations = vec![
+                ("ours alone".to_owned(), floats(&[first])),
+                ("block1.attention".to_owned(), floats(&[first])),
+                ("block1.out".to_owned(), floats(second)),
+            ];
+            traces.initial.outputs = Some(floats(&[output, -0.5]));
+            traces
+        };
+        let mut theirs = with(1.0, &[2.0, 3.0], 0.5);
+        theirs.initial.activations.remove(0);
+        let first = |ours: &Traces| {
+            let found = compare(ours, &theirs, &start(), &float64_tolerance());
+            let first = found.into_iter().find(|difference| !difference.is_within());
+            first.map(|found| (found.quantity, found.of.unwrap_or_default(), found.note))
+        };
+        let found = |of: &str, note: Option<&str>| {
+            Some((Quantity::Activation, of.to_owned(), note.map(str::to_owned)))
+        };
+        assert_eq!(first(&with(1.1, &[2.2, 3.0], 0.6)), found("block1.attention", None));
+        assert_eq!(first(&with(1.0, &[2.2, 3.0], 0.6)), found("block1.out", None));
+        let shape = Some("the shape is [1], not [2]");
+        assert_eq!(first(&with(1.0, &[2.2], 0.6)), found("block1.out", shape));
+        let of = String::new();
+        assert_eq!(first(&with(1.0, &[2.0, 3.0], 0.6)), Some((Quantity::Outputs, of, None)));
+        assert_eq!(first(&with(1.1, &[2.2], 0.5)), None);
     }
 
     #[test]

@@ -83,7 +83,7 @@ fn clue(dtype: &'static str, first: &Difference, ours: &Traces, evidence: &Evide
     let stages: &[Stage] = match (first.quantity, first.of.as_deref()) {
         _ if is_final => &[],
         (Quantity::Parameters | Quantity::InitialWeights, _) => &[],
-        (Quantity::Outputs, _) => &[Stage::Forward],
+        (Quantity::Activation | Quantity::Outputs, _) => &[Stage::Forward],
         (Quantity::Loss, Some("step 1")) => &[Stage::Loss],
         _ => &[Stage::Update, Stage::Loss],
     };

@@ -13,11 +13,13 @@ pub mod key;
 pub mod part;
 pub mod report;
 mod semantics;
+mod suspect;
 mod trace;
 mod verdict;
 
 pub use self::cause::Cause;
 pub use self::compare::{Difference, Given, Quantity, Traces};
 pub use self::dropout::predicts_whole;
+pub use self::suspect::suspects;
 pub use self::trace::{Trace, given};
 pub use self::verdict::{Compared, Equivalence, Grade, Semantic, VERSION, Verdict, sentence};

@@ -156,7 +156,7 @@ fn further(compared: &Compared) -> Vec<String> {
 fn section(quantity: Quantity) -> &'static str {
     match quantity {
         Quantity::Parameters | Quantity::InitialWeights => "Initial weights",
-        Quantity::Outputs => "Build model",
+        Quantity::Activation | Quantity::Outputs => "Build model",
         Quantity::Loss | Quantity::Gradient => "Loss and optimiser",
         Quantity::ArrayUpdate | Quantity::Update => "Train",
         Quantity::TrainedOutputs => "Predict",

@@ -16,6 +16,8 @@ pub struct Trace {
     pub version: Option<String>,
     /// Logits or features.
     pub outputs: Option<Floats>,
+    /// What layers computed, by name, in the order of the computation.
+    pub activations: Vec<(String, Floats)>,
     /// The loss of each step.
     pub losses: Vec<f64>,
     /// The weights at the end, by canonical name; empty where the experiment trains nothing.
@@ -38,6 +40,9 @@ impl Trace {
                 Event::Step { loss, .. } => trace.losses.push(loss.unwrap_or(f64::NAN)),
                 Event::Array { name, path, .. } if name == "outputs" => {
                     trace.outputs = Some(Floats::read(&moved(folder, &path))?);
+                }
+                Event::Activation { name, path } => {
+                    trace.activations.push((name, Floats::read(&moved(folder, &path))?));
                 }
                 Event::Weights { folder: weights, names } => {
                     let weights = moved(folder, &weights);

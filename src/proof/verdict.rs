@@ -193,6 +193,7 @@ pub fn sentence(dtype: &str, found: &Difference) -> String {
     let what = match found.quantity {
         Quantity::Gradient => format!("the gradient{of} in the first step"),
         Quantity::ArrayUpdate => format!("the update{of}"),
+        Quantity::Activation => format!("the activation{of}"),
         Quantity::Loss => format!("the loss{of}"),
         Quantity::InitialWeights => format!("the initial value{of}"),
         other => format!("{}{of}", other.words()),

@@ -18,7 +18,11 @@ weights = run.weights()
 def logits_of(x):
     """Returns the sum of each row's pixels, and minus that."""
     total = x.reshape(len(x), -1).sum(1)
-    return np.stack([total, -total], 1)
+    logits = np.stack([total, -total], 1)
+    if run.experiment == "activations":
+        run.activation("pixels", x)
+        logits = run.activation("block 1/sums", logits)
+    return logits
 
 
 if run.experiment == "inference":
@@ -36,6 +40,7 @@ else:
             loss = 0.125 + y[0] + y[1] / 16
             if run.experiment == "nonfinite":
                 loss = [math.nan, math.inf, -math.inf][step]
+            logits_of(x)  # of which nothing is stored
             seen += float(x.sum())
             run.step(loss)
         run.epoch_end(epoch, loss)

@@ -391,6 +391,45 @@ class Prediction(Case):
         self.assertEqual(result.all("fact")[0]["value"], [[0, 1], [2, 3], [4], [1, 2]])
 
 
+class Activations(Case):
+    LINES = """
+        class Tensor:  # as PyTorch has it
+            shape = (2,)
+            def detach(self): return self
+            def cpu(self): return np.array([1.5, 2.5])
+        class Traced:
+            shape = (2,)
+            def __array__(self, *_, **__): raise TypeError("traced without numbers")
+        run = rosetta.start("Framework", "1")
+        run.phase("train")
+        run.activation("early", np.zeros(1))
+        run.phase("predict")
+        tensor = Tensor()
+        assert run.activation("tensor", tensor) is tensor
+        run.activation("function", lambda: [1, 2, 3])
+        run.activation("function", lambda: [4, 5, 6])
+        """
+
+    def test_the_first_of_each_name_is_stored_in_a_checks_prediction(self):
+        result = self.harness(self.LINES, mode="check", steps=0)
+        self.assertEqual(result.code, 0, result.err)
+        said = [(one["name"], one["shape"]) for one in result.all("activation")]
+        self.assertEqual(said, [("tensor", [2]), ("function", [3])])
+        self.assertEqual(result.array("activation-0.npy").tolist(), [1.5, 2.5])
+        self.assertEqual(result.array("activation-1.npy").tolist(), [1, 2, 3])
+
+    def test_a_normal_run_touches_none(self):
+        result = self.harness(textwrap.dedent(self.LINES) + "run.activation('traced', Traced())\n")
+        self.assertEqual((result.code, result.all("activation")), (0, []), result.err)
+
+    def test_what_has_no_numbers_is_an_error_with_what_to_do(self):
+        line = "run.activation('block1', Traced())\n"
+        result = self.harness(textwrap.dedent(self.LINES) + line, mode="check", steps=0)
+        self.assertEqual(result.code, 1)
+        self.assertIn("activation `block1` has no numbers here: traced without numbers", result.err)
+        self.assertIn("call the model as it is", result.err)
+
+
 class Numbers(Case):
     def test_what_json_cannot_hold_is_text(self):
         result = self.harness(
@@ -530,6 +569,7 @@ class Golden(Case):
         "inference": {"config": {"batch_size": 2, "warmup_batches": 3}, "order": None},
         "check": {"mode": "check", "steps": 4, "dtype": "float64"},
         "untrained": {"mode": "check", "steps": 0},
+        "activations": {"mode": "check", "steps": 1},
         "nonfinite": {"mode": "check", "steps": 3},
     }
 
@@ -571,6 +611,9 @@ class Golden(Case):
                 totals = X_TEST.reshape(5, 4).sum(1) / 256
                 expected = np.stack([totals, -totals], 1)
                 np.testing.assert_array_equal(result.array("outputs.npy"), expected)
+                if name == "activations":
+                    np.testing.assert_array_equal(result.array("activation-0.npy"), X_TEST[:2] / 256)
+                    np.testing.assert_array_equal(result.array("activation-1.npy"), expected[:2])
                 if name == "check":
                     for weight, before in WEIGHTS.items():
                         after = result.array("weights", weight + ".npy")

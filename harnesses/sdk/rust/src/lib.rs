@@ -9,7 +9,7 @@ mod wire;
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     ffi::CString,
     fmt::Display,
     fs, iter, mem, process,
@@ -84,6 +84,7 @@ pub struct Run {
     phase: RefCell<String>,
     arrays: RefCell<HashMap<String, Rc<Array>>>,
     outputs: RefCell<Option<(Array, Instant)>>, // and when the last of it was there
+    activations: RefCell<HashSet<String>>,      // those that are stored
     steps_left: Cell<Option<usize>>,
     epoch: RefCell<Epoch>,
 }
@@ -135,6 +136,7 @@ impl Run {
             phase: RefCell::default(),
             arrays: RefCell::default(),
             outputs: RefCell::default(),
+            activations: RefCell::default(),
             epoch: RefCell::new(Epoch {
                 index: 0,
                 step: 0,
@@ -359,6 +361,23 @@ impl Run {
             }
             None => *outputs = Some((array, Instant::now())),
         }
+    }
+
+    /// Stores what a layer computed, in the first prediction of a check: with names alike in two
+    /// harnesses, the first layer that differs is named. `values` is not called elsewhere.
+    pub fn activation(&self, name: &str, values: impl FnOnce() -> Array) {
+        let is_wanted = self.is_check && *self.phase.borrow() == "predict";
+        if !is_wanted || !self.activations.borrow_mut().insert(name.into()) {
+            return;
+        }
+        let array = values();
+        let number = self.activations.borrow().len() - 1;
+        let path = self.job.outputs.join(format!("activation-{number}.npy"));
+        npy::write(&path, &array)
+            .unwrap_or_else(|why| fail(format!("cannot write `{}`: {why}", path.display())));
+        let dtype = array.values.dtype();
+        let fields = json!({"name": name, "path": path, "shape": array.shape, "dtype": dtype});
+        self.send("activation", fields);
     }
 
     // Words about the run

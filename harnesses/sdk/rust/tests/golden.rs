@@ -42,6 +42,7 @@ fn scripted() {
                 "nonfinite" => [f64::NAN, f64::INFINITY, f64::NEG_INFINITY][step],
                 _ => 0.125 + y[0] + y[1] / 16.0,
             };
+            seen_logits(&run, &x);
             pixels += floats(&x).iter().sum::<f64>();
             run.step(move || loss);
         }
@@ -50,11 +51,21 @@ fn scripted() {
     run.final_weights(|| weights.into_iter().map(|(name, w)| (name, plus_one(w))).collect());
     run.metric("pixels", pixels, Some("1"));
     run.phase("predict");
-    run.outputs(Array::concatenate(run.split(&x_test).map(|x| logits(&x))));
+    run.outputs(Array::concatenate(run.split(&x_test).map(|x| seen_logits(&run, &x))));
     run.phase("evaluate");
     let accuracy = if run.experiment == "nonfinite" { f64::NAN } else { 0.75 };
     run.metric("accuracy", accuracy, None);
     run.finish();
+}
+
+/// The logits, with a word on what is inside where the stream is about that.
+fn seen_logits(run: &rosetta::Run, x: &Array) -> Array {
+    let y = logits(x);
+    if run.experiment == "activations" {
+        run.activation("pixels", || x.clone());
+        run.activation("block 1/sums", || y.clone());
+    }
+    y
 }
 
 /// The sum of each row's pixels, and minus that, in the type of the pixels.
@@ -108,6 +119,15 @@ fn a_check_is_as_in_the_golden_stream() {
 #[test]
 fn a_check_without_steps_is_as_in_the_golden_stream() {
     remove(compare("untrained", json!({"mode": "check", "steps": 0})));
+}
+
+#[test]
+fn activations_are_as_in_the_golden_stream() {
+    let folder = compare("activations", json!({"mode": "check", "steps": 1}));
+    let sums = fs::read(folder.join("outputs/activation-1.npy")).unwrap();
+    let [first, second] = [30f32 / 256.0, 110f32 / 256.0];
+    assert!(sums.ends_with(&[first, -first, second, -second].map(f32::to_le_bytes).concat()));
+    remove(folder);
 }
 
 #[test]
