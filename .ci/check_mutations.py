@@ -15,6 +15,7 @@ import sys
 import tempfile
 
 import planting
+import transformer_mistakes
 
 # A convolution of another kind, put before the model.
 OTHER = '''class Conv(nn.Conv2d):
@@ -405,7 +406,8 @@ FULL = {
 def main():
     rosetta, *only = [word for word in sys.argv[1:] if word != "--full"]
     only = [word.replace("_", "-") for word in only]
-    historic = {**HISTORIC, **(FULL if "--full" in sys.argv else {})}
+    is_full = "--full" in sys.argv
+    historic = {**HISTORIC, **(FULL if is_full else {})}
     expected = {}
     with tempfile.TemporaryDirectory() as folder:
         project = planting.make(folder)
@@ -413,6 +415,9 @@ def main():
             name = "m-" + cause.replace("_", "-")
             planting.plant(project, name, target, experiment, edits, *more)
             expected[name] = (experiment, cause, None)
+        for cause in transformer_mistakes.ALL if is_full or only else transformer_mistakes.SOME:
+            name = transformer_mistakes.plant(project, cause)
+            expected[name] = ("transformer", cause, None)
         for name, (target, experiment, edits, cause, *more) in historic.items():
             planting.plant(project, "m-" + name, target, experiment, edits, *more)
             expected["m-" + name] = (experiment, cause, None)
