@@ -155,7 +155,10 @@ mod tests {
                 format!("python-3.12.1-h_0.conda#sha256:{sha}"),
                 "is not an address; allowed is `https://`",
             ),
-            (format!("{}#sha256:{sha}", URL.replace(".conda", ".zip")), "is not an archive of conda's"),
+            (
+                format!("{}#sha256:{sha}", URL.replace(".conda", ".zip")),
+                "is not an archive of conda's",
+            ),
             (format!("{}#sha256:{sha}", URL.replace("-h_0", "")), "is not an archive of conda's"),
             (
                 format!("{}#sha256:{sha}", URL.replace("linux-64", "osx-64")),
