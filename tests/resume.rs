@@ -199,7 +199,9 @@ fn a_killed_run_goes_on() {
             assert!(attempt < 30, "it never ends");
             let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            std::thread::sleep(Duration::from_millis(u64::from(random >> 16) % 300 + 20));
+            // A busy machine needs longer for anything: each attempt has more time than the last.
+            let milliseconds = u64::from(random >> 16) % 300 + 20 + attempt * 100;
+            std::thread::sleep(Duration::from_millis(milliseconds));
             child.kill().unwrap();
             if child.wait().unwrap().success() {
                 break;
