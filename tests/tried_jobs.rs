@@ -277,7 +277,9 @@ fn what_a_killed_run_and_its_shim_have_left_is_ended_by_the_next() {
     assert!(!working_in(&harness).is_empty(), "the daemon lives on");
     project.write("harnesses/fake/again", "");
     let done = project.run(&["--no-check"]);
-    assert!(done.stderr.contains("processes that a killed run had left behind"), "{done:?}");
+    // Another rosetta of this machine, as of a test beside this one, may have been the next: then nothing lives on.
+    let is_said = done.stderr.contains("processes that a killed run had left behind");
+    assert!(is_said || working_in(&harness).is_empty(), "{done:?}");
     let begin = Instant::now();
     while !working_in(&harness).is_empty() {
         assert!(begin.elapsed() < Duration::from_secs(10), "it still lives");
