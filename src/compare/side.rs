@@ -7,6 +7,7 @@ use crate::machine::Machine;
 use crate::record::{Record, Status};
 use crate::spec::Task;
 use crate::stats::median;
+use crate::table;
 
 /// What makes two rows the same row.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,7 +50,7 @@ impl Side {
             }
         }
         let best = |(key, runs): (RowKey, Vec<(String, Vec<Record>)>)| {
-            let worth = |records: &[Record]| records.iter().map(worth).max().unwrap_or(0);
+            let worth = |records: &[Record]| records.iter().map(table::worth).max();
             let runs = runs.into_iter().map(|(_, records)| records).enumerate();
             let newest = runs.max_by_key(|(index, records)| (worth(records), *index));
             newest.map(|(_, records)| Row { key, records })
@@ -81,16 +82,6 @@ fn key(record: &Record) -> RowKey {
     }
 }
 
-/// How good a record is, as in tables: sound, disturbed, out of range, none.
-fn worth(record: &Record) -> u8 {
-    match record.outcome.status {
-        Status::Ok if record.is_tainted() => 2,
-        Status::Ok => 3,
-        Status::CheckFailed => 1,
-        _ => 0,
-    }
-}
-
 /// Returns the name of a row: the target's, with its provider where that is not the pinned one.
 pub(super) fn title(record: &Record) -> String {
     match record.chosen_provider() {
@@ -104,11 +95,9 @@ impl Row {
         &self.records[0]
     }
 
-    /// Returns the records that numbers are taken from; disturbed ones only where there is no other.
+    /// Returns the records that numbers are taken from, as a table does.
     pub(super) fn counted(&self) -> Vec<&Record> {
-        let whole = self.records.iter().filter(|r| r.is_whole()).collect::<Vec<_>>();
-        let clean = whole.iter().filter(|r| !r.is_tainted()).copied().collect::<Vec<_>>();
-        if clean.is_empty() { whole } else { clean }
+        table::counted(self.records.iter())
     }
 
     /// Returns a record that was counted, else any.

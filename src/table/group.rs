@@ -31,10 +31,8 @@ impl<'a> Group<'a> {
     ///
     /// Disturbed runs count only when there is no other.
     pub(super) fn counted(&self, device: Option<Device>) -> Vec<&'a Record> {
-        let fits = |r: &&&Record| r.is_whole() && device.is_none_or(|device| r.device == device);
-        let whole = self.records.iter().filter(fits).copied().collect::<Vec<_>>();
-        let clean = whole.iter().filter(|r| !r.is_tainted()).copied().collect::<Vec<_>>();
-        if clean.is_empty() { whole } else { clean }
+        let is_there = |r: &&Record| device.is_none_or(|device| r.device == device);
+        counted(self.records.iter().copied().filter(is_there))
     }
 
     /// Returns the records that words are taken from: those that are counted, else all.
@@ -66,6 +64,13 @@ impl<'a> Group<'a> {
     }
 }
 
+/// Returns the records that numbers are taken from: those that ran to their end, disturbed ones only where there is no other.
+pub fn counted<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<&'a Record> {
+    let whole = records.filter(|r| r.is_whole()).collect::<Vec<_>>();
+    let clean = whole.iter().filter(|r| !r.is_tainted()).copied().collect::<Vec<_>>();
+    if clean.is_empty() { whole } else { clean }
+}
+
 /// What makes a row one: the target on a device, and the provider if it is not env.yaml's own.
 type Key<'a> = (&'a str, Device, Option<&'a str>);
 
@@ -75,14 +80,14 @@ fn key(record: &Record) -> Key<'_> {
 
 /// How good a result is: a number that is sound, one that was disturbed, one whose accuracy is out of range, none.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Worth {
+pub enum Worth {
     Nothing,
     OutOfRange,
     Disturbed,
     Sound,
 }
 
-fn worth(record: &Record) -> Worth {
+pub fn worth(record: &Record) -> Worth {
     worth_of(record.outcome.status, record.is_tainted())
 }
 
