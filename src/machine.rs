@@ -82,7 +82,12 @@ impl Machine {
 
     /// Returns whether records of both machines may stand in one table.
     pub fn is_same(&self, other: &Machine) -> bool {
-        self.host == other.host && self.cpu == other.cpu && self.cores == other.cores
+        self.identity() == other.identity()
+    }
+
+    /// Returns what tells one machine from another.
+    pub fn identity(&self) -> (&str, &str, u32) {
+        (&self.host, &self.cpu, self.cores)
     }
 
     /// Returns the machine in a few words: `2 cores of Intel Xeon, 23 GB, no GPU`.
