@@ -58,6 +58,14 @@ pub struct Plan<'a> {
     pub is_something_missing: bool,
 }
 
+impl Plan<'_> {
+    /// Returns whether something that was named is skipped because it is missing here. Who names a framework wants it: under
+    /// cron a missing compiler must not end in green.
+    pub fn lacks_what_was_named(&self, request: &Request) -> bool {
+        !request.frameworks.is_empty() && self.is_something_missing
+    }
+}
+
 /// Returns the plan for what was asked on a machine with these GPUs.
 pub fn plan<'a>(
     request: &Request,

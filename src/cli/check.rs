@@ -19,8 +19,7 @@ pub fn check(project: &Project, store: &Store, args: &CheckArgs) -> Result<ExitC
     let experiments = project.experiments()?;
     let session = Session::open(project, store, request.provider)?;
     let plan = session.plan(&request, &experiments)?;
-    // As in a run: who names a framework wants it checked.
-    let is_missed = !request.frameworks.is_empty() && plan.is_something_missing;
+    let is_missed = plan.lacks_what_was_named(&request);
     super::run::refuse_nothing(&plan)?;
     project.need_sdk(plan.jobs.iter().map(|job| job.framework))?;
     let at_once = args.at_once.map_or_else(run::at_once, usize::from);

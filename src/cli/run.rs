@@ -34,8 +34,7 @@ pub fn run(project: &Project, store: &Store, args: &RunArgs) -> Result<ExitCode>
     let experiments = project.experiments()?;
     let session = Session::open(project, store, request.provider)?;
     let mut plan = session.plan(&request, &experiments)?;
-    // Who names a framework wants it: under cron a missing compiler must not end in green.
-    let is_missed = !request.frameworks.is_empty() && plan.is_something_missing;
+    let is_missed = plan.lacks_what_was_named(&request);
     let preview = session.preview(&plan, &request);
     preview_words(&preview, session.home.root()).into_iter().for_each(say);
     if args.dry_run {
