@@ -93,6 +93,11 @@ pub fn shown(passed: &str) -> String {
     }
 }
 
+/// Returns the name of a secret whose value was masked, if a stored word is one.
+pub fn masked(stored: &str) -> Option<&str> {
+    stored.split_once('=').filter(|(_, value)| *value == MASK).map(|(name, _)| name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

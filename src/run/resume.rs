@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 
 use super::session::Session;
 use crate::hint::hinted;
+use crate::launch;
 use crate::machine::Machine;
 use crate::plan::{Job, Plan};
 use crate::record::{Record, Status};
@@ -61,8 +62,8 @@ impl Unfinished {
         if !environment.is_empty() {
             request.environment = environment.to_vec();
         }
-        if let Some(masked) = request.environment.iter().find(|passed| passed.ends_with("=***")) {
-            let name = masked.split('=').next().unwrap_or_default();
+        let mut secrets = request.environment.iter().filter_map(|passed| launch::masked(passed));
+        if let Some(name) = secrets.next() {
             let message = format!("run `{id}` was given the secret `{name}`, which is not stored");
             return Err(hinted(message, format!("add `--env {name}` to `--resume`")));
         }
