@@ -79,10 +79,7 @@ impl Store {
             let Some(found) = read_folder(&folder, &mut reading.troubles) else { continue };
             match seen.insert(found.id.clone()) {
                 true => reading.runs.push(found),
-                false => {
-                    let what = format!("a copy of run `{}`, which is not counted twice", found.id);
-                    reading.troubles.push(Trouble::whole(&folder, what, REMOVE));
-                }
+                false => reading.troubles.push(Trouble::copy(&folder, &found.id)),
             }
         }
         reading.runs.sort_by_cached_key(|run| Outline::of(run).order());
@@ -146,7 +143,13 @@ impl Store {
 }
 
 impl Trouble {
-    pub(super) fn whole(path: &Path, what: impl Into<String>, hint: &str) -> Trouble {
+    /// The folder of a run that stands in another folder too.
+    pub(super) fn copy(folder: &Path, id: &str) -> Trouble {
+        let what = format!("a copy of run `{id}`, which is not counted twice");
+        Trouble::whole(folder, what, REMOVE)
+    }
+
+    fn whole(path: &Path, what: impl Into<String>, hint: &str) -> Trouble {
         Trouble { path: path.to_owned(), line: None, what: what.into(), hint: hint.to_owned() }
     }
 

@@ -16,7 +16,7 @@ use crate::store::folder::{
 };
 use crate::store::index::{Fingerprint, Index, Indexed};
 use crate::store::outline::Outline;
-use crate::store::parse::{REMOVE, parse};
+use crate::store::parse::parse;
 use crate::store::{Store, Trouble};
 
 /// Every run, oldest first, without most of its records.
@@ -76,11 +76,7 @@ impl Store {
             };
             match seen.insert(surveyed.outline.id.clone()) {
                 true => runs.push(surveyed),
-                false => {
-                    let id = &surveyed.outline.id;
-                    let what = format!("a copy of run `{id}`, which is not counted twice");
-                    troubles.push(Trouble::whole(&folder, what, REMOVE));
-                }
+                false => troubles.push(Trouble::copy(&folder, &surveyed.outline.id)),
             }
         }
         if let Some(path) = self.index.as_deref().filter(|_| is_changed || !known.is_empty()) {
