@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::chart::{self, Chart};
 use crate::cli::args::PlotArgs;
-use crate::cli::table::{of_this_machine, titles};
+use crate::cli::table::{Found, find, titles};
 use crate::hint::{hinted, say};
 use crate::page;
 use crate::project::Project;
@@ -16,17 +16,7 @@ use crate::ui;
 
 /// Writes a chart as SVG.
 pub fn plot(project: &Project, store: &Store, args: &PlotArgs) -> Result<()> {
-    let reading = match &args.run {
-        Some(run) => store.read_one(run)?,
-        None => store.read()?,
-    };
-    let ahead = reading.ahead();
-    let (records, troubles) = reading.into_records();
-    ui::warn(&troubles);
-    let records = match &args.run {
-        Some(_) => records,
-        None => of_this_machine(records, args.all_machines)?,
-    };
+    let Found { records, ahead, .. } = find(store, args.run.as_deref(), args.all_machines)?;
     let choice = Choice {
         experiments: vec![args.experiment.clone()],
         profile: args.profile.clone(),

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::catalog::Catalog;
 use crate::cli::args::ReportArgs;
-use crate::cli::table::{of_this_machine, titles};
+use crate::cli::table::{Found, find_all, titles};
 use crate::cli::{NOT_OK, OK, words};
 use crate::hint::{hinted, say};
 use crate::page::{self, Content, Harnesses, Part};
@@ -21,21 +21,11 @@ use crate::report::{Format, Grid};
 use crate::spec::Experiment;
 use crate::store::Store;
 use crate::table::{self, Choice, Published, Title};
-use crate::ui;
 
 /// Writes the page, or a folder to be published.
 pub fn report(project: &Project, store: &Store, args: &ReportArgs) -> Result<ExitCode> {
-    let reading = match &args.run {
-        Some(run) => store.read_one(run)?,
-        None => store.read()?,
-    };
-    let ahead = reading.ahead();
-    let (records, troubles) = reading.into_records();
-    ui::warn(&troubles);
-    let records = match &args.run {
-        Some(_) => records,
-        None => of_this_machine(records, args.all_machines)?,
-    };
+    let Found { records, troubles, ahead } =
+        find_all(store, args.run.as_deref(), args.all_machines)?;
     let (experiments, catalog) = (project.experiments()?, project.catalog()?);
     let published = project.published()?;
     let choice = Choice { experiments: args.experiments.clone(), ahead, ..Choice::default() };

@@ -10,7 +10,7 @@ use crate::project::Project;
 use crate::record::Record;
 use crate::report::Grid;
 use crate::spec::Experiment;
-use crate::store::Store;
+use crate::store::{Reading, Store, Trouble};
 use crate::table::{self, Choice, Published, Title};
 use crate::ui;
 use anyhow::Result;
@@ -27,25 +27,7 @@ pub fn table(project: &Project, store: &Store, args: &TableArgs) -> Result<ExitC
         }
         return show(&published.to_tables(&args.experiments), args.format).map(|()| OK);
     }
-    let (records, troubles, ahead) = match &args.run {
-        Some(run) => {
-            let reading = store.read_one(run)?;
-            let ahead = reading.ahead();
-            let (records, troubles) = reading.into_records();
-            (records, troubles, ahead)
-        }
-        None => {
-            let mut survey = store.survey()?;
-            let (ahead, troubles) = (survey.ahead(), std::mem::take(&mut survey.troubles));
-            (survey.records(table::needed), troubles, ahead)
-        }
-    };
-    // Before anything else can end the command: what cannot be read may be why.
-    ui::warn(&troubles);
-    let records = match &args.run {
-        Some(_) => records,
-        None => of_this_machine(records, args.all_machines)?,
-    };
+    let Found { records, troubles, ahead } = find(store, args.run.as_deref(), args.all_machines)?;
     let choice = Choice {
         experiments: args.experiments.clone(),
         profile: args.profile.clone(),
@@ -72,6 +54,53 @@ pub fn table(project: &Project, store: &Store, args: &TableArgs) -> Result<ExitC
     Ok(if troubles.is_empty() && !is_spec_wrong { OK } else { NOT_OK.into() })
 }
 
+/// What tables can be made of.
+pub(super) struct Found {
+    pub(super) records: Vec<Record>,
+    pub(super) troubles: Vec<Trouble>,
+    /// Runs whose clock was ahead of today's.
+    pub(super) ahead: Vec<String>,
+}
+
+/// Returns the records of a run, or of all runs those that a table may show, and names what cannot be read.
+pub(super) fn find(store: &Store, run: Option<&str>, all_machines: bool) -> Result<Found> {
+    match run {
+        Some(run) => Found::from(store.read_one(run)?).told(true),
+        None => {
+            let mut survey = store.survey()?;
+            let (ahead, troubles) = (survey.ahead(), std::mem::take(&mut survey.troubles));
+            let records = survey.records(table::needed);
+            Found { records, troubles, ahead }.told(all_machines)
+        }
+    }
+}
+
+/// Returns the same with every record of all runs, for a history.
+pub(super) fn find_all(store: &Store, run: Option<&str>, all_machines: bool) -> Result<Found> {
+    match run {
+        Some(_) => find(store, run, all_machines),
+        None => Found::from(store.read()?).told(all_machines),
+    }
+}
+
+impl Found {
+    /// Names what cannot be read, and keeps to this machine unless all are asked for.
+    fn told(mut self, all_machines: bool) -> Result<Found> {
+        // Before anything else can end the command: what cannot be read may be why.
+        ui::warn(&self.troubles);
+        self.records = of_this_machine(self.records, all_machines)?;
+        Ok(self)
+    }
+}
+
+impl From<Reading> for Found {
+    fn from(reading: Reading) -> Found {
+        let ahead = reading.ahead();
+        let (records, troubles) = reading.into_records();
+        Found { records, troubles, ahead }
+    }
+}
+
 /// Prints the tables of one run.
 pub fn run_tables(
     experiments: &[Experiment],
@@ -94,7 +123,7 @@ pub(super) fn titles(experiments: &[Experiment]) -> Vec<Title> {
     experiments.iter().map(title).collect()
 }
 
-pub(super) fn of_this_machine(mut records: Vec<Record>, all_machines: bool) -> Result<Vec<Record>> {
+fn of_this_machine(mut records: Vec<Record>, all_machines: bool) -> Result<Vec<Record>> {
     if all_machines || records.is_empty() {
         return Ok(records);
     }
