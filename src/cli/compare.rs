@@ -8,40 +8,43 @@ use anyhow::Result;
 use crate::cli::args::{CompareArgs, FormatArgs};
 use crate::cli::{NOT_OK, OK};
 use crate::compare::{self, Comparison, Question, Side};
-use crate::hint::{hinted, say};
+use crate::hint::{hinted, say, unknown};
 use crate::project::Project;
 use crate::report::Format;
-use crate::store::Store;
+use crate::store::{Store, Survey};
 use crate::{table, ui};
 
 /// Prints what changed between two sides.
 pub fn compare(project: &Project, store: &Store, args: &CompareArgs) -> Result<ExitCode> {
-    for name in &args.experiment {
-        let known = project.experiments()?;
-        let mut known = known.iter().map(|experiment| experiment.name());
-        if !known.any(|one| one == name) {
-            let experiments = project.experiments()?;
-            let names = experiments.iter().map(|experiment| experiment.name());
-            return Err(crate::hint::unknown("experiment", name, names));
+    if !args.experiment.is_empty() {
+        let experiments = project.experiments()?;
+        let known = experiments.iter().map(|experiment| experiment.name());
+        let is_unknown = |name: &&String| !known.clone().any(|one| one == name.as_str());
+        if let Some(name) = args.experiment.iter().find(is_unknown) {
+            return Err(unknown("experiment", name, known));
         }
     }
-    let question =
-        Question { experiments: args.experiment.clone(), tolerance: args.tolerance, all: args.all };
-    let after = args.after.clone().map_or_else(|| newest(store), Ok)?;
-    let now = side(project, store, &after)?;
+    let question = Question { experiments: args.experiment.clone(), tolerance: args.tolerance };
+    let (now, survey) = match &args.after {
+        Some(after) => (side(project, store, after)?, None),
+        None => {
+            let survey = store.survey()?;
+            (side(project, store, &newest(&survey)?)?, Some(survey))
+        }
+    };
     let before = match &args.before {
         Some(before) => side(project, store, before)?,
-        None => last_good_before(store, &now)?,
+        None => last_good_before(survey.map_or_else(|| store.survey(), Ok)?, &now)?,
     };
     let comparison = compare::compare(&before, &now, &question);
-    show(&comparison, &question, args.format)?;
+    show(&comparison, args.all, args.format)?;
     let is_worse = args.fail_above.is_some_and(|share| comparison.is_worse_by(share));
     Ok(if is_worse { NOT_OK.into() } else { OK })
 }
 
-fn show(comparison: &Comparison, question: &Question, format: FormatArgs) -> Result<()> {
+fn show(comparison: &Comparison, all: bool, format: FormatArgs) -> Result<()> {
     let format = format.chosen();
-    let grids = comparison.grids(question.all || format == Some(Format::Json));
+    let grids = comparison.grids(all || format == Some(Format::Json));
     match format {
         Some(format) => ui::print(&format.write(&grids))?,
         None => ui::print(&ui::tables(&grids))?,
@@ -51,8 +54,7 @@ fn show(comparison: &Comparison, question: &Question, format: FormatArgs) -> Res
 }
 
 /// Returns the id of the newest run that has a record and has ended.
-fn newest(store: &Store) -> Result<String> {
-    let survey = store.survey()?;
+fn newest(survey: &Survey) -> Result<String> {
     let has_ended = survey.outlines().filter(|run| !run.is_running && run.jobs().0 > 0);
     let newest = has_ended.last().map(|run| run.id.clone());
     newest.ok_or_else(|| hinted("there is no run yet", "run `rosetta run` first"))
@@ -105,8 +107,8 @@ fn on_or_before(store: &Store, day: &str) -> Result<String> {
 }
 
 /// Returns of each row the last good result before the run of the other side, from the same machine.
-fn last_good_before(store: &Store, now: &Side) -> Result<Side> {
-    match earlier(store, now)? {
+fn last_good_before(survey: Survey, now: &Side) -> Result<Side> {
+    match earlier(survey, now) {
         Some(side) if !side.is_empty() => Ok(side),
         Some(_) => {
             let message = format!("there is no run of this machine before `{}`", now.name);
@@ -123,10 +125,9 @@ fn last_good_before(store: &Store, now: &Side) -> Result<Side> {
 }
 
 /// Returns the same, empty where there is none; nothing where the other side is not a stored run.
-pub(super) fn earlier(store: &Store, now: &Side) -> Result<Option<Side>> {
-    let mut survey = store.survey()?;
+pub(super) fn earlier(mut survey: Survey, now: &Side) -> Option<Side> {
     ui::warn(&std::mem::take(&mut survey.troubles));
-    let Some(place) = survey.place(&now.name) else { return Ok(None) };
+    let place = survey.place(&now.name)?;
     let mut records = survey.records(|briefs| {
         let earlier = briefs.partition_point(|(run, _)| *run < place);
         let mut needed = table::needed(&briefs[..earlier]);
@@ -134,5 +135,5 @@ pub(super) fn earlier(store: &Store, now: &Side) -> Result<Option<Side>> {
         needed
     });
     records.retain(|record| now.is_of_machine(&record.machine) && record.run != now.name);
-    Ok(Some(Side::new("the last good before", records)))
+    Some(Side::new("the last good before", records))
 }

@@ -34,7 +34,7 @@ pub fn nightly(project: &Project, store: &Store, args: &NightlyArgs) -> Result<E
     let experiments = project.experiments()?;
     let session = Session::open(project, store, request.provider)?;
     let plan = session.plan(&request, &experiments)?;
-    let is_missed = !request.frameworks.is_empty() && plan.is_something_missing;
+    let is_missed = plan.lacks_what_was_named(&request);
     run::refuse_nothing(&plan)?;
     project.need_sdk(plan.jobs.iter().map(|job| job.framework))?;
     let live = Live::new();
@@ -76,7 +76,7 @@ pub fn nightly(project: &Project, store: &Store, args: &NightlyArgs) -> Result<E
 /// Returns what changed since the last good result of each row, if there is one.
 fn since(store: &Store, ended: &Ended, tolerance: f64) -> Result<Option<Comparison>> {
     let now = Side::new(&ended.id, ended.records.clone());
-    let before = compare::earlier(store, &now)?;
+    let before = compare::earlier(store.survey()?, &now);
     let question = Question { tolerance, ..Question::default() };
     let both = before.filter(|before| !before.is_empty() && !now.is_empty());
     // What this night did not run is not gone.

@@ -14,20 +14,18 @@ pub use self::side::Side;
 pub use self::verdict::{Change, TOLERANCE, Verdict};
 use crate::report::Grid;
 
-/// What is compared, and how.
+/// What is compared.
 #[derive(Debug, Clone)]
 pub struct Question {
     /// Experiments by name; empty means all.
     pub experiments: Vec<String>,
     /// A change of time by less than this share is none.
     pub tolerance: f64,
-    /// Shows rows that are the same too.
-    pub all: bool,
 }
 
 impl Default for Question {
     fn default() -> Question {
-        Question { experiments: Vec::new(), tolerance: TOLERANCE, all: false }
+        Question { experiments: Vec::new(), tolerance: TOLERANCE }
     }
 }
 
