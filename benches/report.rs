@@ -63,6 +63,7 @@ fn main() {
         .map(|_| {
             let started = Instant::now();
             let output = Command::new(env!("CARGO_BIN_EXE_rosetta"))
+                .env("ROSETTA_HOME", results.path().join("home"))
                 .args(["--project".as_ref(), root.as_os_str()])
                 .args(["--results".as_ref(), results.path().as_os_str()])
                 .args(["report", "--all-machines", "--out"])

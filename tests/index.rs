@@ -123,3 +123,22 @@ fn an_index_that_is_damaged_or_cannot_be_kept_does_no_harm() {
     fs::write(index.parent().unwrap(), "in the way").unwrap();
     assert_eq!(seen(&project), expected);
 }
+
+/// An index of results that nobody has read for a month stayed in the home for ever, as those of removed folders.
+#[test]
+fn indexes_that_were_not_written_for_long_are_removed() {
+    let (project, index) = with_index();
+    let old = index.with_file_name("0123456789abcdef.json");
+    let young = index.with_file_name("fedcba9876543210.json");
+    for (path, days) in [(&old, 40), (&young, 20)] {
+        fs::copy(&index, path).unwrap();
+        let age = Duration::from_secs(days * 24 * 60 * 60);
+        let file = fs::File::options().append(true).open(path).unwrap();
+        file.set_modified(std::time::SystemTime::now() - age).unwrap();
+    }
+    seen(&project);
+    assert!(old.exists(), "only who writes an index sweeps");
+    fs::remove_dir_all(list(&project.path("results/runs")).remove(0)).unwrap();
+    seen(&project);
+    assert!(!old.exists() && young.exists() && index.exists());
+}

@@ -24,6 +24,9 @@ const VERSION: &str = concat!("1 of ", env!("CARGO_PKG_VERSION"));
 /// A file that was written less than this ago may change once more without a sign of it: clocks of file systems are coarse.
 const SETTLED: Duration = Duration::from_secs(2);
 
+/// An index that was not written for this long is removed; where it is wanted again, it is made anew.
+const FORGOTTEN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// All runs of one folder of results.
 #[derive(Debug, Default)]
 pub(super) struct Index {
@@ -124,6 +127,18 @@ impl Indexed {
     }
 }
 
+/// Removes indexes that were not written for long: of results that are gone, or that nothing new comes to.
+fn sweep(folder: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+        if age > FORGOTTEN {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 #[derive(Serialize, Deserialize)]
 struct IndexFile<Words, Runs> {
     index: String,
@@ -162,7 +177,7 @@ impl Index {
             let mut part = tempfile::Builder::new().prefix(".index.").tempfile_in(folder)?;
             part.write_all(&serde_json::to_vec(&stored)?)?;
             part.persist(path)?;
-            Ok(())
+            sweep(folder)
         };
         let _ = write();
     }
