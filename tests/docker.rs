@@ -450,6 +450,13 @@ fn what_is_said_of_gpus_sizes_and_images_changes_no_digest() {
 fn a_run_says_first_what_it_will_build_and_the_room_for_it() {
     let project = Project::new().fake_uv().harness("fake", &good());
     let yaml = read(&project, "envs/fake/env.yaml");
+    // Nothing is summed up where nothing is known.
+    let dry = rosetta(&project, &["run", "--no-check", "--device", "cpu", "--dry-run"]);
+    says(
+        &dry,
+        0,
+        &["environment fake (venv), size not known\nwhat they need is downloaded; free in "],
+    );
     project.write("envs/fake/env.yaml", &format!("{yaml}size: 5.3G\n"));
     let run = ["run", "--no-check", "--device", "cpu"];
     let dry = rosetta(&project, &[&run[..], &["--dry-run"]].concat());

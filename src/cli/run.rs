@@ -92,11 +92,15 @@ fn preview_words(preview: &Preview, home: &Path) -> Vec<String> {
     if lines.is_empty() {
         return lines;
     }
-    let (known, home) = (ui::size(preview.known_bytes()), home.display());
+    let is_unknown = |one: &ToBuild| one.size_bytes.is_none();
+    let together = match (preview.known_bytes(), preview.to_build.iter().any(is_unknown)) {
+        (0, _) => String::new(),
+        (known, false) => format!("together about {}, ", ui::size(known)),
+        (known, true) => format!("together more than {}, ", ui::size(known)),
+    };
     let free = preview.free_bytes.map_or("not known".to_owned(), ui::size);
-    lines.push(format!(
-        "what they need is downloaded; together about {known}, free in {home}: {free}"
-    ));
+    let home = home.display();
+    lines.push(format!("what they need is downloaded; {together}free in {home}: {free}"));
     if preview.is_too_much() {
         lines.push(
             "that is too little: make room, as with `rosetta env gc`, or set ROSETTA_HOME to another disk".to_owned(),
