@@ -1,6 +1,6 @@
 //! Asks a program that answers at once, and ends it if it does not. Must not depend on what is asked.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
@@ -35,10 +35,23 @@ pub fn answer(command: &mut Command, patience: Duration) -> Result<String> {
 
 /// Returns what `command` says and how it ends, if that is within `patience`; ends it otherwise.
 pub fn ask(command: &mut Command, patience: Duration) -> Result<Answer> {
+    wait(command.stdin(Stdio::null()), None, patience)
+}
+
+/// Gives `command` a text on its standard input, of which it may read as little as it likes; else as [`ask`].
+pub fn tell(command: &mut Command, text: &str, patience: Duration) -> Result<Answer> {
+    wait(command.stdin(Stdio::piped()), Some(text.to_owned()), patience)
+}
+
+fn wait(command: &mut Command, text: Option<String>, patience: Duration) -> Result<Answer> {
     let name = name(command);
     // A group of its own: what a script has started ends with it.
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = command.spawn().with_context(|| format!("cannot start `{name}`"))?;
+    if let (Some(mut input), Some(text)) = (child.stdin.take(), text) {
+        // Whoever does not read must not hold us up, and is not at fault.
+        thread::spawn(move || drop(input.write_all(text.as_bytes())));
+    }
     let (stdout, stderr) = (listen(child.stdout.take()), listen(child.stderr.take()));
     let begun = Instant::now();
     let status = loop {
@@ -104,6 +117,20 @@ mod tests {
         // Something that lives on holds the pipe.
         let said = ask(&mut sh("echo here; sleep 5 &"), Duration::from_secs(20)).unwrap();
         assert_eq!(said.status.code(), Some(0));
+    }
+
+    #[test]
+    fn a_text_is_given_to_whoever_reads_it_and_to_whoever_does_not() {
+        let long = "word ".repeat(100_000);
+        let said = tell(&mut sh("wc -c"), &long, Duration::from_secs(20)).unwrap();
+        assert_eq!(said.stdout.trim(), "500000");
+        let said = tell(&mut sh("exit 0"), &long, Duration::from_secs(20)).unwrap();
+        assert!(said.status.success());
+        let begun = Instant::now();
+        let hangs = "sleep 60 & echo $! >&2; wait";
+        let error = tell(&mut sh(hangs), &long, Duration::from_millis(200)).err().unwrap();
+        assert!(error.to_string().contains("does not answer"), "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(10));
     }
 
     #[test]

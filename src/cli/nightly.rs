@@ -1,8 +1,7 @@
 //! `rosetta nightly`: a run, its tables, what changed since, and one summary of it all.
 
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -13,7 +12,6 @@ use crate::cli::args::NightlyArgs;
 use crate::cli::{INTERRUPTED, NOT_OK, OK, compare, run, table};
 use crate::compare::{Comparison, Question, Side};
 use crate::hint::say;
-use crate::machine;
 use crate::project::Project;
 use crate::publish::publish;
 use crate::record::{Record, Status};
@@ -21,6 +19,7 @@ use crate::report::Format;
 use crate::run::{Ended, Session};
 use crate::store::Store;
 use crate::ui::{self, Live};
+use crate::{machine, probe};
 
 /// How long a program that is notified may take.
 const NOTIFY_LIMIT: Duration = Duration::from_secs(120);
@@ -228,31 +227,12 @@ fn notify(command: &str, text: &str, folder: &Path) -> bool {
 }
 
 fn give(command: &str, text: &str, folder: &Path) -> Result<()> {
-    let mut child = Command::new("/bin/sh")
-        .args(["-c", command])
-        .env("ROSETTA_SUMMARY", folder.join("summary.md"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .context("cannot start a shell")?;
-    let mut input = child.stdin.take().expect("it is piped");
-    let text = text.to_owned();
-    // A program that does not read must not hold the night up.
-    let writer = std::thread::spawn(move || input.write_all(text.as_bytes()));
-    let limit = Instant::now() + NOTIFY_LIMIT;
-    let status = loop {
-        match child.try_wait()? {
-            Some(status) => break status,
-            None if Instant::now() > limit => {
-                let _ = child.kill();
-                let _ = child.wait();
-                anyhow::bail!("it did not end within {}", ui::words(NOTIFY_LIMIT));
-            }
-            None => std::thread::sleep(Duration::from_millis(20)),
-        }
-    };
-    anyhow::ensure!(status.success(), "it ended with {status}");
-    // That it did not read all is its own affair.
-    let _ = writer.join();
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", command]).env("ROSETTA_SUMMARY", folder.join("summary.md"));
+    let answer = probe::tell(&mut shell, text, NOTIFY_LIMIT)?;
+    if !answer.stderr.is_empty() {
+        say(answer.stderr.trim_end());
+    }
+    anyhow::ensure!(answer.status.success(), "it ended with {}", answer.status);
     Ok(())
 }
