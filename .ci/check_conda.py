@@ -23,6 +23,8 @@ import tempfile
 import threading
 import time
 
+import driving
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 WHEELS = """
     conda-lock==4.0.3 backports.zstd==1.8.0 boltons==26.2.0 certifi==2026.10.19.post1 charset-normalizer==3.5.3
@@ -149,7 +151,7 @@ class Silent(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-class Rosetta:
+class Rosetta(driving.Driven):
     """rosetta in a project of its own, with only this client."""
 
     def __init__(self, program, folder, client):
@@ -160,17 +162,6 @@ class Rosetta:
         shell = {"CONDA_PREFIX": "/nowhere", "CONDA_CHANNELS": "nowhere", "CONDARC": "/nowhere", "PYTHONPATH": "/nowhere"}
         named = {"ROSETTA_CONDA": str(client / "conda"), "ROSETTA_RESULTS": str(folder / "results")}
         self.environment = {**os.environ, **shell, **named, "NO_COLOR": "1"}
-
-    def start(self, *words):
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen([self.program, *words], cwd=self.project, env=self.environment, text=True, **pipes)
-
-    def __call__(self, *words, code=0, says=""):
-        child = self.start(*words)
-        stdout, stderr = child.communicate()
-        if child.returncode != code or says not in stderr:
-            sys.exit(f"rosetta {' '.join(words)}: code {child.returncode}, not {code}, or without `{says}`\n{stderr}")
-        return stdout
 
     def state(self):
         envs = json.loads(self("env", "list", "--json", "--provider", "conda"))

@@ -19,6 +19,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import base_image  # noqa: E402
+import driving  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # Target → the experiment that is checked and run.
@@ -120,7 +121,7 @@ class Engine:
                 subprocess.run(["umount", "--lazy", place])
 
 
-class Rosetta:
+class Rosetta(driving.Driven):
     """rosetta in a project of its own."""
 
     def __init__(self, program, folder, targets):
@@ -133,17 +134,6 @@ class Rosetta:
         (played / "framework.yaml").write_text(YAML)
         (played / "rnn.py").write_text(PLAYED)
         self.environment = {**os.environ, "ROSETTA_RESULTS": str(self.results), "NO_COLOR": "1"}
-
-    def start(self, *words):
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen([self.program, *words], cwd=self.project, env=self.environment, text=True, **pipes)
-
-    def __call__(self, *words, code=0, says=""):
-        child = self.start(*words)
-        stdout, stderr = child.communicate()
-        if child.returncode != code or says not in stderr:
-            sys.exit(f"rosetta {' '.join(words)}: code {child.returncode}, not {code}, or without `{says}`\n{stderr}")
-        return stdout
 
     def records(self):
         files = sorted((self.results / "runs").glob("*/records.jsonl"))
