@@ -135,7 +135,8 @@ fn row(run: &Outline) -> (Vec<String>, Value) {
         "jobs": jobs,
         "ok": run.ok,
         "not_ok": run.not_ok,
-        "skipped": run.skipped,
+        "skipped": run.skipped - run.dropped,
+        "dropped": run.dropped,
         "command": run.command,
     });
     let ahead = if run.is_ahead { " (in the future)" } else { "" };
@@ -146,7 +147,7 @@ fn row(run: &Outline) -> (Vec<String>, Value) {
         jobs.to_string(),
         run.ok.to_string(),
         run.not_ok.to_string(),
-        run.skipped.to_string(),
+        (run.skipped - run.dropped).to_string(),
         run.seconds.map(|seconds| ui::words(Duration::from_secs_f64(seconds))).unwrap_or_default(),
         run.experiments.join(", "),
         few(&run.targets),

@@ -117,6 +117,7 @@ async fn measure(
         writes: Vec::new(),
         conditions,
         timeout: TIMEOUT,
+        left: None,
         asked: Asked::default(),
         is_timed: true,
         environment: Default::default(),

@@ -2,11 +2,15 @@
 //!
 //! Must not depend on the other jobs, on how anything is drawn, or on YAML.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::attempt::{Asked, Attempt, Ending, Program};
+use super::again::{Retries, passing};
+use super::attempt::{Asked, Attempt, Ending, Program, Stop};
+use super::budget::Budget;
 use super::conditions::Conditions;
 use super::notice::{Notice, Notify};
 use super::outcome::{self, Scored, advice};
@@ -17,6 +21,7 @@ use crate::digest::sha256;
 use crate::jobfile::{self, JobFile, JobPlace};
 use crate::machine::Machine;
 use crate::material::Material;
+use crate::obstacle::Obstacle;
 use crate::plan::{Job, Skip};
 use crate::process::Cancel;
 use crate::proof::{Equivalence, Verdict};
@@ -34,22 +39,37 @@ pub(super) struct RunContext<'a> {
     pub(super) machine: Machine,
     pub(super) verdicts: &'a [Verdict],
     pub(super) conditions: Conditions,
+    pub(super) retries: Retries,
+    pub(super) wait_quiet: Option<Duration>,
+    pub(super) budget: Budget,
     pub(super) prepared: Prepared,
     pub(super) folder: RunFolder,
 }
 
+/// What an attempt at a job came to.
+pub(super) struct Attempted {
+    pub(super) record: Record,
+    /// By which cause it ended, if that is one that passes.
+    pub(super) passing: Option<&'static str>,
+    /// How a GPU failed meanwhile.
+    pub(super) gpu_failure: Option<String>,
+}
+
 impl RunContext<'_> {
-    /// Runs one job and returns its record.
+    /// Runs one job.
     pub(super) async fn job(
         &self,
         job: &Job<'_>,
         cancel: &mut watch::Receiver<Cancel>,
         notify: Notify<'_>,
-    ) -> Result<Record> {
+    ) -> Result<Attempted> {
         let origin = self.origin(job);
         let built = match self.prepared.built_for(job, &self.conditions) {
             Ok(built) => built,
-            Err(outcome) => return Ok(Record::of(job, origin, Became::NotStarted(outcome))),
+            Err(outcome) => {
+                let record = Record::of(job, origin, Became::NotStarted(outcome));
+                return Ok(Attempted { record, passing: None, gpu_failure: None });
+            }
         };
         let material = self.prepared.material(job.experiment);
         let folder = self.folder.job(&job.name())?;
@@ -69,13 +89,25 @@ impl RunContext<'_> {
             conditions: &self.conditions,
             timeout: job.experiment.profile(&job.profile)?.timeout.0,
             asked: asked(material),
+            left: self.budget.left(),
             is_timed: true,
             environment: Default::default(),
         };
         let ending = attempt.run(cancel, |event| notify(Notice::JobEvent(event))).await?;
         let mut scored = self.scored(job, &ending);
         scored.outcome.hint = advice(&scored.outcome, built, &folder.join("stderr.log"));
-        Ok(Record::of(job, origin, Became::Ended { built, ending: &ending, scored }))
+        if ending.stop == Some(Stop::OutOfBudget) {
+            scored.outcome.reason = Some(self.budget.why_ended());
+        }
+        let record = Record::of(job, origin, Became::Ended { built, ending: &ending, scored });
+        let gpu_failure = outcome::gpu_failure(&ending).map(str::to_owned);
+        Ok(Attempted { record, passing: passing(&ending), gpu_failure })
+    }
+
+    /// Returns the record of a job that is not begun any more.
+    pub(super) fn dropped(&self, job: &Job, obstacle: Obstacle) -> Record {
+        let outcome = Outcome::of(Status::Skipped, obstacle);
+        Record::of(job, self.origin(job), Became::NotStarted(outcome))
     }
 
     /// Returns the outcome of a job, its outputs included.

@@ -3,7 +3,9 @@
 //!
 //! Must not depend on how anything is drawn, nor on YAML.
 
+mod again;
 mod attempt;
+mod budget;
 mod check;
 mod conditions;
 mod defaults;
@@ -13,6 +15,7 @@ mod notice;
 mod outcome;
 mod prepare;
 mod preview;
+mod quiet;
 mod record;
 mod resume;
 mod session;
@@ -23,7 +26,7 @@ mod whole;
 pub use self::check::{CheckSettings, Checked, at_once, check, threads};
 pub use self::conditions::Conditions;
 pub use self::defaults::{Gathered, gather, sources};
-pub use self::jobs::{Ended, run};
+pub use self::jobs::Ended;
 pub use self::notice::{Notice, Notify};
 pub use self::preview::{Preview, ToBuild};
 pub use self::resume::{Resumed, Unfinished};

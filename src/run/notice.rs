@@ -1,5 +1,7 @@
 //! What a run says while it goes on. Must not depend on how it is shown.
 
+use std::time::Duration;
+
 use crate::event::Event;
 use crate::material::Material;
 use crate::plan::Job;
@@ -42,6 +44,19 @@ pub enum Notice<'a> {
         material: &'a Material,
     },
     JobEvent(&'a Event),
+    /// What the next job waits for, or has waited for in vain.
+    NotQuiet {
+        why: String,
+        limit: Duration,
+        is_over: bool,
+    },
+    /// The running job ended by a cause that passes, or was disturbed: it begins once more.
+    Again {
+        job: &'a Job<'a>,
+        number: u32,
+        of: u32,
+        why: &'a str,
+    },
     JobFinished(&'a Record),
 }
 

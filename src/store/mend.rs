@@ -71,11 +71,13 @@ fn mend_run(run: &Path) -> io::Result<()> {
         true if is_regular(&path) => fs::read(&path)?,
         true => return Ok(()),
     };
+    // A line without its end is written anew: whoever appends next would cut it off.
     let is_whole = text.last().is_none_or(|byte| *byte == b'\n');
     if is_whole && memchr::memchr_iter(b'\n', &text).count() >= sealed.len() {
         return Ok(());
     }
-    let lines = text.split(|byte| *byte == b'\n');
+    let whole = memchr::memrchr(b'\n', &text).map_or(&text[..0], |end| &text[..end]);
+    let lines = whole.split(|byte| *byte == b'\n');
     let named = lines.filter_map(|line| serde_json::from_slice::<Named>(line).ok());
     let known = named.map(|named| named.job).collect::<BTreeSet<_>>();
     let mut missing = Vec::new();

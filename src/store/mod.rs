@@ -205,19 +205,29 @@ impl RunFolder {
 
     /// Moves what earlier attempts of jobs have left out of the way, below `attempts/`, so that they can be done again.
     pub fn set_aside(&self, jobs: &[String]) -> Result<()> {
-        let attempts = self.folder.join("attempts");
-        for name in jobs {
-            let folder = self.folder.join(name);
-            if !folder.exists() {
-                continue;
-            }
-            let mut free = (1..).map(|number| attempts.join(format!("{name}.{number}")));
-            let aside = free.find(|path| !path.exists()).expect("a number is free");
-            let moved = fs::create_dir_all(&attempts).and_then(|()| fs::rename(&folder, &aside));
-            moved.map_err(|error| cannot_write(&folder, &error))?;
+        for name in jobs.iter().filter(|name| self.folder.join(name).exists()) {
+            self.aside(name)?;
         }
         mend::forget(&self.folder.join("records.jsonl"), jobs)
             .map_err(|error| cannot_write(&self.folder, &error))
+    }
+
+    /// Keeps an attempt at a job that will be made once more: its record with what it left, below `attempts/`.
+    pub fn keep_attempt(&self, record: &Record) -> Result<()> {
+        let folder = self.aside(&record.job)?;
+        let keep = || publish(&folder.join("record.json"), &json_line(record)?);
+        keep().map_err(|error| cannot_write(&folder, &error))
+    }
+
+    /// Moves the folder of a job out of the way, and returns where it is then.
+    fn aside(&self, name: &str) -> Result<PathBuf> {
+        let attempts = self.folder.join("attempts");
+        let mut free = (1..).map(|number| attempts.join(format!("{name}.{number}")));
+        let aside = free.find(|path| !path.exists()).expect("a number is free");
+        let folder = self.folder.join(name);
+        let moved = fs::create_dir_all(&attempts).and_then(|()| fs::rename(&folder, &aside));
+        moved.map_err(|error| cannot_write(&folder, &error))?;
+        Ok(aside)
     }
 
     /// Seals a job: its record is on disk when this returns.

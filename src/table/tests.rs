@@ -54,6 +54,7 @@ pub(crate) fn record(experiment: &str, target: &str, seconds: f64) -> Record {
         env: None,
         machine: crate::machine::Machine::default(),
         rosetta: Version { version: "0.1.0".to_owned(), revision: None },
+        earlier: Vec::new(),
     }
 }
 

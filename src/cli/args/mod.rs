@@ -2,6 +2,7 @@
 
 mod choice;
 mod compute;
+mod limits;
 mod manage;
 mod show;
 
@@ -14,6 +15,7 @@ pub use self::choice::{
     ColorArg, EraArg, LaneArg, Listing, MakerArg, ProviderArg, SchemaKind, SourceArg,
 };
 pub use self::compute::{CheckArgs, DefaultsArgs, JobArgs, NightlyArgs, RunArgs, Selection};
+pub use self::limits::LimitArgs;
 pub use self::manage::{DataCommand, EnvCommand};
 pub use self::show::{
     CompareArgs, ExportCommand, FormatArgs, PlotArgs, ReadArgs, ReportArgs, TableArgs, WordsArgs,
