@@ -52,7 +52,7 @@ fn record(line: &str) -> Record {
 
 /// Whether a cut is one of those after which files are written again, which waits for the disk: some, and all at the ends.
 fn is_written_again(cut: usize, begin: usize, end: usize) -> bool {
-    cut % 29 == 0 || cut < begin + 3 || cut + 3 > end
+    cut.is_multiple_of(29) || cut < begin + 3 || cut + 3 > end
 }
 
 fn jobs_of(path: &Path) -> Vec<String> {
