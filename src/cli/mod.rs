@@ -2,6 +2,7 @@
 
 pub mod args;
 mod check;
+mod clean;
 mod compare;
 mod complete;
 mod data;
@@ -16,6 +17,7 @@ mod read;
 mod report;
 mod request;
 mod run;
+mod runs;
 mod table;
 mod words;
 
@@ -124,6 +126,8 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
         Command::Defaults(args) => {
             here(&|project| defaults::defaults(project, &store(project)?, args))
         }
+        Command::Runs(command) => here(&|project| runs::runs(project, &store(project)?, command)),
+        Command::Clean(args) => here(&|project| clean::clean(project, &store(project)?, args)),
         Command::List { what, json } => {
             here(&|project| list::list(project, &store(project)?, *what, *json))
         }

@@ -2,10 +2,13 @@
 //!
 //! Must not depend on how an attempt goes.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use tokio::sync::watch;
 
 use super::attempt::Ending;
+use super::budget::Budget;
 use super::job::{Attempted, RunContext};
 use super::notice::{Notice, Notify};
 use super::quiet::wait_until_quiet;
@@ -13,6 +16,7 @@ use crate::plan::Job;
 use crate::process::{Cancel, Exit};
 use crate::record::{Outcome, Record, Status};
 use crate::request::Request;
+use crate::store::RunFolder;
 
 /// How often a job is made once more, and what for.
 #[derive(Debug, Clone, Copy)]
@@ -62,9 +66,18 @@ pub(super) fn passing(ending: &Ending) -> Option<&'static str> {
     }
 }
 
-impl RunContext<'_> {
+/// The jobs of a run that is under way: what they share, and what becomes of those that do not count.
+pub(super) struct Attempts<'a> {
+    pub(super) running: RunContext<'a>,
+    pub(super) folder: RunFolder,
+    pub(super) budget: Budget,
+    pub(super) retries: Retries,
+    pub(super) wait_quiet: Option<Duration>,
+}
+
+impl Attempts<'_> {
     /// Runs a job until an attempt counts.
-    pub(super) async fn attempts(
+    pub(super) async fn job(
         &self,
         job: &Job<'_>,
         cancel: &mut watch::Receiver<Cancel>,
@@ -76,8 +89,12 @@ impl RunContext<'_> {
             if let Some(limit) = self.wait_quiet {
                 wait_until_quiet(limit, job.device, cancel, notify).await;
             }
-            let mut attempted = self.job(job, cancel, notify).await?;
+            let (folder, left) = (self.folder.job(&job.name())?, self.budget.left());
+            let mut attempted = self.running.job(job, &folder, left, cancel, notify).await?;
             attempted.record.earlier.clone_from(&earlier);
+            if attempted.is_out_of_budget {
+                attempted.record.outcome.reason = Some(self.budget.why_ended());
+            }
             let is_cancelled = *cancel.borrow() != Cancel::No;
             let next = retries.next(self.retries, &attempted).filter(|_| !is_cancelled);
             let Some((number, of, why)) = next else { return Ok(attempted) };

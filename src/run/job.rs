@@ -2,15 +2,15 @@
 //!
 //! Must not depend on the other jobs, on how anything is drawn, or on YAML.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::again::{Retries, passing};
+use super::again::passing;
 use super::attempt::{Asked, Attempt, Ending, Program, Stop};
-use super::budget::Budget;
 use super::conditions::Conditions;
 use super::notice::{Notice, Notify};
 use super::outcome::{self, Scored, advice};
@@ -29,7 +29,6 @@ use crate::record::{Outcome, Record, Status, Version};
 use crate::regular;
 use crate::score;
 use crate::spec::Task;
-use crate::store::RunFolder;
 
 /// What the jobs of one run share.
 pub(super) struct RunContext<'a> {
@@ -39,11 +38,7 @@ pub(super) struct RunContext<'a> {
     pub(super) machine: Machine,
     pub(super) verdicts: &'a [Verdict],
     pub(super) conditions: Conditions,
-    pub(super) retries: Retries,
-    pub(super) wait_quiet: Option<Duration>,
-    pub(super) budget: Budget,
     pub(super) prepared: Prepared,
-    pub(super) folder: RunFolder,
 }
 
 /// What an attempt at a job came to.
@@ -53,13 +48,17 @@ pub(super) struct Attempted {
     pub(super) passing: Option<&'static str>,
     /// How a GPU failed meanwhile.
     pub(super) gpu_failure: Option<String>,
+    /// Whether it was ended because the run had no time left.
+    pub(super) is_out_of_budget: bool,
 }
 
 impl RunContext<'_> {
-    /// Runs one job.
+    /// Runs one job in a folder of its own; `left` is what is left of the run's budget.
     pub(super) async fn job(
         &self,
         job: &Job<'_>,
+        folder: &Path,
+        left: Option<Duration>,
         cancel: &mut watch::Receiver<Cancel>,
         notify: Notify<'_>,
     ) -> Result<Attempted> {
@@ -68,40 +67,42 @@ impl RunContext<'_> {
             Ok(built) => built,
             Err(outcome) => {
                 let record = Record::of(job, origin, Became::NotStarted(outcome));
-                return Ok(Attempted { record, passing: None, gpu_failure: None });
+                return Ok(Attempted {
+                    record,
+                    passing: None,
+                    gpu_failure: None,
+                    is_out_of_budget: false,
+                });
             }
         };
         let material = self.prepared.material(job.experiment);
-        let folder = self.folder.job(&job.name())?;
         let place = JobPlace {
             job: job.name(),
             target: &job.target.name,
             device: job.device,
             threads: self.conditions.threads,
-            outputs: &folder,
+            outputs: folder,
         };
         let file = JobFile::of_run(job.experiment, material, &place);
         let attempt = Attempt {
             program: Program::of(job, &job.framework.harnesses[job.experiment.name()]),
             built,
-            job_file: &jobfile::write(&folder, &file)?,
+            job_file: &jobfile::write(folder, &file)?,
             writes: Vec::new(),
             conditions: &self.conditions,
             timeout: job.experiment.profile(&job.profile)?.timeout.0,
             asked: asked(material),
-            left: self.budget.left(),
+            left,
             is_timed: true,
             environment: Default::default(),
         };
         let ending = attempt.run(cancel, |event| notify(Notice::JobEvent(event))).await?;
         let mut scored = self.scored(job, &ending);
         scored.outcome.hint = advice(&scored.outcome, built, &folder.join("stderr.log"));
-        if ending.stop == Some(Stop::OutOfBudget) {
-            scored.outcome.reason = Some(self.budget.why_ended());
-        }
         let record = Record::of(job, origin, Became::Ended { built, ending: &ending, scored });
         let gpu_failure = outcome::gpu_failure(&ending).map(str::to_owned);
-        Ok(Attempted { record, passing: passing(&ending), gpu_failure })
+        let is_out_of_budget = ending.stop == Some(Stop::OutOfBudget);
+        Ok(Attempted { record, passing: passing(&ending), gpu_failure, is_out_of_budget })
     }
 
     /// Returns the record of a job that is not begun any more.
@@ -138,7 +139,7 @@ impl RunContext<'_> {
     }
 
     /// Returns what is known of a job before it starts.
-    fn origin(&self, job: &Job) -> JobOrigin<'_> {
+    pub(super) fn origin(&self, job: &Job) -> JobOrigin<'_> {
         let harness = job.framework.harnesses.get(job.experiment.name());
         let harness = harness.and_then(|path| regular::read(path).ok());
         let material = self.prepared.find_material(job.experiment);

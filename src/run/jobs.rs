@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Result;
 use jiff::Timestamp;
 
-use super::again::Retries;
+use super::again::{Attempts, Retries};
 use super::budget::Budget;
 use super::conditions::Conditions;
 use super::job::{Attempted, RunContext};
@@ -78,46 +78,35 @@ pub(super) async fn run(
             Resumed { id, folder, records: Vec::new() }
         }
     };
-    let (retries, wait_quiet) = (Retries::of(request), request.wait_quiet);
-    let mut running = RunContext {
-        id,
-        rosetta,
-        machine,
-        verdicts,
-        conditions,
-        retries,
-        wait_quiet,
-        budget,
-        prepared,
-        folder,
-    };
+    let running = RunContext { id, rosetta, machine, verdicts, conditions, prepared };
     for skip in &plan.skips {
         let record = running.skipped(skip, &profile);
-        seal(record, &running.folder, notify, &mut records)?;
+        seal(record, &folder, notify, &mut records)?;
     }
+    let (retries, wait_quiet) = (Retries::of(request), request.wait_quiet);
+    let mut under_way = Attempts { running, folder, budget, retries, wait_quiet };
     let mut cancel = signals::listen()?;
     let (mut lost_gpu, mut dropped) = (None, 0);
     for (index, job) in jobs.iter().enumerate() {
         if *cancel.borrow() != Cancel::No {
             break;
         }
-        if let Some(why) = not_begun(job, &running.budget, &lost_gpu) {
+        if let Some(why) = not_begun(job, &under_way.budget, &lost_gpu) {
             dropped += 1;
-            seal(running.dropped(job, why), &running.folder, notify, &mut records)?;
+            seal(under_way.running.dropped(job, why), &under_way.folder, notify, &mut records)?;
             continue;
         }
-        let material = running.prepared.material(job.experiment);
+        let material = under_way.running.prepared.material(job.experiment);
         notify(Notice::JobStarted { index, total: jobs.len(), job, material });
-        let Attempted { record, gpu_failure, .. } =
-            running.attempts(job, &mut cancel, notify).await?;
-        running.budget.note(job, Duration::from_secs_f64(record.times.wall.unwrap_or_default()));
+        let Attempted { record, gpu_failure, .. } = under_way.job(job, &mut cancel, notify).await?;
+        under_way.budget.note(job, Duration::from_secs_f64(record.times.wall.unwrap_or_default()));
         lost_gpu = lost_gpu.or(gpu_failure.map(|why| (job.name(), why)));
         dropped += usize::from(record.outcome.status == Status::Skipped);
-        seal(record, &running.folder, notify, &mut records)?;
+        seal(record, &under_way.folder, notify, &mut records)?;
     }
     let is_interrupted = *cancel.borrow() != Cancel::No;
-    let folder = running.folder.path().to_owned();
-    Ok(Ended { id: running.id, folder, records, is_interrupted, dropped })
+    let folder = under_way.folder.path().to_owned();
+    Ok(Ended { id: under_way.running.id, folder, records, is_interrupted, dropped })
 }
 
 /// Returns why a job of the plan is not begun any more, if so; `lost_gpu` has the job in which a GPU failed, and how.

@@ -3,6 +3,7 @@
 //! ```text
 //! results/runs/<run>/run.json                what was asked, when, on what
 //!                   /records.jsonl           one record a line, in the order of their end
+//!                   /about.json              its label and its note, if a person gave it one
 //!                   /<job>/record.json       the same record, sealed by an atomic rename
 //!                   /<job>/…                 events, logs and outputs as the job left them
 //!                   /attempts/<job>.<n>/…    the same of attempts that were cut short, once the run was resumed
@@ -18,6 +19,7 @@
 mod defaults;
 mod folder;
 mod index;
+mod manage;
 mod mend;
 mod outline;
 mod parse;
@@ -33,6 +35,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 pub use self::defaults::{StoredDefaults, StoredFact};
+pub use self::manage::{About, check_label};
 pub use self::outline::Outline;
 pub use self::read::{Reading, Stored, Trouble};
 pub use self::survey::Survey;

@@ -58,7 +58,8 @@ impl Outline {
         (!self.is_ahead, self.started.clone(), self.id.clone())
     }
 
-    pub(super) fn of(stored: &Stored) -> Outline {
+    /// Returns what a list says of a run.
+    pub fn of(stored: &Stored) -> Outline {
         let records = &stored.records;
         let count = |is: &dyn Fn(&Record) -> bool| records.iter().filter(|r| is(r)).count();
         let ok = count(&Record::is_ok);

@@ -111,6 +111,16 @@ impl Survey {
         self.runs.iter().map(|run| &run.outline)
     }
 
+    /// Returns the folder of each run with what is known of it.
+    pub fn folders(&self) -> impl Iterator<Item = (&Path, &Outline)> {
+        self.runs.iter().map(|run| (run.folder.as_path(), &run.outline))
+    }
+
+    /// Returns what the records of each run are chosen by.
+    pub fn briefs(&self) -> impl Iterator<Item = &[Brief]> {
+        self.runs.iter().map(|run| run.briefs.as_slice())
+    }
+
     /// Returns where a run stands among all, from 0.
     pub fn place(&self, id: &str) -> Option<usize> {
         self.outlines().position(|run| run.id == id)

@@ -91,7 +91,8 @@ pub fn worth(record: &Record) -> Worth {
     worth_of(record.outcome.status, record.is_tainted())
 }
 
-pub(super) fn worth_of(status: Status, is_tainted: bool) -> Worth {
+/// Returns the same of a record that is not at hand.
+pub fn worth_of(status: Status, is_tainted: bool) -> Worth {
     match status {
         Status::Ok if is_tainted => Worth::Disturbed,
         Status::Ok => Worth::Sound,

@@ -16,7 +16,7 @@ use anyhow::Result;
 
 pub use self::chosen::{Condition, Order};
 pub use self::column::Column;
-pub use self::group::{Group, counted, without_version as name_without_version, worth};
+pub use self::group::{Group, counted, without_version as name_without_version, worth, worth_of};
 pub use self::needed::needed;
 use self::provenance::Provenance;
 pub use self::published::{Published, PublishedRow, PublishedTable};
