@@ -166,10 +166,7 @@ fn a_machine_that_is_not_quiet_is_waited_for_and_then_used() {
         child.wait().unwrap();
     }
     assert_eq!(done.code, Some(0), "{done:?}");
-    assert!(
-        done.stderr.contains("waiting until the machine is quiet: "),
-        "{done:?}"
-    );
+    assert!(done.stderr.contains("waiting until the machine is quiet: "), "{done:?}");
     assert!(done.stderr.contains("it is not: the job begins all the same"), "{done:?}");
 }
 

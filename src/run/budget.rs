@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::expected::Expected;
 use crate::catalog::{Era, Lane};
 use crate::plan::Job;
 use crate::quantity::duration_words;
@@ -39,14 +40,17 @@ impl Budget {
         self.limit.map(|limit| limit.saturating_sub(self.begun.elapsed()))
     }
 
-    /// Returns why a job is not begun any more, if so.
-    pub(super) fn why_dropped(&self, job: &Job) -> Option<String> {
+    /// Returns why a job is not begun any more, if so; of those that this run has not had, `expected` says how long they took.
+    pub(super) fn why_dropped(&self, job: &Job, expected: &Expected) -> Option<String> {
         let (limit, left) = (duration_words(self.limit?), self.left()?);
         if left.is_zero() {
             return Some(format!("dropped: the budget of {limit} was used up"));
         }
-        let took = self.took.get(&without_repeat(job)).filter(|took| **took > left)?;
-        let (took, left) = (duration_words(*took), duration_words(left));
+        let took = self.took.get(&without_repeat(job)).copied().or_else(|| expected.time(job))?;
+        if took <= left {
+            return None;
+        }
+        let (took, left) = (duration_words(took), duration_words(left));
         Some(format!(
             "dropped: it took {took} before, and of the budget of {limit} {left} were left"
         ))

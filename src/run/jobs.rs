@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use super::again::{Attempts, Retries};
 use super::budget::Budget;
 use super::conditions::Conditions;
+use super::expected::Expected;
 use super::job::{Attempted, RunContext};
 use super::notice::{Notice, Notify};
 use super::prepare::Needs;
@@ -85,19 +86,20 @@ pub(super) async fn run(
     }
     let (retries, wait_quiet) = (Retries::of(request), request.wait_quiet);
     let mut under_way = Attempts { running, folder, budget, retries, wait_quiet };
-    let mut cancel = signals::listen()?;
+    let (expected, mut cancel) = (session.expected(), signals::listen()?);
     let (mut lost_gpu, mut dropped) = (None, 0);
     for (index, job) in jobs.iter().enumerate() {
         if *cancel.borrow() != Cancel::No {
             break;
         }
-        if let Some(why) = not_begun(job, &under_way.budget, &lost_gpu) {
+        if let Some(why) = not_begun(job, &under_way.budget, &expected, &lost_gpu) {
             dropped += 1;
             seal(under_way.running.dropped(job, why), &under_way.folder, notify, &mut records)?;
             continue;
         }
         let material = under_way.running.prepared.material(job.experiment);
-        notify(Notice::JobStarted { index, total: jobs.len(), job, material });
+        let left = expected.left(&jobs[index..]);
+        notify(Notice::JobStarted { index, total: jobs.len(), left, job, material });
         let Attempted { record, gpu_failure, .. } = under_way.job(job, &mut cancel, notify).await?;
         under_way.budget.note(job, Duration::from_secs_f64(record.times.wall.unwrap_or_default()));
         lost_gpu = lost_gpu.or(gpu_failure.map(|why| (job.name(), why)));
@@ -110,7 +112,12 @@ pub(super) async fn run(
 }
 
 /// Returns why a job of the plan is not begun any more, if so; `lost_gpu` has the job in which a GPU failed, and how.
-fn not_begun(job: &Job, budget: &Budget, lost_gpu: &Option<(String, String)>) -> Option<Obstacle> {
+fn not_begun(
+    job: &Job,
+    budget: &Budget,
+    expected: &Expected,
+    lost_gpu: &Option<(String, String)>,
+) -> Option<Obstacle> {
     if let (Device::Cuda, Some((other, why))) = (job.device, lost_gpu) {
         let reason = format!("the GPU failed in job `{other}`: {why}");
         return Some(Obstacle::new(
@@ -118,7 +125,7 @@ fn not_begun(job: &Job, budget: &Budget, lost_gpu: &Option<(String, String)>) ->
             "a reset of the GPU or a restart of the machine may help",
         ));
     }
-    let why = budget.why_dropped(job)?;
+    let why = budget.why_dropped(job, expected)?;
     Some(Obstacle::new(why, "`rosetta run --resume RUN` does what was dropped"))
 }
 

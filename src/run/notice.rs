@@ -36,10 +36,11 @@ pub enum Notice<'a> {
     },
     /// What is to run could not be checked first.
     NotChecked(&'a anyhow::Error),
-    /// Job `index` (from 0) of `total` begins.
+    /// Job `index` (from 0) of `total` begins; it and those after it take about so long, if that is known.
     JobStarted {
         index: usize,
         total: usize,
+        left: Option<Duration>,
         job: &'a Job<'a>,
         material: &'a Material,
     },
