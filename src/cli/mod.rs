@@ -10,6 +10,7 @@ mod defaults;
 mod doctor;
 mod env;
 mod export;
+mod history;
 mod list;
 mod nightly;
 mod plan;
@@ -119,6 +120,9 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
         Command::Table(args) => here(&|project| table::table(project, &store(project)?, args)),
         Command::Compare(args) => {
             here(&|project| compare::compare(project, &store(project)?, args))
+        }
+        Command::History(args) => {
+            here(&|project| history::history(project, &store(project)?, args))
         }
         Command::Read(args) => here(&|project| read::read(project, args).map(|()| OK)),
         Command::Plot(args) => {

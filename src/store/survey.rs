@@ -23,6 +23,8 @@ use crate::store::{Store, Trouble};
 #[derive(Debug)]
 pub struct Survey {
     runs: Vec<Surveyed>,
+    /// What the numbers of briefs stand for.
+    pub names: Words,
     pub troubles: Vec<Trouble>,
 }
 
@@ -79,11 +81,13 @@ impl Store {
                 false => troubles.push(Trouble::copy(&folder, &surveyed.outline.id)),
             }
         }
+        let index = Index { names, runs: entries };
         if let Some(path) = self.index.as_deref().filter(|_| is_changed || !known.is_empty()) {
-            Index { names, runs: entries }.write(path);
+            index.write(path);
         }
+        let names = index.names;
         runs.sort_by_cached_key(|run| run.outline.order());
-        Ok(Survey { runs, troubles })
+        Ok(Survey { runs, names, troubles })
     }
 }
 

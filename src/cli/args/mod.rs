@@ -20,7 +20,8 @@ pub use self::limits::LimitArgs;
 pub use self::manage::{CleanArgs, DataCommand, EnvCommand};
 pub use self::runs::{AgreementArgs, RunArg, RunsCommand, RunsShowArgs};
 pub use self::show::{
-    CompareArgs, ExportCommand, FormatArgs, PlotArgs, ReadArgs, ReportArgs, TableArgs, WordsArgs,
+    CompareArgs, ExportCommand, FormatArgs, HistoryArgs, PlotArgs, ReadArgs, ReportArgs, TableArgs,
+    WordsArgs,
 };
 use crate::cli::complete;
 use crate::machine;
@@ -82,6 +83,8 @@ pub enum Command {
     Table(TableArgs),
     /// Compare two runs: what is slower, faster or broken, and what may be why
     Compare(CompareArgs),
+    /// Show how a framework's numbers went, night by night, and where they changed
+    History(HistoryArgs),
     /// Read the harnesses of an experiment side by side
     Read(ReadArgs),
     /// Look up how each framework says a thing
