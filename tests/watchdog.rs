@@ -182,15 +182,14 @@ fn who_does_not_want_to_wait_for_another_run_need_not() {
     assert!(list(&project.path("results/runs")).is_empty(), "nothing was begun");
 }
 
-/// Compiles the library that plays the driver, and returns the folder that it is in.
+/// Compiles the library that plays the driver.
 fn fake_driver(project: &Project) -> PathBuf {
-    let folder = project.path("driver");
-    fs::create_dir_all(&folder).unwrap();
+    let library = project.path("fake-nvml.so");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/nvml/fake.c");
     let mut cc = Command::new("cc");
-    cc.args(["-shared", "-fPIC", "-o"]).arg(folder.join("libnvidia-ml.so.1")).arg(source);
+    cc.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source);
     assert!(cc.status().unwrap().success());
-    folder
+    library
 }
 
 /// Runs two frameworks on both devices; on the GPU a harness does `what` after its hello.
@@ -207,7 +206,7 @@ fn on_a_fake_gpu(what: &str) -> (Project, Done) {
     project.write("gpu", "");
     let args = ["run", "--provider", "system", "--python", "./python", "--device", "cpu,cuda"];
     let mut command = project.command(&[&args[..], &["--no-check"]].concat());
-    command.env("LD_LIBRARY_PATH", fake_driver(&project)).env("FAKE_NVML", project.path("gpu"));
+    command.env("ROSETTA_NVML", fake_driver(&project)).env("FAKE_NVML", project.path("gpu"));
     command.env("GPU", project.path("gpu"));
     let done = Done::of(command.args(["--env", "GPU"]).output().unwrap());
     (project, done)

@@ -6,7 +6,7 @@ use super::cause;
 use super::side::{Row, RowKey, key, title};
 use crate::machine::Machine;
 use crate::record::{Record, Status};
-use crate::report::{Beside, Cell, Grid, Heading, Kind, Line, Tone, Value, three_digits};
+use crate::report::{Beside, Cell, Grid, Heading, Kind, NoteLine, Tone, Value, three_digits};
 use crate::spec::Task;
 use crate::trend::{self, LevelChange};
 
@@ -171,7 +171,7 @@ impl History {
                 self.beside("target", |_| self.title.clone()),
                 self.beside("tainted", |night| night.is_tainted.to_string()),
             ],
-            notes: vec![Line::from(NOTE)],
+            notes: vec![NoteLine::from(NOTE)],
             ..Grid::default()
         }
     }

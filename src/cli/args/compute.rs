@@ -42,11 +42,11 @@ const RESUMED_WITHOUT: [&str; 21] = [
 
 /// The words of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Words(pub Vec<String>);
+pub struct CommandWords(pub Vec<String>);
 
-fn words(text: &str) -> Result<Words, String> {
+fn words(text: &str) -> Result<CommandWords, String> {
     let words = shlex::split(text).filter(|words| !words.is_empty());
-    words.map(Words).ok_or_else(|| "write a command, with its quotes closed".to_owned())
+    words.map(CommandWords).ok_or_else(|| "write a command, with its quotes closed".to_owned())
 }
 
 /// What to compute, and where.
@@ -86,7 +86,7 @@ pub struct Selection {
     pub python: Option<PathBuf>,
     /// With `--python`: run it by this command, as "apptainer exec image.sif"
     #[arg(long, value_name = "COMMAND", requires = "python", value_parser = words)]
-    pub wrap: Option<Words>,
+    pub wrap: Option<CommandWords>,
     /// Pass a variable of yours on to the harnesses
     #[arg(long = "env", value_name = "NAME[=VALUE]")]
     pub environment: Vec<String>,
@@ -249,7 +249,7 @@ pub struct DefaultsArgs {
     pub python: Option<PathBuf>,
     /// With `--python`: run it by this command, as "apptainer exec image.sif"
     #[arg(long, value_name = "COMMAND", requires = "python", value_parser = words)]
-    pub wrap: Option<Words>,
+    pub wrap: Option<CommandWords>,
 }
 
 #[derive(Debug, Clone, Args)]
