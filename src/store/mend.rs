@@ -21,6 +21,9 @@ struct Named {
     job: String,
 }
 
+/// The home of a job while it goes on, in its folder.
+const JOB_HOME: &str = "home";
+
 /// What the name of a run's folder begins with until it is whole.
 pub(super) const MAKING: &str = ".making-";
 
@@ -137,17 +140,21 @@ pub(super) fn forget(path: &Path, jobs: &[String]) -> io::Result<()> {
     if kept.len() == text.len() { Ok(()) } else { publish(path, &kept) }
 }
 
-/// Removes hidden parts of a record that was being written.
-fn sweep(job: &Path) {
+/// Removes from the folder of a job what a rosetta that was killed has left.
+pub(super) fn sweep(job: &Path) {
     for part in parts(job) {
         // One that cannot be removed does no harm.
-        let _ = fs::remove_file(part);
+        let _ = match part.is_dir() && !part.is_symlink() {
+            true => fs::remove_dir_all(part),
+            false => fs::remove_file(part),
+        };
     }
 }
 
+/// Returns hidden parts of a record that was being written, and the home that the job had for itself.
 fn parts(job: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(job).into_iter().flatten().flatten();
-    let is_part = |name: &str| name.starts_with(".record.json.");
+    let is_part = |name: &str| name.starts_with(".record.json.") || name == JOB_HOME;
     let parts = entries.filter(|entry| is_part(&entry.file_name().to_string_lossy()));
     parts.map(|entry| entry.path()).collect()
 }

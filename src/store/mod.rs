@@ -228,6 +228,7 @@ impl RunFolder {
         let mut free = (1..).map(|number| attempts.join(format!("{name}.{number}")));
         let aside = free.find(|path| !path.exists()).expect("a number is free");
         let folder = self.folder.join(name);
+        mend::sweep(&folder);
         let moved = fs::create_dir_all(&attempts).and_then(|()| fs::rename(&folder, &aside));
         moved.map_err(|error| cannot_write(&folder, &error))?;
         Ok(aside)
