@@ -17,6 +17,8 @@ pub struct Group<'a> {
     /// Whether a row of the same target, but of another installation, stands beside it.
     pub(super) has_twin: bool,
     pub(super) published: Option<&'a PublishedRow>,
+    /// Where it stands among the rows of its table, where others may stand too: `=2`.
+    pub(super) rank: Option<String>,
     /// The framework's newest version on the same machine, with the same data.
     pub(super) now: Option<Box<Group<'a>>>,
 }
@@ -143,7 +145,7 @@ pub(super) fn group<'a>(
         if place == rows.len() {
             let published = published.and_then(|table| table.row(&record.title));
             let (records, newer) = (Vec::new(), Vec::new());
-            rows.push(Group { records, newer, has_twin: false, published, now: None });
+            rows.push(Group { records, newer, has_twin: false, published, rank: None, now: None });
         }
         rows[place].records.push(record);
     }
