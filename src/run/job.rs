@@ -52,6 +52,12 @@ pub(super) struct Attempted {
     pub(super) is_out_of_budget: bool,
 }
 
+impl Attempted {
+    fn not_started(record: Record) -> Attempted {
+        Attempted { record, passing: None, gpu_failure: None, is_out_of_budget: false }
+    }
+}
+
 impl RunContext<'_> {
     /// Runs one job in a folder of its own; `left` is what is left of the run's budget.
     pub(super) async fn job(
@@ -67,14 +73,16 @@ impl RunContext<'_> {
             Ok(built) => built,
             Err(outcome) => {
                 let record = Record::of(job, origin, Became::NotStarted(outcome));
-                return Ok(Attempted {
-                    record,
-                    passing: None,
-                    gpu_failure: None,
-                    is_out_of_budget: false,
-                });
+                return Ok(Attempted::not_started(record));
             }
         };
+        let harness = &job.framework.harnesses[job.experiment.name()];
+        // That a compiled harness is not there concerns this job alone.
+        if let Err(error) = built.command(harness, job.experiment.name()) {
+            let outcome = Outcome::because(Status::Failed, format!("{error:#}"));
+            let record = Record::of(job, origin, Became::NotStarted(outcome));
+            return Ok(Attempted::not_started(record));
+        }
         let material = self.prepared.material(job.experiment);
         let place = JobPlace {
             job: job.name(),
@@ -85,7 +93,7 @@ impl RunContext<'_> {
         };
         let file = JobFile::of_run(job.experiment, material, &place);
         let attempt = Attempt {
-            program: Program::of(job, &job.framework.harnesses[job.experiment.name()]),
+            program: Program::of(job, harness),
             built,
             job_file: &jobfile::write(folder, &file)?,
             writes: Vec::new(),
