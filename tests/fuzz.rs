@@ -12,11 +12,13 @@ use std::path::{Path, PathBuf};
 use common::{Project, good, list};
 use proptest::prelude::*;
 use proptest::sample::Index;
+use proptest::test_runner::RngSeed;
 use rosetta::data::DataStore;
 use rosetta::event::{Line, parse};
 use rosetta::record::Record;
 use rosetta::spec::Experiment;
 use rosetta::store::Store;
+use serde_json::{Value, json};
 
 /// A change of a file.
 #[derive(Debug, Clone)]
@@ -107,8 +109,11 @@ fn corpus(folder: &str, ending: &str) -> Vec<PathBuf> {
 /// Returns how many cases to try: so many, unless the environment says another number.
 fn cases(usual: u32) -> ProptestConfig {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok());
+    // Without a wish the same cases each time: a test that is red once is red again.
+    let rng_seed = cases.map_or(RngSeed::Fixed(1), |_| RngSeed::Random);
     ProptestConfig {
         cases: cases.unwrap_or(usual),
+        rng_seed,
         failure_persistence: None,
         ..ProptestConfig::default()
     }
@@ -162,6 +167,25 @@ fn a_run() -> (Project, PathBuf, Vec<u8>) {
     (project, run, line)
 }
 
+/// Whether two values are the same but for the last digit of numbers: serde_json reads those fast, not exactly.
+fn is_near(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) => {
+            let (one, other) = (one.as_f64().unwrap(), other.as_f64().unwrap());
+            (one - other).abs() <= 4.0 * f64::EPSILON * one.abs()
+        }
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(a, b)| is_near(a, b))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            let is_same =
+                |(key, value): (&String, &Value)| other.get(key).is_some_and(|o| is_near(value, o));
+            one.len() == other.len() && one.iter().all(is_same)
+        }
+        _ => one == other,
+    }
+}
+
 #[test]
 fn records() {
     let (project, run, line) = a_run();
@@ -172,7 +196,8 @@ fn records() {
         if let Ok(record) = serde_json::from_slice::<Record>(&bytes) {
             let text = serde_json::to_string(&record).unwrap();
             let again = serde_json::from_str::<Record>(&text).unwrap();
-            prop_assert_eq!(serde_json::to_string(&again).unwrap(), text);
+            let (record, again) = (json!(record), json!(again));
+            prop_assert!(is_near(&record, &again), "{record} {again}");
         }
         fs::write(run.join("records.jsonl"), &bytes).unwrap();
         fs::write(&sealed, if is_sealed { &line } else { &bytes }).unwrap();

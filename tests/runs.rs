@@ -186,3 +186,36 @@ fn a_disk_that_is_too_small_loses_what_was_not_used_for_longest() {
     assert_eq!(project.run(&["--no-check"]).code, Some(0));
     assert!(!list(&project.path("home/data/orders")).is_empty());
 }
+
+#[test]
+fn an_environment_that_nobody_used_for_long_makes_room() {
+    let project = Project::new().fake_uv().harness("fake", &good());
+    let rosetta = |args: &[&str]| {
+        let path = format!("{}:{}", project.path("path").display(), std::env::var("PATH").unwrap());
+        Done::of(project.command(args).env("PATH", path).output().unwrap())
+    };
+    let done = rosetta(&["env", "build", "fake"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let envs = || {
+        let mut envs = list(&project.path("home/envs"));
+        envs.retain(|path| path.join("rosetta.json").exists());
+        envs
+    };
+    let seal = envs().remove(0).join("rosetta.json");
+    age(&seal, 3);
+    said(&rosetta(&["clean", "--disk", "1G", "--dry-run"]), "there is nothing to remove");
+    said(
+        &rosetta(&["clean", "--disk", "0", "--dry-run"]),
+        "too much for the disk: environment fake-",
+    );
+    // What a run holds stays.
+    let held = fs::File::open(&seal).unwrap();
+    held.lock_shared().unwrap();
+    let done = rosetta(&["clean", "--disk", "0", "--yes"]);
+    assert_eq!((done.code, envs().len()), (Some(0), 1), "{done:?}");
+    said(&done, "1 kept, because they are used");
+    drop(held);
+    let done = rosetta(&["clean", "--disk", "0", "--yes"]);
+    assert_eq!((done.code, envs().len()), (Some(0), 0), "{done:?}");
+    assert_eq!(rosetta(&["env", "build", "fake"]).code, Some(0));
+}
