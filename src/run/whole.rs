@@ -88,7 +88,7 @@ impl Session {
 
     /// Waits until no other run of this home uses the machine. A home that cannot be written to has no lock; its runs
     /// are told apart by their marks.
-    fn machine(&self, no_wait: bool, notify: Notify) -> Result<Option<Lock>> {
+    pub(super) fn machine(&self, no_wait: bool, notify: Notify) -> Result<Option<Lock>> {
         let path = self.home.run_lock();
         if std::fs::create_dir_all(self.home.root()).is_err() {
             return Ok(None);
