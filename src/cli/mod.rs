@@ -16,6 +16,8 @@ mod read;
 mod report;
 mod request;
 mod run;
+mod runs;
+mod submit;
 mod table;
 mod words;
 
@@ -28,6 +30,7 @@ use clap::{CommandFactory, Parser};
 
 use self::args::{Cli, Command, SchemaKind};
 use crate::catalog::{EnvFile, FrameworkSpec};
+use crate::cluster::LauncherFile;
 use crate::hint::{hinted, say};
 use crate::project::Project;
 use crate::spec::Spec;
@@ -124,6 +127,7 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
         Command::Defaults(args) => {
             here(&|project| defaults::defaults(project, &store(project)?, args))
         }
+        Command::Runs(command) => here(&|project| runs::runs(project, &store(project)?, command)),
         Command::List { what, json } => {
             here(&|project| list::list(project, &store(project)?, *what, *json))
         }
@@ -146,6 +150,7 @@ pub fn schema(kind: SchemaKind) -> String {
         SchemaKind::Framework => yaml::schema::<FrameworkSpec>(),
         SchemaKind::Env => yaml::schema::<EnvFile>(),
         SchemaKind::Variants => yaml::schema::<Variants>(),
+        SchemaKind::Launcher => yaml::schema::<LauncherFile>(),
     }
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::catalog::DEFAULTS;
 use crate::cli::args::{JobArgs, RunArgs};
-use crate::cli::{INTERRUPTED, NOT_OK, OK, table};
+use crate::cli::{INTERRUPTED, NOT_OK, OK, submit, table};
 use crate::data::DataStore;
 use crate::hint::{hinted, say};
 use crate::home::Home;
@@ -25,6 +25,9 @@ use crate::ui::{self, Live};
 
 /// Runs what was asked for and prints its tables.
 pub fn run(project: &Project, store: &Store, args: &RunArgs) -> Result<ExitCode> {
+    if let Some(launcher) = &args.launcher {
+        return submit::submit(project, store, args, launcher);
+    }
     let started = Instant::now();
     let unfinished = match &args.resume {
         Some(named) => Some(unfinished(store, named.as_deref(), &args.selection.environment)?),
@@ -81,7 +84,7 @@ fn unfinished(store: &Store, named: Option<&str>, environment: &[String]) -> Res
 }
 
 /// Returns what a person is told before disk and network are used.
-fn preview_words(preview: &Preview, home: &Path) -> Vec<String> {
+pub(super) fn preview_words(preview: &Preview, home: &Path) -> Vec<String> {
     let mut lines = Vec::new();
     for ToBuild { name, provider, size_bytes } in &preview.to_build {
         let size = size_bytes.map_or("size not known".to_owned(), |bytes| {
@@ -121,7 +124,7 @@ pub(super) fn refuse_nothing(plan: &Plan) -> Result<()> {
     Err(hinted(message, hint))
 }
 
-fn shown(plan: &Plan) -> String {
+pub(super) fn shown(plan: &Plan) -> String {
     let job = |job: &plan::Job| format!("{}\n", job.name());
     let skip = |skip: &plan::Skip| {
         let (experiment, target) = (skip.experiment.name(), &skip.target.name);

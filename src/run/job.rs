@@ -2,6 +2,8 @@
 //!
 //! Must not depend on the other jobs, on how anything is drawn, or on YAML.
 
+use std::path::Path;
+
 use anyhow::Result;
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -24,7 +26,6 @@ use crate::record::{Outcome, Record, Status, Version};
 use crate::regular;
 use crate::score;
 use crate::spec::Task;
-use crate::store::RunFolder;
 
 /// What the jobs of one run share.
 pub(super) struct RunContext<'a> {
@@ -35,14 +36,14 @@ pub(super) struct RunContext<'a> {
     pub(super) verdicts: &'a [Verdict],
     pub(super) conditions: Conditions,
     pub(super) prepared: Prepared,
-    pub(super) folder: RunFolder,
 }
 
 impl RunContext<'_> {
-    /// Runs one job and returns its record.
+    /// Runs one job in a folder of its own and returns its record.
     pub(super) async fn job(
         &self,
         job: &Job<'_>,
+        folder: &Path,
         cancel: &mut watch::Receiver<Cancel>,
         notify: Notify<'_>,
     ) -> Result<Record> {
@@ -52,19 +53,18 @@ impl RunContext<'_> {
             Err(outcome) => return Ok(Record::of(job, origin, Became::NotStarted(outcome))),
         };
         let material = self.prepared.material(job.experiment);
-        let folder = self.folder.job(&job.name())?;
         let place = JobPlace {
             job: job.name(),
             target: &job.target.name,
             device: job.device,
             threads: self.conditions.threads,
-            outputs: &folder,
+            outputs: folder,
         };
         let file = JobFile::of_run(job.experiment, material, &place);
         let attempt = Attempt {
             program: Program::of(job, &job.framework.harnesses[job.experiment.name()]),
             built,
-            job_file: &jobfile::write(&folder, &file)?,
+            job_file: &jobfile::write(folder, &file)?,
             writes: Vec::new(),
             conditions: &self.conditions,
             timeout: job.experiment.profile(&job.profile)?.timeout.0,
@@ -106,7 +106,7 @@ impl RunContext<'_> {
     }
 
     /// Returns what is known of a job before it starts.
-    fn origin(&self, job: &Job) -> JobOrigin<'_> {
+    pub(super) fn origin(&self, job: &Job) -> JobOrigin<'_> {
         let harness = job.framework.harnesses.get(job.experiment.name());
         let harness = harness.and_then(|path| regular::read(path).ok());
         let material = self.prepared.find_material(job.experiment);

@@ -63,16 +63,17 @@ pub async fn run(
                 request: Some(without_secrets(request)),
                 profile: profile.clone(),
                 jobs: plan.jobs.iter().map(Job::name).collect(),
+                launcher: None,
                 machine: machine.clone(),
                 rosetta: rosetta.clone(),
             })?;
             Resumed { id, folder, records: Vec::new() }
         }
     };
-    let running = RunContext { id, rosetta, machine, verdicts, conditions, prepared, folder };
+    let running = RunContext { id, rosetta, machine, verdicts, conditions, prepared };
     for skip in &plan.skips {
         let record = running.skipped(skip, &profile);
-        seal(record, &running.folder, notify, &mut records)?;
+        seal(record, &folder, notify, &mut records)?;
     }
     let mut cancel = signals::listen()?;
     for (index, job) in plan.jobs.iter().enumerate() {
@@ -81,11 +82,11 @@ pub async fn run(
         }
         let material = running.prepared.material(job.experiment);
         notify(Notice::JobStarted { index, total: plan.jobs.len(), job, material });
-        let record = running.job(job, &mut cancel, notify).await?;
-        seal(record, &running.folder, notify, &mut records)?;
+        let record = running.job(job, &folder.job(&job.name())?, &mut cancel, notify).await?;
+        seal(record, &folder, notify, &mut records)?;
     }
     let is_interrupted = *cancel.borrow() != Cancel::No;
-    let folder = running.folder.path().to_owned();
+    let folder = folder.path().to_owned();
     Ok(Ended { id: running.id, folder, records, is_interrupted })
 }
 
@@ -103,7 +104,7 @@ fn seal(
 }
 
 /// Returns a request as a record may have it.
-fn without_secrets(request: &Request) -> Request {
+pub(super) fn without_secrets(request: &Request) -> Request {
     let environment = request.environment.iter().map(|passed| launch::shown(passed)).collect();
     Request { environment, ..request.clone() }
 }

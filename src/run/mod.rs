@@ -5,6 +5,7 @@
 
 mod attempt;
 mod check;
+mod cluster;
 mod conditions;
 mod defaults;
 mod job;
@@ -21,6 +22,9 @@ mod stamp;
 mod whole;
 
 pub use self::check::{CheckSettings, Checked, at_once, check, threads};
+pub use self::cluster::{
+    Collector, Followed, Pass, RunView, Submitted, TASK, TaskView, task_main, view,
+};
 pub use self::conditions::Conditions;
 pub use self::defaults::{Gathered, gather, sources};
 pub use self::jobs::{Ended, run};

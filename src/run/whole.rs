@@ -79,7 +79,12 @@ impl Session {
 
     /// Checks what has no verdict yet, before anything is timed. That it cannot be checked is no
     /// reason not to run it: its records say so.
-    fn check_first(&self, plan: &Plan, request: &Request, notify: Notify) -> Result<Checked> {
+    pub(super) fn check_first(
+        &self,
+        plan: &Plan,
+        request: &Request,
+        notify: Notify,
+    ) -> Result<Checked> {
         let mut jobs = Vec::<Job>::new();
         for job in plan.jobs.iter().filter(|job| job.repeat == 1) {
             let experiment = job.experiment;

@@ -118,7 +118,8 @@ impl Store {
         Ok(places.into_iter().map(|(_, id, folder)| (id, folder)).collect())
     }
 
-    fn find(&self, name: &str) -> Result<PathBuf> {
+    /// Returns the folder of a run, named by its id, a beginning of it, `latest` or a folder.
+    pub fn find(&self, name: &str) -> Result<PathBuf> {
         let as_path = Path::new(name);
         if as_path.join("run.json").is_file() {
             return Ok(as_path.to_owned());

@@ -3,6 +3,7 @@
 mod choice;
 mod compute;
 mod manage;
+mod runs;
 mod show;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ pub use self::choice::{
 };
 pub use self::compute::{CheckArgs, DefaultsArgs, JobArgs, NightlyArgs, RunArgs, Selection};
 pub use self::manage::{DataCommand, EnvCommand};
+pub use self::runs::{RunArg, RunsCollectArgs, RunsCommand, RunsShowArgs};
 pub use self::show::{
     CompareArgs, ExportCommand, FormatArgs, PlotArgs, ReadArgs, ReportArgs, TableArgs, WordsArgs,
 };
@@ -101,6 +103,15 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look after runs on a cluster: how far they are, what they have left
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  rosetta runs show latest             how far it is
+  rosetta runs collect latest --wait   take results in until all are there
+  rosetta runs cancel latest           stop what is left of it"
+    )]
+    Runs(RunsCommand),
     /// Show, fetch, import, make or verify data sets and weights
     #[command(
         subcommand,
@@ -137,7 +148,7 @@ pub enum Command {
     Protocol,
     /// Print the JSON schema of a kind of YAML file
     Schema {
-        /// Kind of file: a spec, a framework.yaml, an env.yaml or a variants.yaml
+        /// Kind of file: a spec, a framework.yaml, an env.yaml, a variants.yaml or a launcher
         #[arg(value_enum)]
         kind: SchemaKind,
     },

@@ -1,0 +1,558 @@
+//! Takes in what tasks have published, finds out which are lost, and submits those again.
+//!
+//! Must not depend on who submitted the run, nor on anything but files and what Slurm answers: any rosetta may collect, at any
+//! time, as often as it likes. Two do not at once: the run's folder is held meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
+
+use super::statuses;
+use super::task::TASK;
+use crate::catalog::Device;
+use crate::cluster::{
+    Attempt, ClusterPlan, Ended, Fate, Launcher, Ledger, Look, Queue, Seen, Slurm, State,
+    Submission, fate, name, script, submit_words,
+};
+use crate::hint::hinted;
+use crate::machine::Machine;
+use crate::obstacle::Obstacle;
+use crate::plan::{self, Job};
+use crate::proof::Equivalence;
+use crate::publish::publish;
+use crate::record::{Outcome, Record, Status};
+use crate::regular;
+use crate::run::record::{Became, JobOrigin, inputs};
+use crate::run::session::Session;
+use crate::run::stamp::seconds;
+use crate::spec::Experiment;
+use crate::store::RunFolder;
+
+/// Bytes of records that are added to records.jsonl at once: whatever the number of jobs, no more is held.
+const LINES_AT_ONCE: usize = 1 << 20;
+
+/// A run of a cluster that this process collects.
+pub struct Collector<'a> {
+    session: &'a Session,
+    ledger: Ledger,
+    plan: ClusterPlan,
+    launcher: Launcher,
+    folder: RunFolder,
+    slurm: Slurm,
+    seen: Seen,
+    /// How jobs ended that have a record.
+    ended: BTreeMap<usize, Status>,
+}
+
+/// What one pass found, and did.
+#[derive(Debug, Default)]
+pub struct Pass {
+    pub jobs: usize,
+    pub ok: usize,
+    pub not_ok: usize,
+    /// How many records are new.
+    pub new: usize,
+    pub running: usize,
+    pub waiting: usize,
+    /// Jobs whose tasks are gone and whose results may be late.
+    pub late: usize,
+    /// Jobs that were submitted.
+    pub submitted: usize,
+    /// Of those, how many had been submitted before.
+    pub again: usize,
+    /// Arrays that were submitted.
+    pub arrays: Vec<String>,
+    /// Why Slurm did not do what it was asked; results are taken in all the same.
+    pub trouble: Option<anyhow::Error>,
+}
+
+impl Pass {
+    pub fn is_finished(&self) -> bool {
+        self.ok + self.not_ok == self.jobs
+    }
+}
+
+impl<'a> Collector<'a> {
+    pub(super) fn new(
+        session: &'a Session,
+        ledger: Ledger,
+        plan: ClusterPlan,
+        launcher: Launcher,
+        folder: RunFolder,
+    ) -> Result<Collector<'a>> {
+        let by_name = statuses(folder.path());
+        let jobs = plan.jobs.iter().enumerate();
+        let ended =
+            jobs.filter_map(|(index, (job, _))| Some((index, *by_name.get(job)?))).collect();
+        let seen = ledger.seen()?;
+        Ok(Collector { session, ledger, plan, launcher, folder, slurm: Slurm, seen, ended })
+    }
+
+    /// Returns the collector of a stored run.
+    pub fn open(session: &'a Session, id: &str, folder: &Path) -> Result<Collector<'a>> {
+        let ledger = Ledger::of(folder);
+        let plan = ledger.plan()?;
+        let launcher = launcher(&plan)?;
+        let folder = session.store.reopen(id, folder)?;
+        Collector::new(session, ledger, plan, launcher, folder)
+    }
+
+    pub fn id(&self) -> &str {
+        &self.plan.run
+    }
+
+    pub fn launcher(&self) -> &Launcher {
+        &self.launcher
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Takes in what there is and does what is due. Slurm is asked once, and where `asks_accounts` once more if tasks are gone.
+    pub fn pass(&mut self, experiments: &[Experiment], asks_accounts: bool) -> Result<Pass> {
+        let mut pass = Pass { jobs: self.plan.jobs.len(), ..Pass::default() };
+        let before = self.ended.len();
+        if before < pass.jobs {
+            self.look(&mut pass, experiments, asks_accounts)?;
+        }
+        pass.new = self.ended.len() - before;
+        pass.ok = self.ended.values().filter(|status| **status == Status::Ok).count();
+        pass.not_ok = self.ended.len() - pass.ok;
+        Ok(pass)
+    }
+
+    fn look(
+        &mut self,
+        pass: &mut Pass,
+        experiments: &[Experiment],
+        asks_accounts: bool,
+    ) -> Result<()> {
+        let mut submissions = self.ledger.submissions()?;
+        // The queue first: a task that was not there then has left what it leaves by the time that files are looked at.
+        let mut queue = match submissions.iter().any(|one| one.refused.is_none()) {
+            true => self.slurm.queue(&name(&self.plan.run)).map(Some),
+            false => Ok(Some(Queue::default())),
+        }
+        .unwrap_or_else(|error| {
+            pass.trouble = Some(error);
+            None
+        });
+        self.adopt(&mut submissions, queue.as_ref())?;
+        let attempts = self.ledger.attempts()?;
+        self.take_in(&attempts)?;
+        let places = places(&submissions, self.plan.jobs.len());
+        if let Some(queue) = queue.as_mut().filter(|_| asks_accounts) {
+            self.ask_accounts(queue, &submissions, &places);
+        }
+        let starts = starts(&submissions, &self.plan, &attempts);
+        let (mut due, mut ends) = (Vec::new(), Vec::new());
+        let before = self.seen.clone();
+        for (index, place) in places.iter().enumerate() {
+            if self.ended.contains_key(&index) {
+                self.seen.jobs.remove(&index);
+                continue;
+            }
+            let place = place
+                .map(|(at, task)| (&submissions[at], task))
+                .filter(|(one, _)| one.refused.is_none());
+            let task =
+                place.and_then(|(one, task)| queue.as_ref()?.task(one.array.as_deref()?, task));
+            let look = Look {
+                submission: place.map(|(one, _)| one.number),
+                task,
+                is_answered: queue.is_some(),
+                starts: starts[index],
+                attempts: self.launcher.attempts,
+                is_cancelled: self.ledger.is_cancelled(),
+                now: now(),
+                grace: self.launcher.grace.as_secs_f64(),
+            };
+            let mut seen = self.seen.jobs.remove(&index).unwrap_or_default();
+            match fate(&look, &mut seen) {
+                Fate::Waits if task.is_some_and(|task| task.state != State::Pending) => {
+                    pass.running += 1;
+                }
+                Fate::Waits => pass.waiting += 1,
+                Fate::Late => pass.late += 1,
+                Fate::Submit => due.push(index),
+                Fate::Ends(ended) => ends.push((index, ended)),
+            }
+            if seen != Default::default() {
+                self.seen.jobs.insert(index, seen);
+            }
+        }
+        self.end(ends, experiments, &submissions, &places)?;
+        if self.seen != before {
+            self.ledger.write_seen(&self.seen)?;
+        }
+        if queue.is_some() {
+            self.submit(&due, &places, submissions.len(), pass)?;
+        }
+        if let Some(queue) = &queue {
+            self.cancel_twins(queue, &submissions, pass)?;
+        }
+        Ok(())
+    }
+
+    /// Gives submissions the array that Slurm made of them where rosetta was killed before it could write that down.
+    fn adopt(&self, submissions: &mut [Submission], queue: Option<&Queue>) -> Result<()> {
+        for one in submissions.iter_mut().filter(|one| one.array.is_none() && one.refused.is_none())
+        {
+            if let Some(array) = queue.and_then(|queue| queue.array(one.number)) {
+                one.array = Some(array.to_owned());
+                self.ledger.write_submission(one)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes results of attempts the jobs' own.
+    fn take_in(&mut self, attempts: &BTreeMap<String, Vec<Attempt>>) -> Result<()> {
+        let mut lines = Vec::new();
+        for (index, (job, _)) in self.plan.jobs.iter().enumerate() {
+            if self.ended.contains_key(&index) {
+                continue;
+            }
+            let results = attempts.get(job).into_iter().flatten();
+            let mut results = results.filter_map(|one| Some((one, self.result(one, job)?)));
+            let Some((attempt, (line, status))) = results.next() else { continue };
+            if self.folder.take_in(job, &attempt.folder)? {
+                lines.extend(line);
+                self.ended.insert(index, status);
+            }
+            if lines.len() > LINES_AT_ONCE {
+                self.folder.add_lines(&lines)?;
+                lines.clear();
+            }
+        }
+        match lines.is_empty() {
+            true => Ok(()),
+            false => self.folder.add_lines(&lines),
+        }
+    }
+
+    /// Returns the line of an attempt's record and how the job ended; none where there is no sound record of that job.
+    fn result(&self, attempt: &Attempt, job: &str) -> Option<(Vec<u8>, Status)> {
+        let line = regular::read(&attempt.folder.join("record.json")).ok()?;
+        let record = serde_json::from_slice::<Record>(&line).ok()?;
+        let is_whole =
+            line.iter().filter(|byte| **byte == b'\n').count() == 1 && line.ends_with(b"\n");
+        let is_of_job = record.run == self.plan.run && record.job == job;
+        (is_whole && is_of_job).then_some((line, record.outcome.status))
+    }
+
+    /// Asks how tasks ended that the queue has forgotten.
+    fn ask_accounts(
+        &self,
+        queue: &mut Queue,
+        submissions: &[Submission],
+        places: &[Option<(usize, u32)>],
+    ) {
+        let mut arrays = BTreeSet::new();
+        for (index, place) in places.iter().enumerate() {
+            let Some((at, task)) = place.filter(|_| !self.ended.contains_key(&index)) else {
+                continue;
+            };
+            let is_seen = self.seen.jobs.get(&index).is_some_and(|seen| seen.end.is_some());
+            if let Some(array) =
+                submissions[at].array.as_deref().filter(|array| queue.task(array, task).is_none())
+                && !is_seen
+            {
+                arrays.insert(array.to_owned());
+            }
+        }
+        if !arrays.is_empty() {
+            self.slurm.add_ended(queue, &arrays.into_iter().collect::<Vec<_>>());
+        }
+    }
+
+    /// Submits jobs, one array for each device, split where Slurm's arrays end.
+    fn submit(
+        &self,
+        due: &[usize],
+        places: &[Option<(usize, u32)>],
+        known: usize,
+        pass: &mut Pass,
+    ) -> Result<()> {
+        if due.is_empty() {
+            return Ok(());
+        }
+        let size = self.slurm.max_array_size();
+        let mut by_device = BTreeMap::<Device, Vec<usize>>::new();
+        for index in due {
+            by_device.entry(self.plan.jobs[*index].1).or_default().push(*index);
+        }
+        let mut number = u32::try_from(known)?;
+        for (device, jobs) in by_device {
+            let arrays = jobs.len().div_ceil(size);
+            for jobs in jobs.chunks(size) {
+                number += 1;
+                let submission =
+                    Submission { number, device, jobs: jobs.to_vec(), array: None, refused: None };
+                match self.submit_one(submission, arrays) {
+                    Ok(array) => pass.arrays.push(array),
+                    Err(error) => {
+                        pass.trouble = Some(error);
+                        return Ok(());
+                    }
+                }
+                pass.submitted += jobs.len();
+                pass.again += jobs.iter().filter(|index| places[**index].is_some()).count();
+            }
+        }
+        pass.waiting += pass.submitted;
+        Ok(())
+    }
+
+    /// Submits one array. What is to be submitted is written down before: a rosetta that is killed between finds its array again.
+    fn submit_one(&self, mut submission: Submission, arrays: usize) -> Result<String> {
+        let device = submission.device;
+        let Some(resources) = self.launcher.resources.get(&device) else {
+            let message =
+                format!("{} has no `resources` for {device}", self.launcher.path.display());
+            return Err(hinted(
+                message,
+                format!("write `{device}:` below `resources`, with a `time`"),
+            ));
+        };
+        let (ledger, launcher) = (&self.ledger, &self.launcher);
+        let text = script(&self.plan, launcher, ledger, &submission, TASK);
+        let path = ledger.path(&format!("submissions/{}.sh", submission.number));
+        publish(&path, text.as_bytes())
+            .with_context(|| format!("cannot write `{}`", path.display()))?;
+        ledger.write_submission(&submission)?;
+        let words = submit_words(&self.plan, launcher, ledger, &submission, resources, arrays);
+        let submitted = self.slurm.submit(&words);
+        match &submitted {
+            Ok(array) => submission.array = Some(array.clone()),
+            Err(error) => submission.refused = Some(format!("{error:#}")),
+        }
+        ledger.write_submission(&submission)?;
+        submitted
+    }
+
+    /// Cancels tasks that may still come of jobs whose record another attempt has left.
+    fn cancel_twins(
+        &self,
+        queue: &Queue,
+        submissions: &[Submission],
+        pass: &mut Pass,
+    ) -> Result<()> {
+        let by_array = submissions.iter().filter_map(|one| Some((one.array.as_deref()?, one)));
+        let by_array = by_array.collect::<BTreeMap<_, _>>();
+        let mut twins = Vec::new();
+        for (array, task, _) in queue.tasks().filter(|(_, _, task)| task.state.may_come()) {
+            let Some(one) = by_array.get(array) else { continue };
+            let Some(index) =
+                one.jobs.get(task as usize).filter(|index| self.ended.contains_key(index))
+            else {
+                continue;
+            };
+            let is_only = submissions.iter().filter(|one| one.jobs.contains(index)).count() < 2;
+            let folder = self.folder.path().join(&self.plan.jobs[*index].0);
+            let winner = Attempt { submission: 0, restart: 0, folder }.started();
+            if !is_only && winner.is_none_or(|winner| winner.submission != one.number) {
+                twins.push(format!("{array}_{task}"));
+            }
+        }
+        for some in twins.chunks(500) {
+            if let Err(error) = self.slurm.cancel("", some) {
+                pass.trouble.get_or_insert(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Seals jobs that no task will leave a record of.
+    fn end(
+        &mut self,
+        ends: Vec<(usize, Ended)>,
+        experiments: &[Experiment],
+        submissions: &[Submission],
+        places: &[Option<(usize, u32)>],
+    ) -> Result<()> {
+        if ends.is_empty() {
+            return Ok(());
+        }
+        let gpus = self.launcher.gpus();
+        let plan = plan::plan(&self.plan.request, experiments, &self.session.catalog, &gpus)?;
+        for (index, ended) in ends {
+            let wanted = &self.plan.jobs[index].0;
+            let Some(job) = plan.jobs.iter().find(|job| job.name() == *wanted) else {
+                let message =
+                    format!("job `{wanted}` ended without a result and cannot be planned any more");
+                bail!(hinted(
+                    message,
+                    "the project has changed since: put its specs and harnesses back, then collect"
+                ));
+            };
+            let place = places[index].map(|(at, task)| (&submissions[at], task));
+            let log = place.and_then(|(one, task)| {
+                let array = one.array.as_deref()?;
+                Some(self.ledger.path(&format!("output/{array}_{task}.log")))
+            });
+            let outcome = self.outcome(job, &ended, log.as_deref());
+            let record = self.record(job, outcome, ended.node());
+            self.folder.seal(&record)?;
+            self.ended.insert(index, record.outcome.status);
+            self.seen.jobs.remove(&index);
+        }
+        Ok(())
+    }
+
+    fn outcome(&self, job: &Job, ended: &Ended, log: Option<&Path>) -> Outcome {
+        let file = self.launcher.path.display();
+        let device = job.device;
+        let of =
+            |status, reason: String, hint: String| Outcome::of(status, Obstacle::new(reason, hint));
+        match ended {
+            Ended::TimedOut(task) => {
+                let time = self
+                    .launcher
+                    .resources
+                    .get(&device)
+                    .map(|one| minutes(one.time))
+                    .unwrap_or_default();
+                let reason = format!("Slurm ended it at its limit of {time}: {}", task.words());
+                of(
+                    Status::TimedOut,
+                    reason,
+                    format!("raise `time` of `resources.{device}` in {file}"),
+                )
+            }
+            Ended::OutOfMemory(task) => {
+                let reason =
+                    format!("Slurm ended it, as it used more memory than it may: {}", task.words());
+                of(
+                    Status::OutOfMemory,
+                    reason,
+                    format!("raise `memory` of `resources.{device}` in {file}"),
+                )
+            }
+            Ended::Cancelled(task) => {
+                let how =
+                    task.as_ref().map(|task| format!(": {}", task.words())).unwrap_or_default();
+                Outcome::because(Status::Cancelled, format!("it was cancelled{how}"))
+            }
+            Ended::GivenUp(ways) => {
+                let said = log
+                    .and_then(last_line)
+                    .map(|line| format!("; its last words: {line}"))
+                    .unwrap_or_default();
+                let reason =
+                    format!("{} attempts left no result: {}{said}", ways.len(), ways.join(", "));
+                let log = log.map(|log| format!("`{}`", log.display())).unwrap_or_default();
+                of(
+                    Status::Failed,
+                    reason,
+                    format!(
+                        "what its tasks said is in {log}; `attempts` in {file} says how many there may be"
+                    ),
+                )
+            }
+        }
+    }
+
+    fn record(&self, job: &Job, outcome: Outcome, node: &str) -> Record {
+        let machine = Machine {
+            host: node.to_owned(),
+            cluster: Some("slurm".to_owned()),
+            ..Machine::default()
+        };
+        let harness = job.framework.harnesses.get(job.experiment.name());
+        let harness = harness.and_then(|path| regular::read(path).ok()).map(crate::digest::sha256);
+        let verdict = self.plan.verdicts.iter().find(|verdict| {
+            verdict.experiment == job.experiment.name()
+                && verdict.target == job.target.name
+                && verdict.device == job.device
+        });
+        let origin = JobOrigin {
+            run: &self.plan.run,
+            started: seconds(Timestamp::now()),
+            threads: self.plan.request.threads.unwrap_or_default(),
+            equivalence: verdict
+                .map_or_else(Equivalence::never_checked, |verdict| verdict.equivalence.clone()),
+            inputs: inputs(job, None, harness.unwrap_or_default()),
+            machine,
+            rosetta: &self.session.version(),
+        };
+        Record::of(job, origin, Became::NotStarted(outcome))
+    }
+}
+
+/// Returns the launcher of a run: its file as it is now, so that what Slurm refused can be corrected, else as it was.
+pub(super) fn launcher(plan: &ClusterPlan) -> Result<Launcher> {
+    let text =
+        regular::read_to_string(&plan.launcher).unwrap_or_else(|_| plan.launcher_text.clone());
+    Launcher::parse(&plan.launcher, text)
+}
+
+/// Returns the newest submission of each job, by its place, and the job's place in it.
+pub(super) fn places(submissions: &[Submission], jobs: usize) -> Vec<Option<(usize, u32)>> {
+    let mut places = vec![None; jobs];
+    for (at, submission) in submissions.iter().enumerate() {
+        for (task, job) in (0..).zip(&submission.jobs) {
+            if let Some(place) = places.get_mut(*job) {
+                *place = Some((at, task));
+            }
+        }
+    }
+    places
+}
+
+/// Returns how often each job was started: by a submission that Slurm took, and by Slurm itself anew.
+fn starts(
+    submissions: &[Submission],
+    plan: &ClusterPlan,
+    attempts: &BTreeMap<String, Vec<Attempt>>,
+) -> Vec<u32> {
+    let mut starts = vec![0; plan.jobs.len()];
+    for one in submissions.iter().filter(|one| one.refused.is_none()) {
+        for job in &one.jobs {
+            if let Some(starts) = starts.get_mut(*job) {
+                *starts += 1;
+            }
+        }
+    }
+    for (starts, (job, _)) in starts.iter_mut().zip(&plan.jobs) {
+        let attempts = attempts.get(job).into_iter().flatten();
+        *starts += u32::try_from(attempts.filter(|attempt| attempt.restart > 0).count())
+            .unwrap_or(u32::MAX);
+    }
+    starts
+}
+
+/// Returns the last line of a log that says something, shortened.
+fn last_line(path: &Path) -> Option<String> {
+    let text = String::from_utf8_lossy(&regular::read(path).ok()?).into_owned();
+    let line = text.lines().rfind(|line| !line.trim().is_empty())?;
+    Some(line.trim().chars().take(300).collect())
+}
+
+/// Returns a time as a launcher's file has it.
+fn minutes(time: Duration) -> String {
+    match time.as_secs() / 60 {
+        minutes if minutes % 60 == 0 => format!("{} h", minutes / 60),
+        minutes => format!("{minutes} min"),
+    }
+}
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+impl Ended {
+    /// Returns the node that Slurm named last.
+    fn node(&self) -> &str {
+        match self {
+            Ended::TimedOut(task) | Ended::OutOfMemory(task) | Ended::Cancelled(Some(task)) => {
+                &task.node
+            }
+            Ended::Cancelled(None) | Ended::GivenUp(_) => "",
+        }
+    }
+}
