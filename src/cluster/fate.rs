@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn what_may_come_is_waited_for_and_what_may_be_late_is_too() {
-        let (running, failed) = (task(State::Running), task(State::Failed));
+        let (running, failed) = (task(State::Running), task(State::Ended("FAILED".to_owned())));
         let mut seen = SeenJob::default();
         assert_eq!(fate(&look(Some(&running), 0.0), &mut seen), Fate::Waits);
         assert_eq!(fate(&look(None, 100.0), &mut seen), Fate::Late);

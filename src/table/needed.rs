@@ -83,6 +83,7 @@ mod tests {
                 one.machine.host = ["here", "there"][random(2) as usize].to_owned();
                 if random(3) == 0 {
                     one.machine.cluster = Some("lab".to_owned());
+                    one.machine.host = format!("node {}", random(9));
                     one.machine.cpu = ["fast", "slow"][random(2) as usize].to_owned();
                 }
                 if random(3) == 0 {
