@@ -143,6 +143,8 @@ fn everything_that_can_be_typed_is_described() {
     while let Some(command) = commands.pop() {
         let name = command.get_name();
         assert!(command.get_about().is_some(), "`{name}` has no description");
+        let after = command.get_after_help().map(|text| text.to_string()).unwrap_or_default();
+        assert!(after.contains("Examples:\n"), "`{name}` has no examples");
         for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
             let id = argument.get_id();
             assert!(argument.get_help().is_some(), "`{id}` of `{name}` has no description");

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::cli::args::RunArgs;
-use crate::cli::run::{preview_words, refuse_nothing, shown};
+use crate::cli::run::refuse_nothing;
 use crate::cli::runs::{exit_code, follow, tell};
-use crate::cli::{INTERRUPTED, OK, table};
+use crate::cli::{INTERRUPTED, OK, plan, table};
 use crate::cluster::{Launcher, find};
 use crate::hint::{hinted, say};
 use crate::project::Project;
@@ -22,17 +22,24 @@ pub fn submit(project: &Project, store: &Store, args: &RunArgs, named: &str) -> 
     let request = with_devices(args.request(), &launcher)?;
     let experiments = project.experiments()?;
     let session = Session::open(project, store, request.provider)?.with_gpus(launcher.gpus());
-    let plan = session.plan(&request, &experiments)?;
-    preview_words(&session.preview(&plan, &request), session.home.root()).into_iter().for_each(say);
+    let planned = session.plan(&request, &experiments)?;
+    let preview = session.preview(&planned, &request);
+    plan::preview_words(&preview, session.home.root()).into_iter().for_each(say);
     if args.dry_run {
-        return ui::print(&shown(&plan)).map(|()| OK);
+        return match args.format.json {
+            true => {
+                let json = plan::json(&planned, &request, &preview, &session.expected());
+                ui::print(&(serde_json::to_string_pretty(&json)? + "\n")).map(|()| OK)
+            }
+            false => ui::print(&plan::text(&planned)).map(|()| OK),
+        };
     }
-    refuse_nothing(&plan)?;
-    project.need_sdk(plan.jobs.iter().map(|job| job.framework))?;
+    refuse_nothing(&planned)?;
+    project.need_sdk(planned.jobs.iter().map(|job| job.framework))?;
     let root = std::path::absolute(&project.root)?;
     let live = Live::new();
     let notify = |notice: crate::run::Notice| live.show(notice);
-    let submitted = session.prepare_submission(&plan, &launcher, &request, &root, &notify);
+    let submitted = session.prepare_submission(&planned, &launcher, &request, &root, &notify);
     live.finish();
     let Some(submitted) = submitted? else { return Ok(INTERRUPTED.into()) };
     let (id, mut collector) = (submitted.id, submitted.collector);

@@ -8,6 +8,7 @@ mod check;
 mod cluster;
 mod conditions;
 mod defaults;
+mod expected;
 mod job;
 mod jobs;
 mod notice;
@@ -27,6 +28,7 @@ pub use self::cluster::{
 };
 pub use self::conditions::Conditions;
 pub use self::defaults::{Gathered, gather, sources};
+pub use self::expected::Expected;
 pub use self::jobs::{Ended, run};
 pub use self::notice::{Notice, Notify};
 pub use self::preview::{Preview, ToBuild};

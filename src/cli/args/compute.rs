@@ -70,7 +70,8 @@ pub struct Selection {
     /// Targets as a tutorial has them, tuned ones, or both; what is named needs no lane
     #[arg(long, value_enum, default_value = "idiomatic", conflicts_with = "frameworks")]
     pub lane: LaneArg,
-    /// Where to compute [default: cpu, and cuda where there is a GPU]
+    /// Where to compute: the CPU, or NVIDIA GPUs by CUDA; others cannot be used yet [default: cpu, and cuda
+    /// where there is a GPU]
     #[arg(short, long, value_enum, value_delimiter = ',')]
     pub device: Vec<Device>,
     /// Use this kind of data [default: real where it was imported, else synthetic]
@@ -129,8 +130,8 @@ pub struct RunArgs {
     /// Do not check first whether a target computes the experiment
     #[arg(long)]
     pub no_check: bool,
-    /// Print the plan and stop
-    #[arg(long)]
+    /// Print the plan and stop; with --json for a program
+    #[arg(long, conflicts_with_all = ["markdown", "csv", "latex", "html"])]
     pub dry_run: bool,
     /// Let a cluster run the jobs, as launchers/NAME.yaml or this file says
     #[arg(long, value_name = "NAME|FILE", help_heading = CLUSTER)]

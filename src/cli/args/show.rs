@@ -224,6 +224,9 @@ fn drawn() -> PossibleValuesParser {
 #[derive(Debug, Clone, Subcommand)]
 pub enum ExportCommand {
     /// Write a harness as a notebook that runs by hand: its sections are cells
+    #[command(after_help = "Examples:
+  rosetta export notebook cnn jax
+  rosetta export notebook rnn pytorch --out gru.ipynb")]
     Notebook {
         /// Experiment
         #[arg(add = Names::new(complete::experiments))]

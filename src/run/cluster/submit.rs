@@ -135,7 +135,13 @@ impl Session {
         }
         let on_cpu = |job: &&Job| job.device == Device::Cpu;
         let jobs = plan.jobs.iter().filter(on_cpu).cloned().collect();
-        self.check_first(&Plan { jobs, ..Plan::default() }, request, notify)
+        match self.check_first(&Plan { jobs, ..Plan::default() }, request, notify)? {
+            Ok(checked) => Ok(checked),
+            Err(error) => {
+                notify(Notice::NotChecked(&error));
+                Ok(Checked::default())
+            }
+        }
     }
 }
 
