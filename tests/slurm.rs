@@ -32,8 +32,9 @@ echo "sacct $*" >> slurm/calls
 [ -e slurm/accounts ] && cat slurm/accounts && exit
 echo "Slurm accounting storage is disabled" >&2; exit 1
 "#;
-const SCANCEL: &str = "echo \"scancel $*\" >> slurm/calls\n: > slurm/queue\n";
-const SCONTROL: &str = "echo \"scontrol $*\" >> slurm/calls\necho 'MaxArraySize            = 3'\n";
+const SCANCEL: &str = "\necho \"scancel $*\" >> slurm/calls\n: > slurm/queue\n";
+const SCONTROL: &str =
+    "\necho \"scontrol $*\" >> slurm/calls\necho 'MaxArraySize            = 3'\n";
 
 /// A project whose cluster is made of files.
 struct Cluster {
@@ -313,6 +314,27 @@ fn a_job_that_never_comes_is_given_up_with_slurms_words() {
     assert!(outcome["hint"].as_str().unwrap().contains("cluster/output/102_0.log"));
     assert_eq!(cluster.collect().code, Some(1));
     assert_eq!(cluster.calls("sbatch"), 2);
+    // A node on which a task cannot begin would take all of them, one after the other.
+    let words = fs::read_to_string(cluster.project.path("slurm/array.102")).unwrap();
+    assert!(words.contains("--exclude=n7 "), "{words}");
+}
+
+#[test]
+fn a_task_goes_once_its_job_has_a_record_of_another() {
+    let cluster = Cluster::new(&["a"], &good());
+    cluster.submit(&[]);
+    cluster.queue("");
+    cluster.collect();
+    after_grace();
+    cluster.collect();
+    assert_eq!(cluster.task(2, 102, 0).code, Some(0));
+    // Slurm had not lost it after all.
+    cluster.queue("101|0|RUNNING|1|n1|None\n102|0|COMPLETING|2|n2|None\n");
+    let done = cluster.collect();
+    assert!(done.code == Some(0) && done.stderr.contains("1 of 1 jobs have a record"), "{done:?}");
+    let calls = fs::read_to_string(cluster.project.path("slurm/calls")).unwrap();
+    let cancelled = calls.lines().filter(|line| line.starts_with("scancel")).collect::<Vec<_>>();
+    assert_eq!(cancelled, ["scancel 101_0"]);
 }
 
 #[test]
@@ -764,81 +786,63 @@ fn following_asks_slurm_once_in_an_interval_and_prints_the_table_at_the_end() {
     );
 }
 
-/// 10,000 jobs of a made queue: planned, submitted, collected in time and memory that do not matter.
+/// Thousands of jobs of a made queue: planned, submitted and collected in a time and a memory that do not matter.
+/// `ROSETTA_TEST_JOBS=10000` takes as many; a file system may need a minute to make and remove their folders.
 #[test]
-fn ten_thousand_jobs_are_planned_submitted_and_collected() {
+fn thousands_of_jobs_are_planned_submitted_and_collected() {
+    let jobs = std::env::var("ROSETTA_TEST_JOBS").map_or(1000, |jobs| jobs.parse().unwrap());
     let cluster = Cluster::new(&["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"], &good());
-    let scontrol = "echo 'MaxArraySize            = 1001'\n";
-    cluster.project.program("path/scontrol", scontrol);
-    let (_, done) = cluster.submit(&["--repeats", "1000"]);
-    assert!(done.stderr.contains("submitted: 10000 jobs, as Slurm's 101, 102"), "{done:?}");
-    assert_eq!(cluster.calls("sbatch"), 10);
+    cluster.project.program("path/scontrol", "echo 'MaxArraySize            = 1001'\n");
+    let begun = Instant::now();
+    let (_, done) = cluster.submit(&["--repeats", &(jobs / 10).to_string()]);
+    eprintln!("submitted in {:.1?}", begun.elapsed());
+    assert!(done.stderr.contains(&format!("submitted: {jobs} jobs, as Slurm's 101")), "{done:?}");
+    let arrays = usize::div_ceil(jobs, 1001);
+    assert_eq!(cluster.calls("sbatch"), arrays);
     assert_eq!(cluster.task(1, 101, 0).code, Some(0));
     let run = cluster.run();
     let first = list(&run.join("cluster/attempts")).remove(0);
-    let record: Value =
-        serde_json::from_slice(&fs::read(first.join("record.json")).unwrap()).unwrap();
-    let mut queue = String::new();
-    for number in 1..=10_usize {
+    let text = fs::read(first.join("record.json")).unwrap();
+    let record: Value = serde_json::from_slice(&text).unwrap();
+    let text = fs::read(run.join("cluster/plan.json")).unwrap();
+    let plan: Value = serde_json::from_slice(&text).unwrap();
+    let (mut queue, mut running) = (String::new(), 0);
+    for number in 1..=arrays {
         let text = fs::read(run.join(format!("cluster/submissions/{number}.json"))).unwrap();
         let submission: Value = serde_json::from_slice(&text).unwrap();
-        let array = submission["array"].as_str().unwrap();
-        let last = submission["jobs"].as_array().unwrap().len() - 1;
-        // The first 100 tasks of each have no result and run; all others have one.
-        queue += &format!(
-            "{array}|0-99|RUNNING|{number}|n1|None\n{array}|100-{last}|COMPLETED|{number}|n1|None\n"
-        );
-        for index in submission["jobs"].as_array().unwrap().iter().skip(100) {
-            let plan = index.as_u64().unwrap();
-            made(&run, &record, number, plan);
+        let (array, jobs) =
+            (submission["array"].as_str().unwrap(), submission["jobs"].as_array().unwrap());
+        // The first 100 tasks of each array run and have no result, but for the one that really ran.
+        queue += &format!("{array}|0-99|RUNNING|{number}|n1|None\n");
+        queue += &format!("{array}|100-{}|COMPLETED|{number}|n1|None\n", jobs.len() - 1);
+        running += 100;
+        for index in jobs.iter().skip(100) {
+            let index = usize::try_from(index.as_u64().unwrap()).unwrap();
+            made(&run, &record, number, plan["jobs"][index][0].as_str().unwrap());
         }
     }
+    running -= 1;
     cluster.queue(&queue);
     let begun = Instant::now();
-    let mut command = Command::new("sh");
-    let rosetta = env!("CARGO_BIN_EXE_rosetta");
-    command.arg("-c").arg(format!("{rosetta} runs collect latest; code=$?; exit $code"));
-    let mut command = cluster.command_of(command);
-    let done = Done::of(command.output().unwrap());
+    let done = cluster.collect();
     let took = begun.elapsed();
     assert_eq!(done.code, Some(0), "{done:?}");
-    assert!(
-        done.stderr.contains("9001 of 10000 jobs have a record (9001 ok, 0 not ok); 999 running"),
-        "{done:?}"
-    );
+    let ended = jobs - running;
+    let words =
+        format!("{ended} of {jobs} jobs have a record ({ended} ok, 0 not ok); {running} running");
+    assert!(done.stderr.contains(&words), "{words}: {done:?}");
     assert_eq!(cluster.calls("squeue"), 1);
-    eprintln!("collected in {took:.1?}, {} kB", most_memory());
-    // A build without optimisation, on a machine with other work: the release build has ten seconds for all.
-    assert!(took < Duration::from_secs(60), "{took:?}");
-    assert!(most_memory() < 100 << 10, "{} kB", most_memory());
+    eprintln!("{jobs} jobs: collected in {took:.1?}, at most {} kB", most_memory());
+    assert!(took < Duration::from_secs(10) && most_memory() < 100 << 10, "{took:?}");
 }
 
 /// Publishes what a task would have.
-fn made(run: &Path, record: &Value, submission: usize, index: u64) {
-    let plan = PLAN.get_or_init(|| {
-        serde_json::from_slice(&fs::read(run.join("cluster/plan.json")).unwrap()).unwrap()
-    });
-    let job = plan["jobs"][usize::try_from(index).unwrap()][0].as_str().unwrap();
+fn made(run: &Path, record: &Value, submission: usize, job: &str) {
     let folder = run.join(format!("cluster/attempts/{job}.{submission}-0"));
-    if folder.exists() {
-        return;
-    }
     fs::create_dir(&folder).unwrap();
     let mut record = record.clone();
     record["job"] = json!(job);
     fs::write(folder.join("record.json"), record.to_string() + "\n").unwrap();
-}
-
-static PLAN: std::sync::OnceLock<Value> = std::sync::OnceLock::new();
-
-impl Cluster {
-    fn command_of(&self, mut command: Command) -> Command {
-        let path = std::env::var("PATH").unwrap();
-        command.env("PATH", format!("{}:{path}", self.project.path("path").display()));
-        command.env("ROSETTA_HOME", self.project.path("home")).current_dir(self.project.path(""));
-        command.env_remove("ROSETTA_PROJECT").env_remove("ROSETTA_RESULTS").stdin(Stdio::null());
-        command
-    }
 }
 
 /// Returns the kilobytes of the largest child that has ended.

@@ -3,7 +3,7 @@
 //! A task that is in the queue may still come. One that is not, and has left no result for longer than a grace, will not: how
 //! Slurm ended it, where that is known, tells whether another attempt makes sense.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,9 @@ use super::slurm::{State, Task};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Seen {
     pub jobs: BTreeMap<usize, SeenJob>,
+    /// Nodes on which a task could not even begin: no further one is sent there.
+    #[serde(default)]
+    pub unfit_nodes: BTreeSet<String>,
 }
 
 /// What is remembered of a job without a result.

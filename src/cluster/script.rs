@@ -5,6 +5,7 @@
 //! The script `exec`s rosetta: where Slurm tracks processes by control groups, a signal reaches the script's own process alone.
 //! The submitter's variables stay behind, as a record must not depend on a shell's history; PATH and HOME may then be unset.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -51,7 +52,7 @@ pub fn script(
     )
 }
 
-/// Returns the words that sbatch is given for a submission, one of `arrays` that wait at the same time.
+/// Returns the words that sbatch is given for a submission, one of `arrays` that wait at the same time, kept from `unfit` nodes.
 pub fn submit_words(
     plan: &ClusterPlan,
     launcher: &Launcher,
@@ -59,6 +60,7 @@ pub fn submit_words(
     submission: &Submission,
     resources: &Resources,
     arrays: usize,
+    unfit: &BTreeSet<String>,
 ) -> Vec<String> {
     let last = submission.jobs.len().saturating_sub(1);
     let most = launcher.max_running.map(|most| (most as usize / arrays.max(1)).max(1));
@@ -91,6 +93,8 @@ pub fn submit_words(
     add("account", launcher.account.clone());
     add("qos", launcher.qos.clone());
     add("nice", launcher.nice.map(|nice| nice.to_string()));
+    let unfit = unfit.iter().cloned().collect::<Vec<_>>().join(",");
+    words.extend((!unfit.is_empty()).then(|| format!("--exclude={unfit}")));
     words.extend(resources.exclusive.then(|| "--exclusive".to_owned()));
     words.extend(launcher.options.iter().cloned());
     words.push(ledger.path(&format!("submissions/{}.sh", submission.number)).display().to_string());

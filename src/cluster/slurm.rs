@@ -82,6 +82,11 @@ impl State {
         matches!(self, State::Pending | State::Running | State::Moving(_))
     }
 
+    /// Whether a task failed by itself, for all that Slurm knows.
+    pub fn is_failure(&self) -> bool {
+        matches!(self, State::Ended(word) if word == "FAILED" || word == "LAUNCH_FAILED")
+    }
+
     pub fn as_str(&self) -> &str {
         match self {
             State::Pending => "PENDING",

@@ -172,6 +172,14 @@ impl<'a> Collector<'a> {
                 grace: self.launcher.grace.as_secs_f64(),
             };
             let mut seen = self.seen.jobs.remove(&index).unwrap_or_default();
+            let end = task.or(seen.end.as_ref()).filter(|task| task.state.is_failure());
+            if let (Some(end), Some(one)) = (end, look.submission) {
+                let job = &self.plan.jobs[index].0;
+                let mut begun = attempts.get(job).into_iter().flatten();
+                if !end.node.is_empty() && !begun.any(|attempt| attempt.submission == one) {
+                    self.seen.unfit_nodes.insert(end.node.clone());
+                }
+            }
             match fate(&look, &mut seen) {
                 Fate::Waits if task.is_some_and(|task| task.state != State::Pending) => {
                     pass.running += 1;
@@ -325,8 +333,16 @@ impl<'a> Collector<'a> {
         publish(&path, text.as_bytes())
             .with_context(|| format!("cannot write `{}`", path.display()))?;
         ledger.write_submission(&submission)?;
-        let words = submit_words(&self.plan, launcher, ledger, &submission, resources, arrays);
-        let submitted = self.slurm.submit(&words);
+        let none = BTreeSet::new();
+        let words = |unfit| {
+            submit_words(&self.plan, launcher, ledger, &submission, resources, arrays, unfit)
+        };
+        let unfit = &self.seen.unfit_nodes;
+        let mut submitted = self.slurm.submit(&words(unfit));
+        if submitted.is_err() && !unfit.is_empty() {
+            // Without those nodes there may be none.
+            submitted = self.slurm.submit(&words(&none));
+        }
         match &submitted {
             Ok(array) => submission.array = Some(array.clone()),
             Err(error) => submission.refused = Some(format!("{error:#}")),
