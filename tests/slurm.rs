@@ -271,7 +271,7 @@ fn a_lost_task_is_submitted_again_so_often_and_its_late_twin_counts_for_nothing(
     after_grace();
     let done = cluster.collect();
     assert!(
-        done.stderr.contains("submitted: 1 jobs, 1 of them once more, as Slurm's 102"),
+        done.stderr.contains("submitted: 1 job, 1 of them once more, as Slurm's 102"),
         "{done:?}"
     );
     // Both attempts come to their end, the lost one later, when the other has been collected.
@@ -450,8 +450,7 @@ fn what_sbatch_refuses_is_said_in_its_words_and_submitted_once_it_is_put_right()
         cluster.launcher("grace: 1s\naccount: lab\n");
         let done = cluster.collect();
         assert!(
-            done.code == Some(0)
-                && done.stderr.contains("submitted: 1 jobs, 1 of them once more, as Slurm's 101"),
+            done.code == Some(0) && done.stderr.contains("submitted: 1 job, as Slurm's 101"),
             "{done:?}"
         );
         let script = fs::read_to_string(cluster.project.path("slurm/array.101")).unwrap();

@@ -7,6 +7,7 @@
 
 mod array;
 mod fate;
+mod field;
 mod launcher;
 mod ledger;
 mod script;

@@ -33,7 +33,8 @@ pub fn script(
     format!(
         "#!/bin/sh\n\
          # A task of run {id}: written by rosetta {version}, submitted as number {number}.\n\
-         export PATH=\"${{PATH:-/usr/local/bin:/usr/bin:/bin}}\" HOME=\"${{HOME:-/nonexistent}}\"\n\
+         export PATH=\"${{PATH:-/usr/local/bin:/usr/bin:/bin}}\"\n\
+         export HOME=\"${{HOME:-$(getent passwd \"$(id -u)\" | cut -d: -f6)}}\"\n\
          # What srun would take over from sbatch: nothing.\n\
          unset SLURM_EXPORT_ENV\n\
          if ! cd {run} || ! [ -x {rosetta} ] || ! [ -d {home} ]; then\n    \

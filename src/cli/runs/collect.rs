@@ -60,8 +60,9 @@ pub(crate) fn tell(id: &str, folder: &Path, pass: &Pass) {
             0 => String::new(),
             again => format!(", {again} of them once more"),
         };
-        let arrays = pass.arrays.join(", ");
-        say(format_args!("submitted: {} jobs{again}, as Slurm's {arrays}", pass.submitted));
+        let (jobs, arrays) = (pass.submitted, pass.arrays.join(", "));
+        let s = if jobs == 1 { "" } else { "s" };
+        say(format_args!("submitted: {jobs} job{s}{again}, as Slurm's {arrays}"));
     }
     say(format_args!("run {id}: {}", told(pass)));
     if pass.is_finished() {

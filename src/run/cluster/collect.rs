@@ -5,29 +5,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail};
-use jiff::Timestamp;
+use anyhow::Result;
 
 use super::statuses;
-use super::task::TASK;
-use crate::catalog::Device;
 use crate::cluster::{
-    Attempt, ClusterPlan, Ended, Fate, Launcher, Ledger, Look, Queue, Seen, Slurm, State,
-    Submission, fate, name, script, submit_words,
+    Attempt, ClusterPlan, Fate, Launcher, Ledger, Look, Queue, Seen, Slurm, State, Submission,
+    fate, name,
 };
-use crate::hint::hinted;
-use crate::machine::Machine;
-use crate::obstacle::Obstacle;
-use crate::plan::{self, Job};
-use crate::proof::Equivalence;
-use crate::publish::publish;
-use crate::record::{Outcome, Record, Status};
+use crate::record::{Record, Status};
 use crate::regular;
-use crate::run::record::{Became, JobOrigin, inputs};
 use crate::run::session::Session;
-use crate::run::stamp::seconds;
 use crate::spec::Experiment;
 use crate::store::RunFolder;
 
@@ -36,15 +25,15 @@ const LINES_AT_ONCE: usize = 1 << 20;
 
 /// A run of a cluster that this process collects.
 pub struct Collector<'a> {
-    session: &'a Session,
-    ledger: Ledger,
-    plan: ClusterPlan,
-    launcher: Launcher,
-    folder: RunFolder,
-    slurm: Slurm,
-    seen: Seen,
+    pub(super) session: &'a Session,
+    pub(super) ledger: Ledger,
+    pub(super) plan: ClusterPlan,
+    pub(super) launcher: Launcher,
+    pub(super) folder: RunFolder,
+    pub(super) slurm: Slurm,
+    pub(super) seen: Seen,
     /// How jobs ended that have a record.
-    ended: BTreeMap<usize, Status>,
+    pub(super) ended: BTreeMap<usize, Status>,
 }
 
 /// What one pass found, and did.
@@ -198,7 +187,7 @@ impl<'a> Collector<'a> {
             self.ledger.write_seen(&self.seen)?;
         }
         if queue.is_some() {
-            self.submit(&due, &places, submissions.len(), pass)?;
+            self.submit(&due, &starts, submissions.len(), pass)?;
         }
         if let Some(queue) = &queue {
             self.cancel_twins(queue, &submissions, pass)?;
@@ -277,227 +266,6 @@ impl<'a> Collector<'a> {
             self.slurm.add_ended(queue, &arrays.into_iter().collect::<Vec<_>>());
         }
     }
-
-    /// Submits jobs, one array for each device, split where Slurm's arrays end.
-    fn submit(
-        &self,
-        due: &[usize],
-        places: &[Option<(usize, u32)>],
-        known: usize,
-        pass: &mut Pass,
-    ) -> Result<()> {
-        if due.is_empty() {
-            return Ok(());
-        }
-        let size = self.slurm.max_array_size();
-        let mut by_device = BTreeMap::<Device, Vec<usize>>::new();
-        for index in due {
-            by_device.entry(self.plan.jobs[*index].1).or_default().push(*index);
-        }
-        let mut number = u32::try_from(known)?;
-        for (device, jobs) in by_device {
-            let arrays = jobs.len().div_ceil(size);
-            for jobs in jobs.chunks(size) {
-                number += 1;
-                let submission =
-                    Submission { number, device, jobs: jobs.to_vec(), array: None, refused: None };
-                match self.submit_one(submission, arrays) {
-                    Ok(array) => pass.arrays.push(array),
-                    Err(error) => {
-                        pass.trouble = Some(error);
-                        return Ok(());
-                    }
-                }
-                pass.submitted += jobs.len();
-                pass.again += jobs.iter().filter(|index| places[**index].is_some()).count();
-            }
-        }
-        pass.waiting += pass.submitted;
-        Ok(())
-    }
-
-    /// Submits one array. What is to be submitted is written down before: a rosetta that is killed between finds its array again.
-    fn submit_one(&self, mut submission: Submission, arrays: usize) -> Result<String> {
-        let device = submission.device;
-        let Some(resources) = self.launcher.resources.get(&device) else {
-            let message =
-                format!("{} has no `resources` for {device}", self.launcher.path.display());
-            return Err(hinted(
-                message,
-                format!("write `{device}:` below `resources`, with a `time`"),
-            ));
-        };
-        let (ledger, launcher) = (&self.ledger, &self.launcher);
-        let text = script(&self.plan, launcher, ledger, &submission, TASK);
-        let path = ledger.path(&format!("submissions/{}.sh", submission.number));
-        publish(&path, text.as_bytes())
-            .with_context(|| format!("cannot write `{}`", path.display()))?;
-        ledger.write_submission(&submission)?;
-        let none = BTreeSet::new();
-        let words = |unfit| {
-            submit_words(&self.plan, launcher, ledger, &submission, resources, arrays, unfit)
-        };
-        let unfit = &self.seen.unfit_nodes;
-        let mut submitted = self.slurm.submit(&words(unfit));
-        if submitted.is_err() && !unfit.is_empty() {
-            // Without those nodes there may be none.
-            submitted = self.slurm.submit(&words(&none));
-        }
-        match &submitted {
-            Ok(array) => submission.array = Some(array.clone()),
-            Err(error) => submission.refused = Some(format!("{error:#}")),
-        }
-        ledger.write_submission(&submission)?;
-        submitted
-    }
-
-    /// Cancels tasks that may still come of jobs whose record another attempt has left.
-    fn cancel_twins(
-        &self,
-        queue: &Queue,
-        submissions: &[Submission],
-        pass: &mut Pass,
-    ) -> Result<()> {
-        let by_array = submissions.iter().filter_map(|one| Some((one.array.as_deref()?, one)));
-        let by_array = by_array.collect::<BTreeMap<_, _>>();
-        let mut twins = Vec::new();
-        for (array, task, _) in queue.tasks().filter(|(_, _, task)| task.state.may_come()) {
-            let Some(one) = by_array.get(array) else { continue };
-            let Some(index) =
-                one.jobs.get(task as usize).filter(|index| self.ended.contains_key(index))
-            else {
-                continue;
-            };
-            let is_only = submissions.iter().filter(|one| one.jobs.contains(index)).count() < 2;
-            let folder = self.folder.path().join(&self.plan.jobs[*index].0);
-            let winner = Attempt { submission: 0, restart: 0, folder }.started();
-            if !is_only && winner.is_none_or(|winner| winner.submission != one.number) {
-                twins.push(format!("{array}_{task}"));
-            }
-        }
-        for some in twins.chunks(500) {
-            if let Err(error) = self.slurm.cancel("", some) {
-                pass.trouble.get_or_insert(error);
-            }
-        }
-        Ok(())
-    }
-
-    /// Seals jobs that no task will leave a record of.
-    fn end(
-        &mut self,
-        ends: Vec<(usize, Ended)>,
-        experiments: &[Experiment],
-        submissions: &[Submission],
-        places: &[Option<(usize, u32)>],
-    ) -> Result<()> {
-        if ends.is_empty() {
-            return Ok(());
-        }
-        let gpus = self.launcher.gpus();
-        let plan = plan::plan(&self.plan.request, experiments, &self.session.catalog, &gpus)?;
-        for (index, ended) in ends {
-            let wanted = &self.plan.jobs[index].0;
-            let Some(job) = plan.jobs.iter().find(|job| job.name() == *wanted) else {
-                let message =
-                    format!("job `{wanted}` ended without a result and cannot be planned any more");
-                bail!(hinted(
-                    message,
-                    "the project has changed since: put its specs and harnesses back, then collect"
-                ));
-            };
-            let place = places[index].map(|(at, task)| (&submissions[at], task));
-            let log = place.and_then(|(one, task)| {
-                let array = one.array.as_deref()?;
-                Some(self.ledger.path(&format!("output/{array}_{task}.log")))
-            });
-            let outcome = self.outcome(job, &ended, log.as_deref());
-            let record = self.record(job, outcome, ended.node());
-            self.folder.seal(&record)?;
-            self.ended.insert(index, record.outcome.status);
-            self.seen.jobs.remove(&index);
-        }
-        Ok(())
-    }
-
-    fn outcome(&self, job: &Job, ended: &Ended, log: Option<&Path>) -> Outcome {
-        let file = self.launcher.path.display();
-        let device = job.device;
-        let of =
-            |status, reason: String, hint: String| Outcome::of(status, Obstacle::new(reason, hint));
-        match ended {
-            Ended::TimedOut(task) => {
-                let time = self
-                    .launcher
-                    .resources
-                    .get(&device)
-                    .map(|one| minutes(one.time))
-                    .unwrap_or_default();
-                let reason = format!("Slurm ended it at its limit of {time}: {}", task.words());
-                of(
-                    Status::TimedOut,
-                    reason,
-                    format!("raise `time` of `resources.{device}` in {file}"),
-                )
-            }
-            Ended::OutOfMemory(task) => {
-                let reason =
-                    format!("Slurm ended it, as it used more memory than it may: {}", task.words());
-                of(
-                    Status::OutOfMemory,
-                    reason,
-                    format!("raise `memory` of `resources.{device}` in {file}"),
-                )
-            }
-            Ended::Cancelled(task) => {
-                let how =
-                    task.as_ref().map(|task| format!(": {}", task.words())).unwrap_or_default();
-                Outcome::because(Status::Cancelled, format!("it was cancelled{how}"))
-            }
-            Ended::GivenUp(ways) => {
-                let said = log
-                    .and_then(last_line)
-                    .map(|line| format!("; its last words: {line}"))
-                    .unwrap_or_default();
-                let reason =
-                    format!("{} attempts left no result: {}{said}", ways.len(), ways.join(", "));
-                let log = log.map(|log| format!("`{}`", log.display())).unwrap_or_default();
-                of(
-                    Status::Failed,
-                    reason,
-                    format!(
-                        "what its tasks said is in {log}; `attempts` in {file} says how many there may be"
-                    ),
-                )
-            }
-        }
-    }
-
-    fn record(&self, job: &Job, outcome: Outcome, node: &str) -> Record {
-        let machine = Machine {
-            host: node.to_owned(),
-            cluster: Some("slurm".to_owned()),
-            ..Machine::default()
-        };
-        let harness = job.framework.harnesses.get(job.experiment.name());
-        let harness = harness.and_then(|path| regular::read(path).ok()).map(crate::digest::sha256);
-        let verdict = self.plan.verdicts.iter().find(|verdict| {
-            verdict.experiment == job.experiment.name()
-                && verdict.target == job.target.name
-                && verdict.device == job.device
-        });
-        let origin = JobOrigin {
-            run: &self.plan.run,
-            started: seconds(Timestamp::now()),
-            threads: self.plan.request.threads.unwrap_or_default(),
-            equivalence: verdict
-                .map_or_else(Equivalence::never_checked, |verdict| verdict.equivalence.clone()),
-            inputs: inputs(job, None, harness.unwrap_or_default()),
-            machine,
-            rosetta: &self.session.version(),
-        };
-        Record::of(job, origin, Became::NotStarted(outcome))
-    }
 }
 
 /// Returns the launcher of a run: its file as it is now, so that what Slurm refused can be corrected, else as it was.
@@ -542,33 +310,6 @@ fn starts(
     starts
 }
 
-/// Returns the last line of a log that says something, shortened.
-fn last_line(path: &Path) -> Option<String> {
-    let text = String::from_utf8_lossy(&regular::read(path).ok()?).into_owned();
-    let line = text.lines().rfind(|line| !line.trim().is_empty())?;
-    Some(line.trim().chars().take(300).collect())
-}
-
-/// Returns a time as a launcher's file has it.
-fn minutes(time: Duration) -> String {
-    match time.as_secs() / 60 {
-        minutes if minutes % 60 == 0 => format!("{} h", minutes / 60),
-        minutes => format!("{minutes} min"),
-    }
-}
-
 fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
-}
-
-impl Ended {
-    /// Returns the node that Slurm named last.
-    fn node(&self) -> &str {
-        match self {
-            Ended::TimedOut(task) | Ended::OutOfMemory(task) | Ended::Cancelled(Some(task)) => {
-                &task.node
-            }
-            Ended::Cancelled(None) | Ended::GivenUp(_) => "",
-        }
-    }
 }

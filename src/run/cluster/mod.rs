@@ -3,7 +3,9 @@
 //! Must not depend on how anything is drawn, nor on a process that lives as long as the run: whoever collects may be another
 //! rosetta than submitted.
 
+mod arrays;
 mod collect;
+mod ending;
 mod follow;
 mod show;
 mod submit;
