@@ -715,6 +715,40 @@ fn a_node_that_lacks_something_says_what() {
     );
 }
 
+/// A quota or a full disk, played by a limit on the size of files.
+#[test]
+fn a_full_disk_loses_nothing() {
+    let cluster = Cluster::new(&["a", "b"], &good());
+    cluster.submit(&[]);
+    let full = |command: &Command| {
+        let words = [command.get_program()].into_iter().chain(command.get_args());
+        let words = words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>();
+        let mut limited = Command::new("sh");
+        // So many half kilobytes: what a task says of itself fits, its job does not.
+        limited.arg("-c").arg(format!("ulimit -f 1; exec {}", words.join(" ")));
+        let variables = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        limited.envs(variables).current_dir(cluster.project.path("")).stdin(Stdio::null());
+        Done::of(limited.output().unwrap())
+    };
+    let script = cluster.run().join("cluster/submissions/1.sh");
+    let mut task = Command::new("sh");
+    task.arg(script).env("SLURM_ARRAY_JOB_ID", "101").env("SLURM_ARRAY_TASK_ID", "1");
+    let done = full(&task);
+    assert!(done.code == Some(70) && done.stderr.contains("cannot write"), "{done:?}");
+    assert_eq!(cluster.task(1, 101, 0).code, Some(0));
+    cluster.queue("101|1|FAILED|1|n1|NonZeroExitCode\n");
+    let done = full(&cluster.command(&["runs", "collect", "latest"]));
+    assert_eq!(done.code, Some(2), "{done:?}");
+    assert!(done.stderr.contains("cannot write") && !done.stderr.contains("panicked"), "{done:?}");
+    // There is room again.
+    cluster.collect();
+    after_grace();
+    let done = cluster.collect();
+    assert!(done.stderr.contains("1 of 2 jobs have a record"), "{done:?}");
+    assert_eq!(cluster.task(2, 102, 0).code, Some(0));
+    assert_eq!((cluster.collect().code, cluster.statuses()), (Some(0), vec!["ok".to_owned(); 2]));
+}
+
 #[test]
 fn secrets_reach_tasks_and_are_for_their_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
