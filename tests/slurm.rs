@@ -218,6 +218,8 @@ fn jobs_are_submitted_in_arrays_run_by_tasks_and_collected_once() {
     let task = cluster.task(1, 101, 0);
     assert_eq!(task.code, Some(0), "{task:?}");
     assert_eq!(cluster.show()["to_collect"], 1);
+    let again = Done::of(cluster.start(1, 101, 0, 1).wait_with_output().unwrap());
+    assert!(again.code == Some(0) && again.stderr.contains("nothing to do"), "{again:?}");
     let done = cluster.collect();
     assert!(
         done.code == Some(0)
@@ -385,6 +387,8 @@ fn accounts_tell_what_the_queue_has_forgotten() {
 #[test]
 fn a_slurm_that_is_silent_loses_nothing_and_results_are_taken_in() {
     let cluster = Cluster::new(&["a", "b"], &good());
+    // One attempt: a job that was taken for lost would be given up.
+    cluster.launcher("grace: 1s\nattempts: 1\n");
     cluster.submit(&[]);
     cluster.task(1, 101, 0);
     cluster.project.write(
@@ -602,6 +606,7 @@ fn a_task_that_is_stopped_leaves_no_record_and_nothing_running_and_the_next_star
     let child = cluster.start(1, 101, 0, 0);
     let events = cluster.run().join("cluster/attempts/tiny.a.cpu.1.1-0/events.jsonl");
     wait_for(|| fs::read_to_string(&events).is_ok_and(|text| text.contains("hello")));
+    wait_for(|| is_running(&cluster));
     cluster.queue("101|0|RUNNING|1|n0|None\n");
     let shown = cluster.show();
     assert_eq!(
@@ -664,6 +669,7 @@ fn an_orphan_of_slurm_ends_with_whoever_started_it() {
     let mut stepd = stepd.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let events = cluster.run().join("cluster/attempts/tiny.a.cpu.1.1-0/events.jsonl");
     wait_for(|| fs::read_to_string(&events).is_ok_and(|text| text.contains("hello")));
+    wait_for(|| is_running(&cluster));
     stepd.kill().unwrap();
     stepd.wait().unwrap();
     wait_for(|| !is_running(&cluster));
