@@ -657,7 +657,7 @@ fn an_orphan_of_slurm_ends_with_whoever_started_it() {
         &["a"],
         &format!("{}\nsleep 300", common::says(&[common::START, common::HELLO])),
     );
-    cluster.submit(&[]);
+    cluster.submit(&["--timeout", "300s"]);
     let script = cluster.run().join("cluster/submissions/1.sh");
     // Plays slurmstepd: it starts the script and is killed.
     let mut stepd = Command::new("sh");
