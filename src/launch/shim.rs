@@ -131,7 +131,7 @@ fn in_container(
     launch: &Launch,
     tag: &str,
 ) -> Result<std::process::Command> {
-    let limits = container::Limits {
+    let limits = container::ContainerLimits {
         memory_bytes: launch.memory_limit_bytes,
         cpus: launch.cpus_here().unwrap_or_default(),
         has_gpu: launch.device == Device::Cuda,

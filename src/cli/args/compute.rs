@@ -17,7 +17,7 @@ const SELECTION: &str = "What to compute";
 const LIMITS: &str = "Limits";
 const CLUSTER: &str = "On a cluster";
 /// What a resumed run has from its beginning.
-const RESUMED_WITHOUT: [&str; 20] = [
+const RESUMED_WITHOUT: [&str; 21] = [
     "experiments",
     "frameworks",
     "all",
@@ -27,6 +27,7 @@ const RESUMED_WITHOUT: [&str; 20] = [
     "data",
     "provider",
     "python",
+    "programs",
     "profile",
     "repeats",
     "threads",
@@ -42,11 +43,20 @@ const RESUMED_WITHOUT: [&str; 20] = [
 
 /// The words of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Words(pub Vec<String>);
+pub struct CommandWords(pub Vec<String>);
 
-fn words(text: &str) -> Result<Words, String> {
+fn words(text: &str) -> Result<CommandWords, String> {
     let words = shlex::split(text).filter(|words| !words.is_empty());
-    words.map(Words).ok_or_else(|| "write a command, with its quotes closed".to_owned())
+    words.map(CommandWords).ok_or_else(|| "write a command, with its quotes closed".to_owned())
+}
+
+fn program(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((framework, folder)) if !framework.is_empty() && !folder.is_empty() => {
+            Ok((framework.to_owned(), folder.into()))
+        }
+        _ => Err("write a framework, `=` and the folder of its programs".to_owned()),
+    }
 }
 
 /// What to compute, and where.
@@ -86,7 +96,11 @@ pub struct Selection {
     pub python: Option<PathBuf>,
     /// With `--python`: run it by this command, as "apptainer exec image.sif"
     #[arg(long, value_name = "COMMAND", requires = "python", value_parser = words)]
-    pub wrap: Option<Words>,
+    pub wrap: Option<CommandWords>,
+    /// Take compiled harnesses that you have: a folder with a program for each experiment, as
+    /// `burn=target/release`
+    #[arg(long, value_name = "FRAMEWORK=DIR", value_parser = program)]
+    pub programs: Vec<(String, PathBuf)>,
     /// Pass a variable of yours on to the harnesses
     #[arg(long = "env", value_name = "NAME[=VALUE]")]
     pub environment: Vec<String>,
@@ -261,7 +275,7 @@ pub struct DefaultsArgs {
     pub python: Option<PathBuf>,
     /// With `--python`: run it by this command, as "apptainer exec image.sif"
     #[arg(long, value_name = "COMMAND", requires = "python", value_parser = words)]
-    pub wrap: Option<Words>,
+    pub wrap: Option<CommandWords>,
 }
 
 #[derive(Debug, Clone, Args)]
