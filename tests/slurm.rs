@@ -721,6 +721,23 @@ fn a_node_that_lacks_something_says_what() {
     );
 }
 
+#[test]
+fn a_task_that_gets_no_gpu_says_so() {
+    if Path::new("/dev/nvidiactl").exists() {
+        return; // Here it would get one.
+    }
+    let cluster = Cluster::new(&["a"], &good());
+    cluster.launcher("resources: {cuda: {time: 10m, gres: 'gpu:1', gpu: {name: A100}}}\n");
+    cluster.submit(&[]);
+    let words = fs::read_to_string(cluster.project.path("slurm/array.101")).unwrap();
+    assert!(words.contains("--gres=gpu:1"), "{words}");
+    assert_eq!(cluster.task(1, 101, 0).code, Some(0));
+    assert_eq!(cluster.collect().code, Some(1));
+    let outcome = cluster.records()["tiny.a.cuda.1"]["outcome"].clone();
+    assert_eq!(outcome["reason"], "node n0 shows no CUDA GPU to its task");
+    assert!(outcome["hint"].as_str().unwrap().starts_with("correct `gres` of `resources.cuda`"));
+}
+
 /// A quota or a full disk, played by a limit on the size of files.
 #[test]
 fn a_full_disk_loses_nothing() {

@@ -2,7 +2,7 @@
 
 mod cancel;
 mod collect;
-mod show;
+mod progress;
 
 use std::process::ExitCode;
 
@@ -18,7 +18,7 @@ use crate::ui;
 /// Does what was typed.
 pub fn runs(project: &Project, store: &Store, command: &RunsCommand) -> Result<ExitCode> {
     match command {
-        RunsCommand::Show(args) => show::show(store, args),
+        RunsCommand::Show(args) => progress::show(&on_a_cluster(store, &args.run.run)?, args.json),
         RunsCommand::Collect(args) => collect::collect(project, store, args),
         RunsCommand::Cancel(args) => cancel::cancel(project, store, &args.run),
     }

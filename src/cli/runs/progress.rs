@@ -1,27 +1,24 @@
-//! `rosetta runs show`.
+//! `rosetta runs show` of a run on a cluster: how far it is.
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use serde_json::json;
 
-use super::on_a_cluster;
 use crate::cli::OK;
-use crate::cli::args::RunsShowArgs;
 use crate::hint::{report, say};
 use crate::report::Heading;
 use crate::run::{RunView, TaskView, view};
-use crate::store::Store;
+use crate::store::Stored;
 use crate::ui;
 
 /// Prints how far a run is.
-pub fn show(store: &Store, args: &RunsShowArgs) -> Result<ExitCode> {
-    let run = on_a_cluster(store, &args.run.run)?;
+pub fn show(run: &Stored, as_json: bool) -> Result<ExitCode> {
     let view = view(&run.folder)?;
     if let Some(error) = &view.trouble {
         report(error);
     }
-    match args.json {
+    match as_json {
         true => ui::print(&(serde_json::to_string_pretty(&object(&run.id, &view))? + "\n"))?,
         false => people(&run.id, &view)?,
     }
