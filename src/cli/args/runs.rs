@@ -8,10 +8,17 @@ use crate::cli::complete;
 #[derive(Debug, Subcommand)]
 pub enum RunsCommand {
     /// Show how far a run on a cluster is
+    #[command(after_help = "Examples:
+  rosetta runs show latest             the newest run
+  rosetta runs show 20261127 --json    another, for a program")]
     Show(RunsShowArgs),
     /// Take in what a cluster's tasks have left, and submit again what was lost
     #[command(
-        after_help = "Any rosetta may collect, as often as it likes: nothing is taken in twice, and no process needs to have
+        after_help = "Examples:
+  rosetta runs collect latest           what there is, as from cron
+  rosetta runs collect 20261127 --wait  until every job has a record
+
+Any rosetta may collect, as often as it likes: nothing is taken in twice, and no process needs to have
 lived since the run was submitted.
 
 Exit code: 0 all that has ended is ok, 1 some job is not, 2 Slurm did not answer or refused, or rosetta or
@@ -19,6 +26,8 @@ its input failed, 130 interrupted. `rosetta runs show RUN --json` says whether j
     )]
     Collect(RunsCollectArgs),
     /// Cancel the tasks of a run on a cluster; records of jobs that have ended stay
+    #[command(after_help = "Examples:
+  rosetta runs cancel latest    stop what is left of the newest run")]
     Cancel(RunArg),
 }
 
