@@ -13,8 +13,7 @@ pub enum RunsCommand {
   rosetta runs show 20261127 --json    another, for a program")]
     Show(RunsShowArgs),
     /// Take in what a cluster's tasks have left, and submit again what was lost
-    #[command(
-        after_help = "Examples:
+    #[command(after_help = "Examples:
   rosetta runs collect latest           what there is, as from cron
   rosetta runs collect 20261127 --wait  until every job has a record
 
@@ -22,8 +21,7 @@ Any rosetta may collect, as often as it likes: nothing is taken in twice, and no
 lived since the run was submitted.
 
 Exit code: 0 all that has ended is ok, 1 some job is not, 2 Slurm did not answer or refused, or rosetta or
-its input failed, 130 interrupted. `rosetta runs show RUN --json` says whether jobs are left."
-    )]
+its input failed, 130 interrupted. `rosetta runs show RUN --json` says whether jobs are left.")]
     Collect(RunsCollectArgs),
     /// Cancel the tasks of a run on a cluster; records of jobs that have ended stay
     #[command(after_help = "Examples:
