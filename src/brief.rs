@@ -30,14 +30,13 @@ pub struct Brief {
 
 impl Brief {
     pub fn of(record: &Record, names: &mut Words) -> Brief {
-        let (host, cpu, cores) = record.machine.identity();
         let provider = record.env.as_ref().map_or("", |env| &env.provider);
         Brief {
             experiment: names.of(&record.experiment),
             profile: names.of(&record.profile),
             target: names.of(&record.target),
             provider: names.of(provider),
-            machine: names.of(&format!("{host}\n{cpu}\n{cores}")),
+            machine: names.of(&record.machine.identity()),
             device: record.device,
             era: record.era,
             status: record.outcome.status,

@@ -50,6 +50,7 @@ pub mod brief;
 pub mod catalog;
 pub mod chart;
 pub mod cli;
+pub mod cluster;
 pub mod compare;
 pub mod container;
 pub mod data;

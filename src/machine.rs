@@ -14,6 +14,9 @@ use crate::gpu::{self, Gpu};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
     pub host: String,
+    /// The cluster that it is a node of; absent of a machine of its own.
+    #[serde(default)]
+    pub cluster: Option<String>,
     pub cpu: String,
     /// CPUs that a job may use.
     pub cores: u32,
@@ -31,6 +34,9 @@ pub struct Machine {
 
 /// The variable that names this machine.
 pub const VARIABLE: &str = "ROSETTA_MACHINE";
+
+/// The variable that names the cluster whose node this machine is.
+pub const CLUSTER: &str = "ROSETTA_CLUSTER";
 
 static NAME: OnceLock<String> = OnceLock::new();
 
@@ -68,6 +74,7 @@ impl Machine {
         let cpu = system.as_ref().and_then(|s| s.cpus().first().map(|cpu| cpu.brand().to_owned()));
         Machine {
             host: name(),
+            cluster: std::env::var(CLUSTER).ok().filter(|name| !name.is_empty()),
             cpu: cpu.unwrap_or_default().trim().to_owned(),
             cores: cores(),
             memory_bytes: system.as_ref().map_or(0, System::total_memory),
@@ -103,9 +110,27 @@ impl Machine {
         self.identity() == other.identity()
     }
 
-    /// Returns what tells one machine from another.
-    pub fn identity(&self) -> (&str, &str, u32) {
-        (&self.host, &self.cpu, self.cores)
+    /// Returns what tells one machine from another. Nodes of a cluster are one where their hardware is: processor, cores, GPUs
+    /// and their driver.
+    pub fn identity(&self) -> String {
+        let Machine { host, cpu, cores, .. } = self;
+        match &self.cluster {
+            None => format!("{host}\n{cpu}\n{cores}"),
+            Some(cluster) => {
+                let gpus = self.gpus.iter().map(|gpu| format!("\n{} {}", gpu.name, gpu.driver));
+                format!("{cluster}\n{cpu}\n{cores}{}", gpus.collect::<String>())
+            }
+        }
+    }
+
+    /// Returns which nodes of a cluster it is like, in words; nothing of a machine of its own, and of a node that nobody has seen.
+    pub fn hardware_class(&self) -> Option<String> {
+        let cluster = self.cluster.as_ref().filter(|_| !self.cpu.is_empty())?;
+        let mut drivers =
+            self.gpus.iter().map(|gpu| gpu.driver.as_str()).filter(|it| !it.is_empty());
+        let driver = drivers.next().map(|driver| format!(" (driver {driver})")).unwrap_or_default();
+        let gpus = self.gpus.iter().map(|gpu| format!(", {}", gpu.name)).collect::<String>();
+        Some(format!("{cluster}: {} cores of {}{gpus}{driver}", self.cores, self.cpu))
     }
 
     /// Returns the machine in a few words: `2 cores of Intel Xeon, 23 GB, no GPU`.

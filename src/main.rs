@@ -1,14 +1,17 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use rosetta::{cli, hint, process};
+use rosetta::{cli, hint, process, run};
 
 fn main() -> ExitCode {
     process::survive_file_limits();
     // A shim is started for every job: the description of the whole command line, which clap builds first, would be a
     // good part of what it costs.
-    if let Some(order) = shim_order() {
+    if let Some(order) = only_argument_of(process::SHIM) {
         return process::shim_main(&order);
+    }
+    if let Some(run) = only_argument_of(run::TASK) {
+        return run::task_main(&run);
     }
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().is_some_and(|word| word == process::BUILDER) {
@@ -24,11 +27,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns the order of `rosetta __job ORDER`.
-fn shim_order() -> Option<PathBuf> {
+/// Returns the path in `rosetta WORD PATH`.
+fn only_argument_of(word: &str) -> Option<PathBuf> {
     let mut arguments = std::env::args_os().skip(1);
     match (arguments.next(), arguments.next(), arguments.next()) {
-        (Some(name), Some(order), None) if name == process::SHIM => Some(order.into()),
+        (Some(name), Some(path), None) if name == word => Some(path.into()),
         _ => None,
     }
 }

@@ -42,6 +42,7 @@ fn the_schemas_that_editors_use_are_current() {
         (SchemaKind::Framework, "harnesses/framework.schema.json"),
         (SchemaKind::Env, "envs/env.schema.json"),
         (SchemaKind::Variants, "harnesses/variants.schema.json"),
+        (SchemaKind::Launcher, "launchers/launcher.schema.json"),
     ];
     for (kind, path) in files {
         let stored = fs::read_to_string(root().join(path)).unwrap_or_default();

@@ -169,12 +169,15 @@ pub(super) fn typed(command: &[String]) -> String {
     std::iter::once("rosetta").chain(arguments).collect::<Vec<_>>().join(" ")
 }
 
-/// Returns how a run ended: fewer records than jobs, or a job that was cancelled, is an interruption.
+/// Returns how a run ended: fewer records than jobs, or a job that was cancelled, is an interruption. Jobs that a cluster has may
+/// still come.
 pub(super) fn state(run: &Outline) -> &'static str {
     if run.is_running {
         "running"
     } else if run.planned.is_none() {
         "unknown"
+    } else if run.is_submitted() {
+        "submitted"
     } else if run.is_interrupted() {
         "interrupted"
     } else {

@@ -20,6 +20,7 @@ mod report;
 mod request;
 mod run;
 mod runs;
+mod submit;
 mod table;
 mod verify;
 mod words;
@@ -33,6 +34,7 @@ use clap::{CommandFactory, Parser};
 
 use self::args::{Cli, Command, SchemaKind};
 use crate::catalog::{EnvFile, FrameworkSpec};
+use crate::cluster::LauncherFile;
 use crate::hint::{hinted, say};
 use crate::project::Project;
 use crate::spec::Spec;
@@ -160,6 +162,7 @@ pub fn schema(kind: SchemaKind) -> String {
         SchemaKind::Framework => yaml::schema::<FrameworkSpec>(),
         SchemaKind::Env => yaml::schema::<EnvFile>(),
         SchemaKind::Variants => yaml::schema::<Variants>(),
+        SchemaKind::Launcher => yaml::schema::<LauncherFile>(),
     }
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::catalog::DEFAULTS;
 use crate::cli::args::{JobArgs, RunArgs};
-use crate::cli::{INTERRUPTED, NOT_OK, OK, plan, table};
+use crate::cli::{INTERRUPTED, NOT_OK, OK, plan, submit, table};
 use crate::data::DataStore;
 use crate::hint::{hinted, say};
 use crate::home::Home;
@@ -26,6 +26,9 @@ use crate::ui::{self, Live};
 
 /// Runs what was asked for and prints its tables.
 pub fn run(project: &Project, store: &Store, args: &RunArgs) -> Result<ExitCode> {
+    if let Some(launcher) = &args.launcher {
+        return submit::submit(project, store, args, launcher);
+    }
     let started = Instant::now();
     let unfinished = match &args.resume {
         Some(named) => Some(unfinished(store, named.as_deref(), &args.selection.environment)?),

@@ -58,8 +58,7 @@ impl Changed {
 pub fn histories(records: Vec<Record>, tolerance: f64) -> Vec<History> {
     let mut rows = BTreeMap::<(RowKey, String), Vec<Row>>::new();
     for record in records.into_iter().filter(|r| r.outcome.status != Status::Skipped) {
-        let (host, cpu, cores) = record.machine.identity();
-        let key = (key(&record), format!("{host} {cpu} {cores}"));
+        let key = (key(&record), record.machine.identity());
         let of_key = rows.entry(key.clone()).or_default();
         match of_key.last_mut().filter(|row| row.first().run == record.run) {
             Some(row) => row.records.push(record),

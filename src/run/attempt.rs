@@ -206,7 +206,7 @@ impl Attempt<'_> {
 }
 
 /// Returns a variable that the user names, with its value where it has one here.
-fn with_value(word: &str) -> String {
+pub(super) fn with_value(word: &str) -> String {
     match (word.contains('='), std::env::var(word)) {
         (false, Ok(value)) => format!("{word}={value}"),
         _ => word.to_owned(),

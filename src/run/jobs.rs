@@ -73,6 +73,7 @@ pub(super) async fn run(
                 request: Some(without_secrets(request)),
                 profile: profile.clone(),
                 jobs: jobs.iter().map(Job::name).collect(),
+                launcher: None,
                 machine: machine.clone(),
                 rosetta: rosetta.clone(),
             })?;
@@ -143,7 +144,7 @@ fn seal(
 }
 
 /// Returns a request as a record may have it.
-fn without_secrets(request: &Request) -> Request {
+pub(super) fn without_secrets(request: &Request) -> Request {
     let environment = request.environment.iter().map(|passed| launch::shown(passed)).collect();
     Request { environment, ..request.clone() }
 }

@@ -7,6 +7,7 @@ mod again;
 mod attempt;
 mod budget;
 mod check;
+mod cluster;
 mod conditions;
 mod defaults;
 mod expected;
@@ -28,6 +29,9 @@ mod stamp;
 mod whole;
 
 pub use self::check::{CheckSettings, Checked, at_once, check, threads};
+pub use self::cluster::{
+    Collector, Followed, Pass, RunView, Submitted, TASK, TaskView, task_main, view,
+};
 pub use self::conditions::Conditions;
 pub use self::defaults::{Gathered, gather, sources};
 pub use self::expected::Expected;

@@ -52,6 +52,13 @@ impl Unfinished {
             let message = format!("run `{id}` does not say what was asked for");
             return Err(hinted(message, "it is of an older rosetta, or damaged: start a new run"));
         };
+        if let Some(launcher) = &run.launcher {
+            let message = format!("run `{id}` was submitted to {launcher}");
+            let hint = format!(
+                "`rosetta runs collect {id}` takes its results in and submits again what was lost"
+            );
+            return Err(hinted(message, hint));
+        }
         if !run.machine.is_same(&Machine::look()) {
             let message = format!("run `{id}` is of another machine: {}", run.machine.words());
             return Err(hinted(

@@ -10,7 +10,7 @@ use crate::catalog::{Catalog, EnvSpec, ProviderName};
 use crate::container::Engine;
 use crate::data::DataStore;
 use crate::env::{Availability, Envs};
-use crate::gpu;
+use crate::gpu::{self, Gpu};
 use crate::home::Home;
 use crate::launch;
 use crate::obstacle::Obstacle;
@@ -31,6 +31,8 @@ pub struct Session {
     /// The command line.
     pub command: Vec<String>,
     version: Version,
+    /// The GPUs that a plan reckons with.
+    gpus: Vec<Gpu>,
     /// The provider that makes environments instead of env.yaml's own.
     provider: Option<ProviderName>,
 }
@@ -45,6 +47,7 @@ impl Session {
             store: store.clone(),
             command: command(),
             version: project.version(),
+            gpus: gpu::list(),
             provider: from.provider(),
             home,
         })
@@ -55,6 +58,22 @@ impl Session {
         self.version.clone()
     }
 
+    /// Returns the same with the GPUs of the machines that jobs run on, if that is not this one.
+    #[must_use]
+    pub fn with_gpus(mut self, gpus: Vec<Gpu>) -> Session {
+        self.gpus = gpus;
+        self
+    }
+
+    /// Returns the plan for what was asked, whatever environments there are.
+    pub(super) fn plan_of_all<'a>(
+        &'a self,
+        request: &Request,
+        experiments: &'a [Experiment],
+    ) -> Result<Plan<'a>> {
+        plan(request, experiments, &self.catalog, &self.gpus)
+    }
+
     /// Returns the plan for what was asked, without the jobs whose environment is not available
     /// here. Builds nothing.
     pub fn plan<'a>(
@@ -62,7 +81,7 @@ impl Session {
         request: &Request,
         experiments: &'a [Experiment],
     ) -> Result<Plan<'a>> {
-        let mut plan = plan(request, experiments, &self.catalog, &gpu::list())?;
+        let mut plan = self.plan_of_all(request, experiments)?;
         let mut known = BTreeMap::new();
         for job in std::mem::take(&mut plan.jobs) {
             match self.missing(&job, request, &mut known) {
@@ -75,6 +94,11 @@ impl Session {
             }
         }
         Ok(plan)
+    }
+
+    /// Returns the provider that makes environments instead of env.yaml's own, if one was asked for.
+    pub(super) fn provider(&self) -> Option<ProviderName> {
+        self.provider
     }
 
     /// Returns the engine of containers, if jobs run in such.

@@ -33,6 +33,39 @@ pub(super) fn listen() -> Result<watch::Receiver<Cancel>> {
     Ok(receiver)
 }
 
+/// Why a task of a cluster stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// Its time limit comes near.
+    Limit,
+    /// The cluster wants its node back, or whoever started it is gone.
+    Asked,
+}
+
+/// Listens in a task of a cluster, within the runtime of the caller: SIGUSR1 tells of the time limit; SIGTERM, SIGINT and
+/// SIGHUP ask for the end. A job has its grace in each case.
+pub(super) fn listen_in_task() -> Result<(watch::Receiver<Cancel>, watch::Receiver<Option<Stop>>)> {
+    let (cancel, cancelled) = watch::channel(Cancel::No);
+    let (why, stopped) = watch::channel(None);
+    let hear = |kind: SignalKind| signal(kind).context("cannot listen to signals");
+    let (mut limit, mut terminate) =
+        (hear(SignalKind::user_defined1())?, hear(SignalKind::terminate())?);
+    let (mut interrupt, mut hangup) = (hear(SignalKind::interrupt())?, hear(SignalKind::hangup())?);
+    tokio::spawn(async move {
+        let stop = tokio::select! {
+            _ = limit.recv() => Stop::Limit,
+            _ = terminate.recv() => Stop::Asked,
+            _ = interrupt.recv() => Stop::Asked,
+            _ = hangup.recv() => Stop::Asked,
+        };
+        // Whoever listened has what it wanted to know.
+        let _ = why.send(Some(stop));
+        let _ = cancel.send(Cancel::Gracefully);
+        std::future::pending::<()>().await;
+    });
+    Ok((cancelled, stopped))
+}
+
 async fn heard(signal: &mut Option<Signal>) {
     match signal {
         Some(signal) => drop(signal.recv().await),

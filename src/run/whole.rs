@@ -110,7 +110,7 @@ impl Session {
 
     /// Checks what has no verdict yet, before anything is timed. That it cannot be checked, the inner error, is no
     /// reason not to run it: its records say so.
-    fn check_first(
+    pub(super) fn check_first(
         &self,
         plan: &Plan,
         request: &Request,

@@ -7,6 +7,7 @@
 //!                   /<job>/record.json       the same record, sealed by an atomic rename
 //!                   /<job>/…                 events, logs and outputs as the job left them
 //!                   /attempts/<job>.<n>/…    the same of attempts that were cut short, once the run was resumed
+//!                   /cluster/…               what is known of tasks, where a cluster carries the jobs out
 //! results/checks/<experiment>.<target>.<device>-<key>.json    what a check found
 //! results/apart/<id>/…                         runs of `rosetta verify`, which no table shows
 //! results/defaults/<target>.json               what `rosetta defaults` measured last
@@ -75,6 +76,9 @@ pub struct Run {
     pub profile: String,
     /// Names of the planned jobs, in order.
     pub jobs: Vec<String>,
+    /// What carries the jobs out in place of this machine, as `slurm`; absent where nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launcher: Option<String>,
     pub machine: Machine,
     pub rosetta: Version,
 }
@@ -98,6 +102,11 @@ impl Store {
         let digest = sha256(self.root.as_os_str().as_encoded_bytes());
         self.index = Some(folder.join(format!("{}.json", &digest[..16])));
         self
+    }
+
+    /// Returns the folder of the results.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     fn runs(&self) -> PathBuf {
@@ -240,6 +249,26 @@ impl RunFolder {
         Ok(aside)
     }
 
+    /// Makes the folder of an attempt, which holds a sealed record, the folder of its job. Returns false if the job has one. The
+    /// record's line is still to be added.
+    pub fn take_in(&self, job: &str, attempt: &Path) -> Result<bool> {
+        let folder = self.folder.join(job);
+        if folder.exists() {
+            return Ok(false);
+        }
+        fs::rename(attempt, &folder).map_err(|error| cannot_write(&folder, &error))?;
+        Ok(true)
+    }
+
+    /// Adds the lines of records that were taken in.
+    pub fn add_lines(&self, lines: &[u8]) -> Result<()> {
+        let add = || -> std::io::Result<()> {
+            File::open(&self.folder)?.sync_all()?;
+            append(&self.folder.join("records.jsonl"), lines)
+        };
+        add().map_err(|error| cannot_write(&self.folder, &error))
+    }
+
     /// Seals a job: its record is on disk when this returns.
     pub fn seal(&self, record: &Record) -> Result<()> {
         let folder = self.job(&record.job)?;
@@ -255,7 +284,9 @@ impl RunFolder {
 
 fn cannot_write(path: &Path, error: &std::io::Error) -> anyhow::Error {
     let hint = match error.kind() {
-        ErrorKind::StorageFull => "free some space; earlier results are intact",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "free some space; earlier results are intact"
+        }
         ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
             "make the folder writable, or name another with `--results`"
         }

@@ -23,6 +23,9 @@ pub struct Outline {
     pub profile: Option<String>,
     /// The command line; empty where run.json cannot be read.
     pub command: Vec<String>,
+    /// What carries the jobs out in place of the machine that it was typed on.
+    #[serde(default)]
+    pub launcher: Option<String>,
     /// How many jobs were planned; absent where run.json cannot be read.
     pub planned: Option<usize>,
     pub ok: usize,
@@ -48,9 +51,15 @@ impl Outline {
     /// Returns whether jobs are left to do, and nobody does them.
     pub fn is_interrupted(&self) -> bool {
         let (ended, planned) = self.jobs();
-        !self.is_running
-            && self.planned.is_some()
-            && (ended + self.dropped < planned || self.is_cancelled)
+        let is_submitted = self.launcher.is_some();
+        let is_cut = ended + self.dropped < planned || self.is_cancelled;
+        !self.is_running && !is_submitted && self.planned.is_some() && is_cut
+    }
+
+    /// Returns whether a cluster has jobs of it that have no record yet.
+    pub fn is_submitted(&self) -> bool {
+        let (ended, planned) = self.jobs();
+        !self.is_running && self.launcher.is_some() && ended < planned
     }
 
     /// What runs are sorted by: oldest first, those whose clock was ahead of today's before all others.
@@ -77,6 +86,7 @@ impl Outline {
             is_running: stored.is_running,
             profile: profile.or(records.first().map(|record| &record.profile)).cloned(),
             command: stored.run.as_ref().map(|run| run.command.clone()).unwrap_or_default(),
+            launcher: stored.run.as_ref().and_then(|run| run.launcher.clone()),
             planned: stored.run.as_ref().map(|run| run.jobs.len()),
             ok,
             not_ok: records.len() - ok - skipped,

@@ -82,7 +82,11 @@ pub fn build(
         }
         let heading = titles.iter().find(|h| h.experiment == name);
         let title = heading.map_or(name, |heading| &heading.title);
-        tables.extend(build_one(name, title, records, published, choice));
+        for (class, records) in classes(records, name) {
+            let title =
+                class.map_or_else(|| title.to_owned(), |class| format!("{title} – {class}"));
+            tables.extend(build_one(name, &title, &records, published, choice));
+        }
     }
     if tables.is_empty() {
         let hint = match choice.then_and_now {
@@ -99,21 +103,34 @@ pub fn build(
     Ok(tables)
 }
 
+/// Returns the records of an experiment, apart for each class of hardware that a cluster's nodes are of: numbers of unlike nodes
+/// do not stand in one table.
+fn classes<'a>(records: &'a [Record], experiment: &str) -> Vec<(Option<String>, Vec<&'a Record>)> {
+    let mut classes = Vec::<(Option<String>, Vec<&Record>)>::new();
+    for record in records.iter().filter(|record| record.experiment == experiment) {
+        let class = record.machine.hardware_class();
+        match classes.iter_mut().find(|(one, _)| *one == class) {
+            Some((_, records)) => records.push(record),
+            None => classes.push((class, vec![record])),
+        }
+    }
+    classes
+}
+
 /// Returns the table of an experiment, one of the tuned lane, and one of those that are not the same experiment and do
 /// not say so themselves: they are not ranked among the others.
 fn build_one(
     name: &str,
     title: &str,
-    records: &[Record],
+    records: &[&Record],
     published: &Published,
     choice: &Choice,
 ) -> Vec<Grid> {
     let fits = |r: &&Record| {
-        r.experiment == name
-            && choice.device.is_none_or(|device| r.device == device)
+        choice.device.is_none_or(|device| r.device == device)
             && choice.profile.as_ref().is_none_or(|profile| r.profile == *profile)
     };
-    let of_experiment = records.iter().filter(fits).collect::<Vec<_>>();
+    let of_experiment = records.iter().copied().filter(fits).collect::<Vec<_>>();
     let of_era = |r: &&&Record| {
         choice.era.is_none_or(|era| r.era == era) && chosen::is_named(r, &choice.frameworks)
     };

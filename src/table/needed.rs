@@ -82,6 +82,11 @@ mod tests {
                 one.era = [Era::Current, Era::Historic][random(2) as usize];
                 one.machine.host = ["here", "there"][random(2) as usize].to_owned();
                 if random(3) == 0 {
+                    one.machine.cluster = Some("lab".to_owned());
+                    one.machine.host = format!("node {}", random(9));
+                    one.machine.cpu = ["fast", "slow"][random(2) as usize].to_owned();
+                }
+                if random(3) == 0 {
                     one.marks.push("tainted: in a test".to_owned());
                 }
                 let statuses = [Status::Ok, Status::Ok, Status::CheckFailed, Status::Crashed];

@@ -375,3 +375,38 @@ fn single_repeats_are_ranked_only_where_somebody_asks() {
     assert_eq!(ranks(table), ["1", "2"]);
     assert!(table.notes.iter().all(|note| !note.words.starts_with("noise floor")));
 }
+
+#[test]
+fn unlike_nodes_of_a_cluster_stand_in_tables_of_their_own() {
+    let on = |cluster: Option<&str>, host: &str, cpu: &str, seconds| {
+        let mut one = record("cnn", "torch", seconds);
+        one.machine.cluster = cluster.map(str::to_owned);
+        (one.machine.host, one.machine.cpu) = (host.to_owned(), cpu.to_owned());
+        one.machine.cores = 8;
+        one
+    };
+    let mut records = vec![
+        on(Some("lab"), "n1", "EPYC", 1.0),
+        on(Some("lab"), "n2", "EPYC", 3.0),
+        on(Some("lab"), "n3", "Xeon", 9.0),
+        on(None, "laptop", "Core", 5.0),
+    ];
+    let gpu = |driver: &str| crate::gpu::Gpu {
+        name: "A100".to_owned(),
+        driver: driver.to_owned(),
+        ..Default::default()
+    };
+    records[2].machine.gpus = vec![gpu("550")];
+    let found = tables(&records, &Choice::default());
+    let titles = found.iter().map(|table| table.title.as_str()).collect::<Vec<_>>();
+    let expected =
+        ["cnn – lab: 8 cores of EPYC", "cnn – lab: 8 cores of Xeon, A100 (driver 550)", "cnn"];
+    assert_eq!(titles, expected);
+    assert!(found.iter().all(|table| table.rows.len() == 1), "a row is of two classes");
+    let [one, two, three, own] = [0, 1, 2, 3].map(|index| &records[index].machine);
+    assert!(one.is_same(two), "nodes of one class are one machine");
+    assert!(!one.is_same(three) && !one.is_same(own));
+    let mut newer = three.clone();
+    newer.gpus = vec![gpu("580")];
+    assert!(!newer.is_same(three), "another driver");
+}

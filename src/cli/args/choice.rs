@@ -37,6 +37,7 @@ pub enum SchemaKind {
     Framework,
     Env,
     Variants,
+    Launcher,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -15,8 +15,9 @@ use crate::quantity::{parse_duration, parse_percent};
 
 /// Heading of `run` and `check`.
 const SELECTION: &str = "What to compute";
+const CLUSTER: &str = "On a cluster";
 /// What a resumed run has from its beginning.
-const RESUMED_WITHOUT: [&str; 22] = [
+const RESUMED_WITHOUT: [&str; 24] = [
     "experiments",
     "frameworks",
     "all",
@@ -39,6 +40,8 @@ const RESUMED_WITHOUT: [&str; 22] = [
     "order_seed",
     "no_check",
     "dry_run",
+    "launcher",
+    "detach",
 ];
 
 /// The words of a command.
@@ -113,6 +116,7 @@ pub struct Selection {
   rosetta run --all --device cpu                  everything, on the CPU
   rosetta run cnn -f pytorch --provider system --python python3
                                                   with the PyTorch that python3 has
+  rosetta run --all --launcher slurm --detach     on the cluster of launchers/slurm.yaml
 
 Exit code: 0 all jobs are ok, 1 some job is not, or one of a framework that was named with -f was
 skipped because something is missing here, 2 rosetta or its input failed, 130 interrupted.")]
@@ -139,6 +143,12 @@ pub struct RunArgs {
     /// Print the plan and stop; with --json for a program
     #[arg(long, conflicts_with_all = ["markdown", "csv", "latex", "html"])]
     pub dry_run: bool,
+    /// Let a cluster run the jobs, as launchers/NAME.yaml or this file says
+    #[arg(long, value_name = "NAME|FILE", help_heading = CLUSTER)]
+    pub launcher: Option<String>,
+    /// Submit the jobs and stop: `rosetta runs collect` takes their results in
+    #[arg(long, requires = "launcher", help_heading = CLUSTER)]
+    pub detach: bool,
     /// Go on with a run that was interrupted, as it was asked for: its id, or the beginning of it
     /// [default: the newest that was interrupted]
     #[arg(long, value_name = "RUN", num_args = 0..=1, add = Names::new(complete::runs))]

@@ -20,7 +20,7 @@ pub use self::compute::{
 };
 pub use self::limits::LimitArgs;
 pub use self::manage::{CleanArgs, DataCommand, EnvCommand};
-pub use self::runs::{AgreementArgs, RunArg, RunsCommand, RunsShowArgs};
+pub use self::runs::{AgreementArgs, RunArg, RunsCollectArgs, RunsCommand, RunsShowArgs};
 pub use self::show::{
     CompareArgs, ExportCommand, FormatArgs, HistoryArgs, PlotArgs, ReadArgs, ReportArgs, TableArgs,
     WordsArgs,
@@ -118,14 +118,16 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Look after runs that are stored: show, label, remove
+    /// Look after runs that are stored or on a cluster: show, label, remove, collect
     #[command(
         subcommand,
         after_help = "Examples:
   rosetta runs list                        all runs, and how each ended
   rosetta runs show latest                 its jobs, one by one
   rosetta runs label 20261127 before-2.15  a name for it, as in `rosetta compare before-2.15`
-  rosetta runs prune --keep 30 --dry-run   which old runs no table needs"
+  rosetta runs prune --keep 30 --dry-run   which old runs no table needs
+  rosetta runs collect latest --wait       take the results of a cluster's tasks in
+  rosetta runs cancel latest               stop what is left of a run on a cluster"
     )]
     Runs(RunsCommand),
     /// Remove what killed runs have left, what no project needs, and what is too much for the disk
@@ -184,7 +186,7 @@ again, until the rest fits; data that were fetched or imported, runs, and what a
   rosetta schema experiment > specs/experiment.schema.json    for an editor that completes and checks YAML
   rosetta schema env                                          the fields of an env.yaml")]
     Schema {
-        /// Kind of file: a spec, a framework.yaml, an env.yaml or a variants.yaml
+        /// Kind of file: a spec, a framework.yaml, an env.yaml, a variants.yaml or a launcher
         #[arg(value_enum)]
         kind: SchemaKind,
     },

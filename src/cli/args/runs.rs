@@ -67,6 +67,21 @@ a target: tables are the same before and after.")]
         #[command(flatten)]
         agreement: AgreementArgs,
     },
+    /// Take in what a cluster's tasks have left, and submit again what was lost
+    #[command(after_help = "Examples:
+  rosetta runs collect latest           what there is, as from cron
+  rosetta runs collect 20261127 --wait  until every job has a record
+
+Any rosetta may collect, as often as it likes: nothing is taken in twice, and no process needs to have
+lived since the run was submitted.
+
+Exit code: 0 all that has ended is ok, 1 some job is not, 2 Slurm did not answer or refused, or rosetta or
+its input failed, 130 interrupted. `rosetta runs show RUN --json` says whether jobs are left.")]
+    Collect(RunsCollectArgs),
+    /// Cancel the tasks of a run on a cluster; records of jobs that have ended stay
+    #[command(after_help = "Examples:
+  rosetta runs cancel latest    stop what is left of the newest run")]
+    Cancel(RunArg),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -94,4 +109,13 @@ pub struct AgreementArgs {
     /// Do not ask; needed where nobody can be asked
     #[arg(short, long)]
     pub yes: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct RunsCollectArgs {
+    #[command(flatten)]
+    pub run: RunArg,
+    /// Go on until every job has a record
+    #[arg(long)]
+    pub wait: bool,
 }

@@ -1,6 +1,9 @@
 //! `rosetta runs`: one file for each subcommand.
 
+mod cancel;
+mod collect;
 mod label;
+mod progress;
 mod remove;
 mod show;
 
@@ -9,6 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
+pub(super) use self::collect::{exit_code, follow, tell};
 use crate::cli::args::{AgreementArgs, Listing, RunsCommand};
 use crate::cli::{OK, list};
 use crate::hint::hinted;
@@ -20,7 +24,15 @@ use crate::ui;
 pub fn runs(project: &Project, store: &Store, command: &RunsCommand) -> Result<ExitCode> {
     match command {
         RunsCommand::List { json } => return list::list(project, store, Listing::Runs, *json),
-        RunsCommand::Show(args) => return show::show(store, args),
+        RunsCommand::Show(args) => {
+            let run = stored(store, &args.run.run)?;
+            return match is_on_a_cluster(&run) {
+                true => progress::show(&run, args.json),
+                false => show::show(&run, args.json),
+            };
+        }
+        RunsCommand::Collect(args) => return collect::collect(project, store, args),
+        RunsCommand::Cancel(args) => return cancel::cancel(project, store, &args.run),
         RunsCommand::Label { run, label } => label::label(store, &run.run, label.as_deref())?,
         RunsCommand::Note { run, note } => label::note(store, &run.run, note.as_deref())?,
         RunsCommand::Remove { runs, agreement } => remove::remove(store, runs, *agreement)?,
@@ -57,4 +69,20 @@ pub(super) fn may_remove(agreement: AgreementArgs, question: &str) -> Result<boo
         return Err(hinted("nothing was removed", "say `--yes` to agree beforehand"));
     }
     Ok(true)
+}
+
+fn is_on_a_cluster(run: &Stored) -> bool {
+    run.run.as_ref().is_some_and(|run| run.launcher.is_some())
+}
+
+/// Returns a run that a cluster carries out.
+fn on_a_cluster(store: &Store, name: &str) -> Result<Stored> {
+    let stored = stored(store, name)?;
+    match is_on_a_cluster(&stored) {
+        true => Ok(stored),
+        false => Err(hinted(
+            format!("run `{}` was not submitted to a cluster", stored.id),
+            "`rosetta list runs` shows how it ended; `rosetta run --launcher` submits one",
+        )),
+    }
 }

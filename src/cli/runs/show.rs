@@ -6,13 +6,11 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::json;
 
-use super::stored;
-use crate::cli::args::RunsShowArgs;
 use crate::cli::{OK, list};
 use crate::home::size_bytes;
 use crate::record::Record;
 use crate::report::{Heading, printable, three_digits};
-use crate::store::{About, Outline, Store, Stored};
+use crate::store::{About, Outline, Stored};
 use crate::ui;
 
 /// A job of a run, whether it has ended or not.
@@ -24,16 +22,15 @@ struct ShownJob<'a> {
 }
 
 /// Prints what is known of a run.
-pub fn show(store: &Store, args: &RunsShowArgs) -> Result<ExitCode> {
-    let run = stored(store, &args.run.run)?;
-    let (outline, about) = (Outline::of(&run), About::of(&run.folder));
-    let jobs = jobs(&run);
-    match args.json {
+pub fn show(run: &Stored, as_json: bool) -> Result<ExitCode> {
+    let (outline, about) = (Outline::of(run), About::of(&run.folder));
+    let jobs = jobs(run);
+    match as_json {
         true => {
-            let object = object(&run, &outline, &about, &jobs);
+            let object = object(run, &outline, &about, &jobs);
             ui::print(&(serde_json::to_string_pretty(&object)? + "\n"))?;
         }
-        false => people(&run, &outline, &about, &jobs)?,
+        false => people(run, &outline, &about, &jobs)?,
     }
     Ok(OK)
 }
