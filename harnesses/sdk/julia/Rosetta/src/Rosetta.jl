@@ -56,8 +56,10 @@ function __init__()
     origin = time_ns()
     wire = haskey(ENV, "ROSETTA_JOB") ? guarded_wire(origin) : Wire(origin, 0, nothing)
     STATE[:wire] = wire
-    said = (language = "julia", language_version = string(VERSION), sdk = SDK_VERSION, pid = getpid())
-    send(wire, "start"; t = origin, said...)
+    said = Pair{String,Any}[
+        "language"=>"julia", "language_version"=>string(VERSION), "sdk"=>SDK_VERSION, "pid"=>getpid()
+    ]
+    send(wire, "start", said; t = origin)
 end
 
 "Runs the harness that `start.jl` was given, and says that all is done; an error never comes that far."
@@ -108,7 +110,8 @@ function start(framework, version; device = nothing, sync = nothing, sync_cpu = 
         now,
         nothing,
     )
-    send(wire, "hello"; framework = framework, version = string(version), device = device)
+    said = Pair{String,Any}["framework"=>framework, "version"=>string(version), "device"=>device]
+    send(wire, "hello", said)
     STATE[:run] = run
     return run
 end
@@ -156,7 +159,7 @@ Ends the phase before and begins `name`, when the device has finished.
 function phase(run::Run, name)
     wait_for_device(run)
     run.phase = name
-    send(run.wire, "phase"; name = name)
+    send(run.wire, "phase", Pair{String,Any}["name"=>name])
 end
 
 wait_for_device(run) = run.sync === nothing || run.sync()
@@ -247,8 +250,10 @@ end
 number(loss::Nothing) = nothing
 number(loss) = Float64(applicable(loss) ? loss() : loss)
 
-send_step(run, loss) =
-    send(run.wire, "step"; epoch = run.epoch, step = run.step, steps = run.steps, loss = loss)
+function send_step(run, loss)
+    said = Pair{String,Any}["epoch"=>run.epoch, "step"=>run.step, "steps"=>run.steps, "loss"=>loss]
+    send(run.wire, "step", said)
+end
 
 """
     epoch_end(run, epoch)
@@ -260,11 +265,14 @@ function epoch_end(run::Run, epoch)
     loss = number(run.loss)
     now = time_ns()
     run.steps_left === nothing || (run.steps_left -= run.steps)
-    samples = run.steps * run.config.batch_size
-    took = seconds(run.epoch_start, now)
-    first = run.first_step
-    send(run.wire, "epoch"; t = now, epoch = epoch, loss = loss, seconds = took,
-        first_step_seconds = first, samples = samples)
+    said = Pair{String,Any}[
+        "epoch"=>epoch,
+        "loss"=>loss,
+        "seconds"=>seconds(run.epoch_start, now),
+        "first_step_seconds"=>run.first_step,
+        "samples"=>run.steps*run.config.batch_size,
+    ]
+    send(run.wire, "epoch", said; t = now)
 end
 
 """
@@ -283,7 +291,7 @@ function final_weights(f, run::Run)
     for name in names
         write_npy(joinpath(folder, name * ".npy"), Array(arrays[name]))
     end
-    send(run.wire, "weights"; folder = folder, names = names)
+    send(run.wire, "weights", Pair{String,Any}["folder"=>folder, "names"=>names])
 end
 
 # Prediction
@@ -312,7 +320,8 @@ function Base.iterate(all::Batches, (first, before) = (1, time_ns()))
     end
     if first > count_rows(all.x)
         run = all.run
-        send(run.wire, "batches"; phase = run.phase, seconds = all.times, samples = all.samples)
+        said = Pair{String,Any}["phase"=>run.phase, "seconds"=>all.times, "samples"=>all.samples]
+        send(run.wire, "batches", said)
         return nothing
     end
     last = min(first + all.run.config.batch_size - 1, count_rows(all.x))
@@ -355,9 +364,7 @@ function activation(run::Run, name, x)
     path = joinpath(run.job["outputs"], "activation-$(length(run.activations)).npy")
     push!(run.activations, name)
     array = Array(applicable(x) ? x() : x)
-    write_npy(path, array)
-    shape, dtype = collect(reverse(size(array))), npy_dtype(eltype(array))
-    send(run.wire, "activation"; name = name, path = path, shape = shape, dtype = dtype)
+    send(run.wire, "activation", stored(name, path, array))
     return x
 end
 
@@ -368,7 +375,7 @@ end
 
 Records a property of this run, as `fact(run, "layout", "WHCN")`.
 """
-fact(run::Run, name, value) = send(run.wire, "fact"; name = name, value = value)
+fact(run::Run, name, value) = send(run.wire, "fact", Pair{String,Any}["name"=>name, "value"=>value])
 
 """
     metric(run, name, value, unit)
@@ -376,18 +383,24 @@ fact(run::Run, name, value) = send(run.wire, "fact"; name = name, value = value)
 Records any other number.
 """
 metric(run::Run, name, value, unit = nothing) =
-    send(run.wire, "metric"; name = name, value = value, unit = unit)
+    send(run.wire, "metric", Pair{String,Any}["name"=>name, "value"=>value, "unit"=>unit])
 
 function finish(run::Run)
     if !isempty(run.outputs)
         all = cat(run.outputs..., dims = ndims(run.outputs[1]))
         path = joinpath(run.job["outputs"], "outputs.npy")
-        write_npy(path, all)
-        shape, dtype = collect(reverse(size(all))), npy_dtype(eltype(all))
-        ready = seconds(run.wire.origin, run.ready)
-        send(run.wire, "array"; name = "outputs", path = path, shape = shape, dtype = dtype, ready = ready)
+        said = stored("outputs", path, all)
+        push!(said, "ready" => seconds(run.wire.origin, run.ready))
+        send(run.wire, "array", said)
     end
     send(run.wire, "end")
+end
+
+"Stores an array and returns what is to be said of it."
+function stored(name, path, array)
+    write_npy(path, array)
+    shape, dtype = collect(reverse(size(array))), npy_dtype(eltype(array))
+    return Pair{String,Any}["name"=>name, "path"=>path, "shape"=>shape, "dtype"=>dtype]
 end
 
 end

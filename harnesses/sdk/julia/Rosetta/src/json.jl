@@ -132,19 +132,41 @@ function json_number(reader)
     json_error(reader, "a value")
 end
 
-"Writes a value as JSON; numbers that are not finite as text."
-write_json(io, value::Nothing) = print(io, "null")
-write_json(io, value::Bool) = print(io, value)
-write_json(io, value::Integer) = print(io, value)
-write_json(io, value::Symbol) = write_json(io, String(value))
-
-function write_json(io, value::Real)
-    number = Float64(value)
-    isfinite(number) && return print(io, number)
-    write_json(io, isnan(number) ? "NaN" : number > 0 ? "Infinity" : "-Infinity")
+"Writes a value as JSON; numbers that are not finite as text. One method for all: each type would be compiled anew."
+function write_json(io::IO, @nospecialize(value))
+    if value === nothing
+        print(io, "null")
+    elseif value isa Bool || value isa Integer
+        print(io, string(value))
+    elseif value isa Real
+        number = Float64(value)
+        isfinite(number) ? print(io, number) : write_json_text(io, isnan(number) ? "NaN" : number > 0 ? "Infinity" : "-Infinity")
+    elseif value isa AbstractVector || value isa Tuple
+        write_json_items(write_json, io, Any[value...], '[', ']')
+    elseif value isa AbstractDict || value isa NamedTuple
+        write_json_items(write_json_field, io, Any[pairs(value)...], '{', '}')
+    else
+        write_json_text(io, string(value))
+    end
+    return nothing
 end
 
-function write_json(io, text::AbstractString)
+function write_json_items(write_item, io::IO, items::Vector{Any}, opening, closing)
+    print(io, opening)
+    for (index, item) in enumerate(items)
+        index == 1 || print(io, ',')
+        write_item(io, item)
+    end
+    print(io, closing)
+end
+
+function write_json_field(io::IO, @nospecialize(field))
+    write_json_text(io, string(field[1]))
+    print(io, ':')
+    write_json(io, field[2])
+end
+
+function write_json_text(io::IO, text::String)
     print(io, '"')
     for char in text
         if char == '"' || char == '\\'
@@ -156,24 +178,4 @@ function write_json(io, text::AbstractString)
         end
     end
     print(io, '"')
-end
-
-function write_json(io, list::Union{AbstractVector,Tuple})
-    print(io, '[')
-    for (index, item) in enumerate(list)
-        index == 1 || print(io, ',')
-        write_json(io, item)
-    end
-    print(io, ']')
-end
-
-function write_json(io, object::Union{AbstractDict,NamedTuple})
-    print(io, '{')
-    for (index, (name, value)) in enumerate(pairs(object))
-        index == 1 || print(io, ',')
-        write_json(io, string(name))
-        print(io, ':')
-        write_json(io, value)
-    end
-    print(io, '}')
 end

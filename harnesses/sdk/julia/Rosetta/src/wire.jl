@@ -18,22 +18,29 @@ function guarded_wire(origin)
     return Wire(origin, 0, fdio(own, true))
 end
 
-function send(wire::Wire, event; t = time_ns(), fields...)
+"Sends an event with its fields, each `name => value`, as of `t`."
+function send(wire::Wire, event::String, fields::Vector{Pair{String,Any}} = NOTHING; t::UInt64 = time_ns())
     at = seconds(wire.origin, t)
+    line = IOBuffer()
     if wire.file === nothing
-        words = ["$name=$(short(value))" for (name, value) in fields if value !== nothing]
-        println(lpad(string(round(at, digits = 2)), 8), " s  ", rpad(event, 8), " ", join(words, " "))
-        flush(stdout)
+        print(line, lpad(string(round(at, digits = 2)), 8), " s  ", rpad(event, 8))
+        for (name, value) in fields
+            value === nothing || print(line, ' ', name, '=', string(short(value)))
+        end
     else
-        head = (v = PROTOCOL, seq = wire.sequence, ev = event, t = at)
-        line = sprint(write_json, merge(head, values(fields)))
-        write(wire.file, line * "\n")
-        flush(wire.file)
+        head = Pair{String,Any}["v" => PROTOCOL, "seq" => wire.sequence, "ev" => event, "t" => at]
+        write_json_items(write_json_field, line, Any[head..., fields...], '{', '}')
     end
+    print(line, '\n')
+    file = wire.file === nothing ? stdout : wire.file
+    write(file, take!(line))
+    flush(file)
     wire.sequence += 1
     return nothing
 end
 
-short(value) = value
-short(value::AbstractFloat) = round(value, sigdigits = 4)
-short(list::AbstractVector) = length(list) > 4 ? "[$(length(list)) values]" : list
+const NOTHING = Pair{String,Any}[]
+
+short(@nospecialize value) =
+    value isa AbstractFloat ? round(value, sigdigits = 4) :
+    value isa AbstractVector && length(value) > 4 ? "[$(length(value)) values]" : value
