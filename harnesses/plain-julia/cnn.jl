@@ -3,11 +3,10 @@
 # %% Setup
 using LinearAlgebra, Random, Statistics
 using Rosetta
-
 run = Rosetta.start("Julia", VERSION)
 cfg = run.config
 Random.seed!(cfg.seed)
-BLAS.set_num_threads(1)  # not the default: Julia's own threads share a batch
+BLAS.set_num_threads(run.threads)  # apart from Julia's own threads, of `julia -t`
 fact(run, "layout", "WHCN")  # the same bytes as NCHW, which is row by row
 fact(run, "optimisation", "-O$(Base.JLOptions().opt_level)")
 
@@ -18,102 +17,73 @@ x_test, y_test = data(run, "x_test"), data(run, "y_test")  # (32, 32, 3, n), (n,
 
 # %% Build model
 phase(run, "build")
-# A layer returns its output and its backward, which turns the loss's gradient
-# by the output, dy, into that by the input and stores those by the weights.
-shifts(size, i) = max(1, 3 - i):min(size, size + 2 - i)  # "same": none outside
-
-function each_window(act, x, columns)  # a column for each kernel pixel and channel
-    w, h, c = size(x)
-    at = reshape(columns, w, h, 3, 3, c)
-    for k in 1:c, j in 1:3, i in 1:3
-        p, q = shifts(w, i), shifts(h, j)
-        @views act(at[p, q, i, j, k], x[p .+ (i - 2), q .+ (j - 2), k])
-    end
-end
-
-function convolve!(y, x, kernel, bias, samples)
-    w, h, c, _ = size(x)
-    columns = zeros(eltype(x), w * h, 9c)
-    for s in samples
-        each_window((to, from) -> to .= from, view(x, :, :, :, s), columns)
-        y_s = reshape(view(y, :, :, :, s), w * h, :)
-        mul!(y_s, columns, kernel)
-        y_s .+= bias'
-    end
-end
-
-function convolve_back!(dx, dk, dy, x, kernel, samples)
-    w, h, c, _ = size(x)
-    columns, d_columns = zeros(eltype(x), w * h, 9c), zeros(eltype(x), w * h, 9c)
-    for s in samples
-        dy_s = reshape(view(dy, :, :, :, s), w * h, :)
-        each_window((to, from) -> to .= from, view(x, :, :, :, s), columns)
-        mul!(dk, columns', dy_s, true, true)  # dk += columns' * dy_s
-        mul!(d_columns, dy_s, kernel')
-        each_window((from, to) -> to .+= from, view(dx, :, :, :, s), d_columns)
-    end
-end
-
+# A layer returns its output and its backward, which stores the weights' gradients.
 function conv(x, name)
     k, bias = params["$name.weight"], params["$name.bias"]  # (3, 3, in, out), (out,)
-    kernel = reshape(k, :, length(bias))
-    y = similar(x, size(x, 1), size(x, 2), length(bias), size(x, 4))
-    parts = [s:Threads.nthreads():size(x, 4) for s in 1:Threads.nthreads()]
-    Threads.@threads for samples in parts
-        convolve!(y, x, kernel, bias, samples)
+    w, h, c, n = size(x)
+    x_padded = zeros(eltype(x), w + 2, h + 2, n, c)  # channels last, for the product
+    x_padded[2:end-1, 2:end-1, :, :] = permutedims(x, (1, 2, 4, 3))
+    y = repeat(bias', w * h * n)
+    for i in 1:3, j in 1:3  # a matrix product for each kernel pixel
+        x_ij = reshape(x_padded[i:i+w-1, j:j+h-1, :, :], :, c)
+        mul!(y, x_ij, k[i, j, :, :], true, true)  # y += x_ij * k_ij
     end
-    return y, function (dy)
-        dx, dks = zero(x), [zero(kernel) for _ in parts]
-        Threads.@threads for part in eachindex(parts)
-            convolve_back!(dx, dks[part], dy, x, kernel, parts[part])
+    function backward(dy)
+        dy = reshape(permutedims(dy, (1, 2, 4, 3)), w * h * n, :)
+        dx, dk = zero(x_padded), zero(k)
+        for i in 1:3, j in 1:3
+            x_ij = reshape(x_padded[i:i+w-1, j:j+h-1, :, :], :, c)
+            dk[i, j, :, :] = x_ij' * dy
+            dx[i:i+w-1, j:j+h-1, :, :] .+= reshape(dy * k[i, j, :, :]', w, h, n, c)
         end
-        gradients["$name.weight"] = reshape(sum(dks), size(k))
-        gradients["$name.bias"] = vec(sum(dy, dims = (1, 2, 4)))
-        return dx
+        gradients["$name.weight"] = dk
+        gradients["$name.bias"] = vec(sum(dy, dims = 1))
+        return permutedims(dx[2:end-1, 2:end-1, :, :], (1, 2, 4, 3))
     end
+    return permutedims(reshape(y, w, h, n, :), (1, 2, 4, 3)), backward
 end
 
 function max_pool(x)
-    squares = [x[i:2:end, j:2:end, :, :] for j in 1:2 for i in 1:2]
+    places = [(i, j) for i in 1:2, j in 1:2]
+    squares = [x[i:2:end, j:2:end, :, :] for (i, j) in places]
     y = max.(squares...)
-    return y, function (dy)
+    function backward(dy)
         dx, is_open = zero(x), trues(size(y))
-        for (square, (j, i)) in zip(squares, ((j, i) for j in 1:2 for i in 1:2))
+        for (square, (i, j)) in zip(squares, places)
             is_winner = is_open .& (square .== y)  # the first of equals
             dx[i:2:end, j:2:end, :, :] = dy .* is_winner
             is_open .&= .!is_winner
         end
         return dx
     end
+    return y, backward
 end
-
 relu(x) = max.(x, 0), dy -> dy .* (x .> 0)
-
 function dropout(x, rate)
-    kept = (rand(eltype(x), size(x)) .>= rate) ./ eltype(x)(1 - rate)  # the mean stays
+    kept = (rand(size(x)...) .>= rate) ./ eltype(x)(1 - rate)  # the mean stays
     return x .* kept, dy -> dy .* kept
 end
 
 function dense(x, name)
     weight, bias = params["$name.weight"], params["$name.bias"]  # (in, out), (out,)
     rows = reshape(x, :, size(x, ndims(x)))  # W fastest: in C, H, W order row by row
-    return weight' * rows .+ bias, function (dy)
+    function backward(dy)
         gradients["$name.weight"] = rows * dy'
         gradients["$name.bias"] = vec(sum(dy, dims = 2))
         return reshape(weight * dy, size(x))
     end
+    return weight' * rows .+ bias, backward
 end
 
 function model(x, p, q)
-    block1 = (conv, "conv1"), (relu,), (conv, "conv2"), (max_pool,), (relu,), (dropout, p)
-    block2 = (conv, "conv3"), (relu,), (conv, "conv4"), (max_pool,), (relu,), (dropout, p)
+    block(a, b) = (conv, a), (relu,), (conv, b), (max_pool,), (relu,), (dropout, p)
     head = (dense, "dense1"), (relu,), (dropout, q), (dense, "dense2")
-    backwards = Function[]
-    for (layer, arguments...) in (block1..., block2..., head...)
-        x, backward = layer(x, arguments...)
+    backwards, y = Function[], x
+    for layer in (block("conv1", "conv2")..., block("conv3", "conv4")..., head...)
+        y, backward = layer[1](y, layer[2:end]...)
         pushfirst!(backwards, backward)
     end
-    return x, backwards
+    return y, backwards
 end
 
 # %% Initial weights
