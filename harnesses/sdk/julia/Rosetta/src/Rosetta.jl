@@ -68,7 +68,17 @@ function main(arguments)
     path = abspath(arguments[1])
     isfile(path) || error("there is no harness `$path`")
     STATE[:harness] = path
-    Base.include(Main, path)
+    try
+        Base.include(Main, path)
+    catch problem
+        showerror(stderr, problem, catch_backtrace())
+        # Again, at the end, where rosetta looks for the reason.
+        while problem isa LoadError
+            problem = problem.error
+        end
+        println(stderr, "\n", first(Base.split(sprint(showerror, problem), '\n')))
+        exit(1)
+    end
     haskey(STATE, :run) || error("the harness `$path` has not called `Rosetta.start`")
     finish(STATE[:run])
 end
@@ -114,6 +124,13 @@ function start(framework, version; device = nothing, sync = nothing, sync_cpu = 
     send(wire, "hello", said)
     STATE[:run] = run
     return run
+end
+
+"Returns the version of a package that has been loaded, as its own Project.toml says."
+function version_of(package::Module)
+    file = joinpath(dirname(dirname(pathof(package))), "Project.toml")
+    found = isfile(file) ? match(r"^version *= *\"([^\"]*)\""m, read(file, String)) : nothing
+    return found === nothing ? "unknown" : String(found.captures[1])
 end
 
 # Data and weights
