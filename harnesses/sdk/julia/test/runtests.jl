@@ -187,6 +187,36 @@ end
     @test endswith(log, "\nno such layer\n") # where rosetta looks for the reason
 end
 
+@testset "a series is its jobs, each for itself, and goes on after a failure" begin
+    mktempdir() do folder
+        harness = joinpath(folder, "harness.jl")
+        write(harness, """
+            using Rosetta
+            run = Rosetta.start("F", "1")
+            @isdefined(seen) && error("a variable of the job before")
+            seen = run.config.batch_size
+            seen == 3 && error("no three")
+            struct Layer; w; end
+            outputs(run, zeros(seen, 2))
+            """)
+        jobs = [job(joinpath(folder, string(k)); config = (batch_size = k, epochs = 1)) for k in 2:4]
+        path = joinpath(folder, "series.json")
+        write(path, sprint(write_json, (protocol = 1, series = jobs)))
+        ended_well, events, log = run_harness(harness, path)
+        @test ended_well
+        @test kinds(events) == ["start", "phase", "part", "part", "part", "end"]
+        parts = [(event["path"], event["exit"]) for event in events if event["ev"] == "part"]
+        @test parts == collect(zip(jobs, [0, 1, 0]))
+        for (file, last) in zip(jobs, ["end", "hello", "end"])
+            said = [parse_json(line) for line in eachline(joinpath(dirname(file), "outputs", "events.jsonl"))]
+            @test [event["seq"] for event in said] == 0:length(said)-1
+            @test (said[1]["ev"], said[end]["ev"]) == ("start", last)
+        end
+        @test read_npy(joinpath(dirname(jobs[3]), "outputs", "outputs.npy")) == zeros(4, 2)
+        @test occursin("no three", log) && !occursin("job before", log)
+    end
+end
+
 @testset "what is not there is named with what is" begin
     asks = """
         run = Rosetta.start("F", "1")

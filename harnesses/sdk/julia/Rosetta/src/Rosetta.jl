@@ -54,22 +54,35 @@ const STATE = Dict{Symbol,Any}()
 
 function __init__()
     origin = time_ns()
-    wire = haskey(ENV, "ROSETTA_JOB") ? guarded_wire(origin) : Wire(origin, 0, nothing)
-    STATE[:wire] = wire
+    STATE[:wire] = haskey(ENV, "ROSETTA_JOB") ? guarded_wire(origin) : Wire(origin, 0, nothing)
+    say_start(STATE[:wire])
+end
+
+function say_start(wire)
     said = Pair{String,Any}[
         "language"=>"julia", "language_version"=>string(VERSION), "sdk"=>SDK_VERSION, "pid"=>getpid()
     ]
-    send(wire, "start", said; t = origin)
+    send(wire, "start", said; t = wire.origin)
 end
 
-"Runs the harness that `start.jl` was given, and says that all is done; an error never comes that far."
+"Runs the harness that `start.jl` was given: one job, or each of a series."
 function main(arguments)
     length(arguments) == 1 || error("usage: julia start.jl HARNESS.jl")
     path = abspath(arguments[1])
     isfile(path) || error("there is no harness `$path`")
     STATE[:harness] = path
+    series = haskey(ENV, "ROSETTA_JOB") ? get(parse_json(read(ENV["ROSETTA_JOB"], String)), "series", nothing) : nothing
+    series === nothing || return run_series(path, series)
+    run_harness(Main, path) == 0 || exit(1)
+end
+
+"Runs a harness, and says that all is done; an error never comes that far. Returns the exit code."
+function run_harness(place::Module, path)
     try
-        Base.include(Main, path)
+        Base.include(place, path)
+        haskey(STATE, :run) || error("the harness `$path` has not called `Rosetta.start`")
+        finish(STATE[:run])
+        return 0
     catch problem
         showerror(stderr, problem, catch_backtrace())
         # Again, at the end, where rosetta looks for the reason.
@@ -77,10 +90,29 @@ function main(arguments)
             problem = problem.error
         end
         println(stderr, "\n", first(Base.split(sprint(showerror, problem), '\n')))
-        exit(1)
+        return 1
     end
-    haskey(STATE, :run) || error("the harness `$path` has not called `Rosetta.start`")
-    finish(STATE[:run])
+end
+
+"""
+Runs each job of a series, its events to a file of its own: the framework is loaded, and what it needs is compiled,
+once for all of them. Each has the harness in a module of its own, so that it finds no variable of the one before.
+"""
+function run_series(harness, paths)
+    own = STATE[:wire]
+    send(own, "phase", Pair{String,Any}["name"=>"series"])
+    for path in paths
+        events = joinpath(parse_json(read(path, String))["outputs"], "events.jsonl")
+        code = open(events, "w") do file
+            STATE[:job], STATE[:wire] = path, Wire(time_ns(), 0, file)
+            delete!(STATE, :run)
+            say_start(STATE[:wire])
+            return run_harness(Module(:Harness), harness)
+        end
+        send(own, "part", Pair{String,Any}["path"=>path, "exit"=>code])
+        GC.gc()
+    end
+    send(own, "end")
 end
 
 """
@@ -91,7 +123,7 @@ it is called at phase and epoch edges, and on the CPU only where `sync_cpu` says
 there too. `device` is the framework's own name of the device where that says more than the job's.
 """
 function start(framework, version; device = nothing, sync = nothing, sync_cpu = false)
-    job = find_job(get(STATE, :harness, PROGRAM_FILE))
+    job = find_job(get(STATE, :job, get(ENV, "ROSETTA_JOB", nothing)), get(STATE, :harness, PROGRAM_FILE))
     wire = STATE[:wire]
     device = device === nothing ? job["device"] : device
     sync = job["device"] != "cpu" || sync_cpu ? sync : nothing

@@ -15,9 +15,9 @@ end
 
 Base.propertynames(config::Config) = Tuple(Symbol.(sort(collect(keys(getfield(config, :settings))))))
 
-"Returns the job: the file that rosetta names, or a smoke job for a run by hand."
-function find_job(harness)
-    text = haskey(ENV, "ROSETTA_JOB") ? read(ENV["ROSETTA_JOB"], String) : ask_rosetta(harness)
+"Returns the job: of the file that rosetta names, or a smoke job for a run by hand."
+function find_job(path, harness)
+    text = path === nothing ? ask_rosetta(harness) : read(path, String)
     job = parse_json(text)
     protocol = get(job, "protocol", nothing)
     protocol == PROTOCOL || error("this SDK speaks protocol $PROTOCOL, the job $protocol")
