@@ -31,7 +31,7 @@ def hold_code():
             sys.exit("this is in no file of docs/translate:\n" + block)
 
 
-def make_project(folder):
+def make_project(folder, rosetta):
     """What the page tells a reader to do in an empty folder."""
     for name in ("specs", "harnesses", "envs"):
         (folder / name).mkdir()
@@ -40,7 +40,8 @@ def make_project(folder):
         (folder / "envs" / name).symlink_to(ROOT / "envs" / name)
     ignored = shutil.ignore_patterns("*.npy", "variants.yaml")
     shutil.copytree(FILES, folder, dirs_exist_ok=True, ignore=ignored)
-    subprocess.run([sys.executable, folder / "make_data.py"], check=True)
+    data = [*rosetta, "env", "run", "jax", "--", "python", folder / "make_data.py"]
+    subprocess.run(data, check=True, cwd=folder)
 
 
 def change(folder, diff):
@@ -88,7 +89,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="rosetta-tutorial-") as name:
         folder = pathlib.Path(name)
         rosetta = [sys.argv[1], "--project", name]
-        make_project(folder)
+        make_project(folder, rosetta)
         subprocess.run([*rosetta, "lint"], check=True)
         hold_check(rosetta, "different", "gelu_tanh", shown[0])
         shutil.copy(FILES / "harnesses/pytorch/variants.yaml", folder / "harnesses/pytorch")

@@ -24,8 +24,8 @@ impl Floats {
     /// Reads a `.npy` file of floats.
     pub fn read(path: &Path) -> Result<Floats> {
         let shown = path.display();
-        let stored = Stored::read(path, usize::MAX);
-        let Stored { shape, element, bytes } =
+        let stored = StoredRows::read(path, usize::MAX);
+        let StoredRows { shape, element, bytes } =
             stored.with_context(|| format!("cannot read `{shown}`"))?;
         let values = element.floats(&bytes);
         let values = values.ok_or_else(|| {
@@ -36,16 +36,16 @@ impl Floats {
 }
 
 /// The first rows of an array, in C order.
-pub struct Stored {
+pub struct StoredRows {
     /// That of the whole array.
     pub shape: Vec<usize>,
     pub element: Element,
     pub bytes: Vec<u8>,
 }
 
-impl Stored {
+impl StoredRows {
     /// Reads at most `rows` rows.
-    pub fn read(path: &Path, rows: usize) -> Result<Stored> {
+    pub fn read(path: &Path, rows: usize) -> Result<StoredRows> {
         let mut file = BufReader::new(regular::open(path)?);
         let header = Header::read(&mut file)?;
         let (all, element) = (header.bytes()?, header.element()?);
@@ -62,7 +62,7 @@ impl Stored {
             bytes = in_c_order(&bytes, &header.shape, element.size());
             bytes.truncate(usize::try_from(wanted)?);
         }
-        Ok(Stored { shape: header.shape, element, bytes })
+        Ok(StoredRows { shape: header.shape, element, bytes })
     }
 }
 
@@ -71,7 +71,7 @@ mod tests {
     use std::fs;
     use std::path::PathBuf;
 
-    use super::{Floats, Stored};
+    use super::{Floats, StoredRows};
 
     fn npy(descr: &str, order: &str, shape: &str, bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
@@ -122,8 +122,8 @@ mod tests {
     fn first_rows_are_first_in_either_order() {
         for (order, bytes) in [("False", [1, 2, 3, 4, 5, 6]), ("True", [1, 3, 5, 2, 4, 6])] {
             let (_folder, path) = npy("|u1", order, "(3, 2)", &bytes);
-            assert_eq!(Stored::read(&path, 2).unwrap().bytes, [1, 2, 3, 4]);
-            assert_eq!(Stored::read(&path, 9).unwrap().bytes, [1, 2, 3, 4, 5, 6]);
+            assert_eq!(StoredRows::read(&path, 2).unwrap().bytes, [1, 2, 3, 4]);
+            assert_eq!(StoredRows::read(&path, 9).unwrap().bytes, [1, 2, 3, 4, 5, 6]);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! NVIDIA GPUs through the driver's own library, opened at run time. Must not depend on jobs.
 
+use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -34,9 +35,20 @@ pub struct Gpu {
 /// What NVML calls a GPU that is split.
 const MIG_ON: u32 = 1;
 
+/// What is there where a driver is: its control device, its word in /proc, and the devices of WSL 2 and of Jetson boards.
+const SIGNS_OF_A_DRIVER: [&str; 4] =
+    ["/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/dxg", "/dev/nvgpu"];
+
+/// Returns the driver's library, if there is a driver. Without one, looking for the library would cost every job 0.4 ms of
+/// searching folders.
+fn init() -> Option<Nvml> {
+    let is_here = SIGNS_OF_A_DRIVER.iter().any(|sign| Path::new(sign).exists());
+    is_here.then(Nvml::init)?.ok()
+}
+
 /// Returns the GPUs of this machine; none where there is no driver.
 pub fn list() -> Vec<Gpu> {
-    let Ok(nvml) = Nvml::init() else { return Vec::new() };
+    let Some(nvml) = init() else { return Vec::new() };
     let driver = nvml.sys_driver_version().unwrap_or_default();
     let version = nvml.sys_cuda_driver_version().unwrap_or_default();
     let cuda = format!("{}.{}", version / 1000, version % 1000 / 10);
@@ -66,7 +78,7 @@ pub fn list() -> Vec<Gpu> {
 
 /// Returns whether a CUDA driver and a GPU are here.
 pub fn is_here() -> bool {
-    Nvml::init().is_ok_and(|nvml| nvml.device_count().is_ok_and(|count| count > 0))
+    init().is_some_and(|nvml| nvml.device_count().is_ok_and(|count| count > 0))
 }
 
 /// What a job and others used of the GPUs while it ran.
@@ -133,7 +145,7 @@ const INTERVAL: Duration = Duration::from_millis(200);
 impl Peak {
     /// Begins to watch, where there is a GPU. What is held of it now was not held by the job.
     pub fn start() -> Option<Peak> {
-        let nvml = Nvml::init().ok()?;
+        let nvml = init()?;
         let idle_bytes = sample(&nvml).used_bytes;
         let before = millijoules(&nvml);
         let (stop, stopped) = channel();

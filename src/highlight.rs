@@ -7,7 +7,7 @@ use crate::sections::comment;
 
 /// What a piece of code is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Piece {
+pub enum CodePiece {
     Plain,
     Comment,
     Text,
@@ -33,17 +33,17 @@ const JULIA: &[&str] = &[
 ];
 
 /// Returns the pieces of a text in their order; together they are the text.
-pub fn pieces(text: &str, language: Language) -> Vec<(Piece, &str)> {
-    let mut found = Vec::<(Piece, &str)>::new();
+pub fn pieces(text: &str, language: Language) -> Vec<(CodePiece, &str)> {
+    let mut found = Vec::<(CodePiece, &str)>::new();
     let mut rest = text;
     // Where plain code began that is not yet a piece.
     let mut plain = text;
     while !rest.is_empty() {
         let (piece, length) = next(rest, language);
-        if piece != Piece::Plain {
+        if piece != CodePiece::Plain {
             let before = &plain[..plain.len() - rest.len()];
             if !before.is_empty() {
-                found.push((Piece::Plain, before));
+                found.push((CodePiece::Plain, before));
             }
             found.push((piece, &rest[..length]));
             plain = &rest[length..];
@@ -51,27 +51,27 @@ pub fn pieces(text: &str, language: Language) -> Vec<(Piece, &str)> {
         rest = &rest[length..];
     }
     if !plain.is_empty() {
-        found.push((Piece::Plain, plain));
+        found.push((CodePiece::Plain, plain));
     }
     found
 }
 
 /// Returns what a text begins with, and how many bytes that is.
-fn next(text: &str, language: Language) -> (Piece, usize) {
+fn next(text: &str, language: Language) -> (CodePiece, usize) {
     if text.starts_with(comment(language)) {
-        return (Piece::Comment, text.find('\n').unwrap_or(text.len()));
+        return (CodePiece::Comment, text.find('\n').unwrap_or(text.len()));
     }
     if let Some(length) = quoted(text, language) {
-        return (Piece::Text, length);
+        return (CodePiece::Text, length);
     }
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let first = text.chars().next().unwrap_or(' ');
     if first.is_ascii_digit() {
         let is_number = |c: char| is_word(c) || c == '.';
-        return (Piece::Number, text.find(|c| !is_number(c)).unwrap_or(text.len()));
+        return (CodePiece::Number, text.find(|c| !is_number(c)).unwrap_or(text.len()));
     }
     if !is_word(first) {
-        return (Piece::Plain, first.len_utf8());
+        return (CodePiece::Plain, first.len_utf8());
     }
     let length = text.find(|c| !is_word(c)).unwrap_or(text.len());
     let keywords = match language {
@@ -79,7 +79,8 @@ fn next(text: &str, language: Language) -> (Piece, usize) {
         Language::Rust => RUST,
         Language::Julia => JULIA,
     };
-    let piece = if keywords.contains(&&text[..length]) { Piece::Keyword } else { Piece::Plain };
+    let piece =
+        if keywords.contains(&&text[..length]) { CodePiece::Keyword } else { CodePiece::Plain };
     (piece, length)
 }
 
@@ -110,7 +111,7 @@ fn quoted(text: &str, language: Language) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::Piece::{Comment, Keyword, Number, Plain, Text};
+    use super::CodePiece::{Comment, Keyword, Number, Plain, Text};
     use super::{Language, pieces};
 
     #[test]

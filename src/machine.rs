@@ -1,6 +1,7 @@
 //! The machine that a job ran on, and what disturbed it. Reads /proc and /sys. Must not depend on jobs.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -73,10 +74,27 @@ impl Machine {
             memory_limit_bytes: memory_limit(),
             kernel: System::kernel_version().unwrap_or_default(),
             os: System::long_os_version().unwrap_or_default(),
-            governor: line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+            governor: governor(),
             turbo: turbo(),
             load: load(),
             gpus: gpu::list(),
+        }
+    }
+
+    /// Returns what this machine was when this process looked first.
+    pub fn first_look() -> &'static Machine {
+        static FIRST: OnceLock<Machine> = OnceLock::new();
+        FIRST.get_or_init(Machine::look)
+    }
+
+    /// Returns what this machine, which is known, is now: what changes by itself is looked at again.
+    pub fn now(self) -> Machine {
+        Machine {
+            governor: governor(),
+            turbo: turbo(),
+            load: load(),
+            gpus: if self.gpus.is_empty() { Vec::new() } else { gpu::list() },
+            ..self
         }
     }
 
@@ -110,9 +128,20 @@ fn line(path: impl AsRef<Path>) -> Option<String> {
     fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
 }
 
+/// Returns a file of the kernel's, which does not tell its size, by one or two reads.
+fn text(path: &str) -> Option<String> {
+    let mut text = String::with_capacity(8192);
+    fs::File::open(path).ok()?.read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
 fn load() -> f64 {
     let text = line("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or_default()
+}
+
+fn governor() -> Option<String> {
+    line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 }
 
 fn turbo() -> Option<bool> {
@@ -158,11 +187,11 @@ const SWAPPED_PAGES: u64 = 1_000;
 impl Counters {
     /// Returns the counters now, if the kernel has them.
     pub fn read() -> Option<Counters> {
-        let stat = fs::read_to_string("/proc/stat").ok()?;
+        let stat = text("/proc/stat")?;
         let ticks = stat.lines().next()?.split_whitespace().skip(1).map(str::parse::<u64>);
         let ticks = ticks.collect::<Result<Vec<_>, _>>().ok()?;
         let [user, nice, system, idle, iowait, irq, softirq, steal] = *ticks.first_chunk()?;
-        let vmstat = fs::read_to_string("/proc/vmstat").unwrap_or_default();
+        let vmstat = text("/proc/vmstat").unwrap_or_default();
         let busy_ticks = user + nice + system + irq + softirq;
         Some(Counters {
             busy_ticks,

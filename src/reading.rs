@@ -5,11 +5,11 @@ use std::borrow::Borrow;
 use similar::{ChangeTag, TextDiff};
 
 use crate::catalog::Language;
-use crate::highlight::{Piece, pieces};
+use crate::highlight::{CodePiece, pieces};
 use crate::sections::{comment, split};
 
 /// A harness to be read.
-pub struct Source {
+pub struct HarnessText {
     /// The framework's title.
     pub title: String,
     /// The file as a reader finds it, below the project.
@@ -20,15 +20,15 @@ pub struct Source {
 
 /// The same section of several harnesses.
 #[derive(Debug, PartialEq)]
-pub struct Row {
+pub struct SectionRow {
     pub title: String,
     /// One for each source; none where a harness has no such section.
-    pub cells: Vec<Option<Cell>>,
+    pub cells: Vec<Option<HarnessSection>>,
 }
 
 /// A section of one harness.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Cell {
+pub struct HarnessSection {
     /// The line of its title, from 1.
     pub line: usize,
     /// Its lines, without those that are blank at both ends and without a common indent.
@@ -50,18 +50,19 @@ const NEW: &str = "\x1b[32m";
 const OLD: &str = "\x1b[31m";
 
 /// Returns a row for each title, in the order of the first harness that has it.
-pub fn rows<S: Borrow<Source>>(sources: &[S]) -> Vec<Row> {
-    let mut rows = Vec::<Row>::new();
+pub fn rows<S: Borrow<HarnessText>>(sources: &[S]) -> Vec<SectionRow> {
+    let mut rows = Vec::<SectionRow>::new();
     for (index, source) in sources.iter().enumerate() {
         let source = source.borrow();
         for section in split(&source.text, source.language) {
             let known = rows.iter().position(|row| row.title == section.title);
             let at = known.unwrap_or_else(|| {
                 let cells = vec![None; sources.len()];
-                rows.push(Row { title: section.title.to_owned(), cells });
+                rows.push(SectionRow { title: section.title.to_owned(), cells });
                 rows.len() - 1
             });
-            rows[at].cells[index] = Some(Cell { line: section.line, lines: tidy(section.text) });
+            rows[at].cells[index] =
+                Some(HarnessSection { line: section.line, lines: tidy(section.text) });
         }
     }
     rows
@@ -81,7 +82,7 @@ fn tidy(text: &str) -> Vec<String> {
 
 /// Returns the rows as text for so many columns of a terminal: harnesses beside each other as far as they fit, the
 /// others below.
-pub fn text(sources: &[Source], rows: &[Row], width: usize) -> String {
+pub fn text(sources: &[HarnessText], rows: &[SectionRow], width: usize) -> String {
     let fitting = (width + GAP.chars().count()) / (NARROWEST + GAP.chars().count());
     let beside = fitting.clamp(1, sources.len().max(1));
     let gaps = (beside - 1) * GAP.chars().count();
@@ -115,7 +116,7 @@ pub fn text(sources: &[Source], rows: &[Row], width: usize) -> String {
 }
 
 /// Returns the lines of a cell as they are shown, each with its length on the screen.
-fn cell(source: &Source, cell: Option<&Cell>, width: usize) -> Vec<(String, usize)> {
+fn cell(source: &HarnessText, cell: Option<&HarnessSection>, width: usize) -> Vec<(String, usize)> {
     let place = cell.map_or_else(
         || format!("{}: no such section", source.title),
         |cell| format!("{}  {}:{}", source.title, source.file, cell.line),
@@ -145,17 +146,17 @@ fn cell(source: &Source, cell: Option<&Cell>, width: usize) -> Vec<(String, usiz
 
 /// Returns code with its keywords and texts in colour.
 fn coloured(code: &str, language: Language) -> String {
-    let piece = |(piece, text): (Piece, &str)| match piece {
-        Piece::Keyword => format!("{KEYWORD}{text}{RESET}"),
-        Piece::Text => format!("{QUOTED}{text}{RESET}"),
-        Piece::Plain | Piece::Number | Piece::Comment => text.to_owned(),
+    let piece = |(piece, text): (CodePiece, &str)| match piece {
+        CodePiece::Keyword => format!("{KEYWORD}{text}{RESET}"),
+        CodePiece::Text => format!("{QUOTED}{text}{RESET}"),
+        CodePiece::Plain | CodePiece::Number | CodePiece::Comment => text.to_owned(),
     };
     pieces(code, language).into_iter().map(piece).collect()
 }
 
 /// Returns what became of the first harness in the second, section by section: lines that went, lines that came, and
 /// those that stayed, of which only the nearest are shown.
-pub fn difference(old: &Source, new: &Source, rows: &[Row]) -> String {
+pub fn difference(old: &HarnessText, new: &HarnessText, rows: &[SectionRow]) -> String {
     let mut out = format!(
         "{OLD}--- {}  {}{RESET}\n{NEW}+++ {}  {}{RESET}\n",
         old.title, old.file, new.title, new.file
@@ -238,9 +239,9 @@ fn wrap(line: &str, width: usize) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn source(title: &str, text: &str) -> Source {
+    fn source(title: &str, text: &str) -> HarnessText {
         let (title, file) = (title.to_owned(), format!("harnesses/{title}/cnn.py"));
-        Source { title, file, language: Language::Python, text: text.to_owned() }
+        HarnessText { title, file, language: Language::Python, text: text.to_owned() }
     }
 
     fn plain(text: &str) -> String {
@@ -260,9 +261,12 @@ mod tests {
         let two = source("two", "# %% Setup\nimport two\n# %% Run\nrun()\n");
         let rows = rows(&[one, two]);
         let cell = |line, lines: &[&str]| {
-            Some(Cell { line, lines: lines.iter().map(|line| (*line).to_owned()).collect() })
+            Some(HarnessSection {
+                line,
+                lines: lines.iter().map(|line| (*line).to_owned()).collect(),
+            })
         };
-        let row = |title: &str, cells| Row { title: title.to_owned(), cells };
+        let row = |title: &str, cells| SectionRow { title: title.to_owned(), cells };
         let expected = [
             row("Setup", vec![cell(2, &["import one"]), cell(1, &["import two"])]),
             row("Train", vec![cell(6, &["a", "", "b"]), None]),

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
-use crate::arrays::{Floats, Stored};
+use crate::arrays::{Floats, StoredRows};
 use crate::data::Odd;
 
 /// Returns the share of rows whose largest logit is the label.
@@ -54,8 +54,8 @@ fn ensure_finite(values: &[f64]) -> Result<()> {
 /// Returns the first `rows` labels.
 fn read_integers(path: &Path, rows: usize) -> Result<Vec<i64>> {
     let shown = path.display();
-    let stored = Stored::read(path, rows);
-    let Stored { shape, element, bytes } =
+    let stored = StoredRows::read(path, rows);
+    let StoredRows { shape, element, bytes } =
         stored.with_context(|| format!("cannot read the labels `{shown}`"))?;
     ensure!(shape.len() == 1, "the labels `{shown}` have more than one axis");
     element.integers(&bytes).map_err(|Odd { index, number }| {

@@ -39,7 +39,7 @@ pub struct Variants {
 pub struct Variant {
     #[schemars(with = "String")]
     pub name: Spanned<String>,
-    pub is: Kind,
+    pub is: VariantKind,
     /// Where it shows first.
     pub stage: Stage,
     /// What is so, as a clause that a person reads.
@@ -54,7 +54,7 @@ pub struct Variant {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum VariantKind {
     /// Mathematics that a target may declare as its own.
     Variant,
     /// What only goes wrong.
@@ -170,7 +170,7 @@ impl Variants {
 
     /// Returns a variant that a target may declare.
     pub fn declared<'a>(&'a self, experiment: &'a str, name: &str) -> Result<&'a Variant> {
-        let known = self.of(experiment).filter(|variant| variant.is == Kind::Variant);
+        let known = self.of(experiment).filter(|variant| variant.is == VariantKind::Variant);
         let found = known.clone().find(|variant| variant.name.value == name);
         let names = known.map(|variant| variant.name.value.as_str()).collect::<Vec<_>>();
         found.ok_or_else(|| unknown(&format!("variant of {experiment}"), name, names))
@@ -192,7 +192,7 @@ impl Variant {
         let change = Change { experiments, from: unplaced(from), to: to.to_owned() };
         Variant {
             name: unplaced(name),
-            is: Kind::Mistake,
+            is: VariantKind::Mistake,
             stage,
             says: says.to_owned(),
             changes: vec![change],

@@ -10,7 +10,7 @@ use anyhow::Result;
 use serde::Deserialize;
 
 use crate::catalog::Language;
-use crate::highlight::{Piece, pieces};
+use crate::highlight::{CodePiece, pieces};
 use crate::sections::split;
 use crate::yaml;
 
@@ -118,7 +118,7 @@ fn call(lines: &[&str], line: usize, language: Language) -> Call {
 
 /// Returns how many brackets a line opens and does not close.
 fn opened(line: &str, language: Language) -> i32 {
-    let plain = pieces(line, language).into_iter().filter(|(piece, _)| *piece == Piece::Plain);
+    let plain = pieces(line, language).into_iter().filter(|(piece, _)| *piece == CodePiece::Plain);
     let of = |c: char| match c {
         '(' | '[' | '{' => 1,
         ')' | ']' | '}' => -1,
@@ -132,7 +132,7 @@ fn without_comment(line: &str, language: Language) -> (String, String) {
     let (mut code, mut comment) = (String::new(), String::new());
     for (piece, text) in pieces(line, language) {
         match piece {
-            Piece::Comment => comment += text.trim_start_matches(['#', '/', ' ']),
+            CodePiece::Comment => comment += text.trim_start_matches(['#', '/', ' ']),
             _ => code += text,
         }
     }

@@ -504,3 +504,26 @@ fn a_framework_that_was_named_and_is_skipped_is_not_ok() {
     };
     assert_eq!((code(&[]), code(&["-f", "mine,mini"])), (Some(0), Some(1)));
 }
+
+/// The data of a check and of the run after it are the same: that they are missing was said three times.
+#[test]
+fn what_stops_check_and_run_is_said_once() {
+    let project = with_reference();
+    fs::remove_file(project.path("specs/x_test.npy")).unwrap();
+    let done = project.run(&[]);
+    assert_eq!(done.code, Some(2), "{done:?}");
+    let times = |words: &str| done.stderr.matches(words).count();
+    assert_eq!((times("x_test.npy"), times("not checked")), (1, 0), "{done:?}");
+    assert!(times("data of tiny not available") <= 1, "{done:?}");
+}
+
+#[test]
+fn a_run_goes_on_without_the_check_that_is_in_its_way() {
+    let project = with_reference();
+    // Checks are kept in a folder of the home, which is a file here.
+    project.write("home/checks", "");
+    let mut run = project.command(&["run", "--provider", "system", "--python", "./python"]);
+    let done = Done::of(run.env("TMPDIR", "/proc").output().unwrap());
+    assert_eq!(done.stderr.matches("not checked: ").count(), 1, "{done:?}");
+    assert_eq!(project.records().len(), 1, "{done:?}");
+}

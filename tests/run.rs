@@ -407,7 +407,51 @@ fn a_plan_can_be_looked_at_and_starts_nothing() {
     let project = Project::new().harness("mine", &good());
     let done = project.run(&["--dry-run", "--repeats", "2"]);
     assert_eq!(done.stdout, "tiny.mine.cpu.1\ntiny.mine.cpu.2\n");
+    assert!(done.stderr.contains("2 jobs: none has run here yet; what has no verdict"), "{done:?}");
     assert!(!project.path("results/runs").exists());
+
+    assert_eq!(project.run(&["--no-check"]).code, Some(0));
+    let done = project.run(&["--dry-run", "--no-check"]);
+    assert!(
+        done.stderr.contains("1 job: they took 0.") && !done.stderr.contains("verdict"),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn a_program_can_read_the_plan() {
+    let project = Project::new().harness("mine", &good()).harness("other", &good());
+    fs::remove_file(project.path("harnesses/other/tiny.py")).unwrap();
+    assert_eq!(project.run(&["--no-check"]).code, Some(0));
+    let args = ["--dry-run", "--json", "--framework", "mine,other", "tiny", "--repeats", "2"];
+    let done = project.run(&args);
+    let plan = serde_json::from_str::<serde_json::Value>(&done.stdout).unwrap();
+    assert_eq!(plan["jobs"][1]["job"], "tiny.mine.cpu.2", "{plan}");
+    assert_eq!(plan["jobs"][1]["env"], serde_json::Value::Null, "an interpreter of the user's");
+    assert_eq!(plan["skipped"][0]["target"], "other", "{plan}");
+    let took = project.records()[0]["times"]["wall"].as_f64().unwrap();
+    let sum = plan["expected_seconds"].as_f64().unwrap();
+    assert!((sum - 2.0 * took).abs() < 1e-6, "{sum} is not twice {took}");
+    let done = project.run(&["--dry-run", "--markdown"]);
+    assert!(done.code == Some(2) && done.stderr.contains("--dry-run"), "{done:?}");
+}
+
+#[test]
+fn more_threads_than_cpus_are_warned_of() {
+    let project = Project::new().harness("mine", &good());
+    let warned = project.run(&["--dry-run", "--threads", "4096"]);
+    assert!(warned.stderr.contains("warning: 4096 threads for "), "{warned:?}");
+    let not = project.run(&["--dry-run", "--threads", "1"]);
+    assert!(!not.stderr.contains("warning"), "{not:?}");
+}
+
+#[test]
+fn a_quiet_run_says_only_what_fails_and_its_results() {
+    let project = Project::new().harness("mine", &good()).harness("bad", "exit 3");
+    let done = project.run(&["--quiet", "--no-check"]);
+    assert!(done.stdout.contains("75"), "{done:?}");
+    assert!(done.stderr.contains("✗ tiny · bad"), "{done:?}");
+    assert!(!done.stderr.contains('✓') && !done.stderr.contains('…'), "{done:?}");
 }
 
 #[test]

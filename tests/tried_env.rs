@@ -7,7 +7,7 @@ use std::fs;
 use std::io::BufRead;
 use std::path::Path;
 
-use common::{Project, good};
+use common::{Done, Project, good};
 
 /// Returns a script that keeps a line for the test and then does everything right.
 fn tells(line: &str) -> String {
@@ -41,7 +41,7 @@ fn a_job_has_an_empty_home_of_its_own() {
     for _ in 0..2 {
         let mut command = alone(&project, &RUN);
         command.env("XDG_CACHE_HOME", project.path("user/.cache"));
-        let done = common::Done::of(command.output().unwrap());
+        let done = Done::of(command.output().unwrap());
         assert_eq!(done.code, Some(0), "{done:?}");
         let told = told(&project);
         let (home, content) = told.trim().split_once(' ').unwrap();
@@ -76,7 +76,7 @@ fn an_interpreter_is_asked_in_the_users_folder() {
     let folder = project.path("mine");
     fs::create_dir(&folder).unwrap();
     let args = RUN.map(|arg| if arg == "./python" { "../python" } else { arg });
-    let done = common::Done::of(alone(&project, &args).current_dir(&folder).output().unwrap());
+    let done = Done::of(alone(&project, &args).current_dir(&folder).output().unwrap());
     assert_eq!(done.code, Some(0), "{done:?}");
     let asked = fs::read_to_string(project.path("asked")).unwrap();
     assert_eq!(Path::new(asked.lines().next().unwrap()), folder.canonicalize().unwrap());
@@ -118,7 +118,7 @@ fn with_crate() -> Project {
 }
 
 fn digest(command: &mut std::process::Command) -> String {
-    let done = common::Done::of(command.args(["env", "list", "--json"]).output().unwrap());
+    let done = Done::of(command.args(["env", "list", "--json"]).output().unwrap());
     let list: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
     let mini = list.as_array().unwrap().iter().find(|env| env["name"] == "mini").unwrap();
     mini["digest"].as_str().unwrap().to_owned()
@@ -138,7 +138,7 @@ fn what_steers_cargo_is_left_out_or_in_the_digest() {
     assert_eq!(digest(&mut steered()), plain);
     let mut command = steered();
     command.args(["env", "build", "mini"]).env("CC", "/opt/cc").env("RUSTFLAGS", "-g");
-    let done = common::Done::of(command.output().unwrap());
+    let done = Done::of(command.output().unwrap());
     assert_eq!(done.code, Some(0), "{done:?}");
     let seen = fs::read_to_string(project.path("seen")).unwrap();
     assert!(seen.contains("CC=/opt/cc\n") && seen.contains("RUSTFLAGS=-g\n"), "{seen}");
@@ -165,10 +165,10 @@ fn what_steers_cargo_is_left_out_or_in_the_digest() {
 #[test]
 fn a_built_crate_needs_no_compiler_and_one_is_found_where_rustup_puts_it() {
     let project = with_crate();
-    let done = common::Done::of(alone(&project, &["env", "build", "mini"]).output().unwrap());
+    let done = Done::of(alone(&project, &["env", "build", "mini"]).output().unwrap());
     assert_eq!(done.code, Some(0), "{done:?}");
     fs::remove_dir_all(project.path("user/.cargo/bin")).unwrap();
-    let done = common::Done::of(alone(&project, &["env", "list"]).output().unwrap());
+    let done = Done::of(alone(&project, &["env", "list"]).output().unwrap());
     let row = done.stdout.lines().find(|line| line.contains("mini")).unwrap();
     assert!(row.contains("built") && !row.contains("no `"), "{row}");
 }
@@ -183,7 +183,7 @@ fn a_framework_that_was_named_and_is_skipped_is_not_ok() {
     project.write("harnesses/mini/framework.yaml", yaml);
     project.write("harnesses/mini/tiny.rs", "");
     let code = |more: &[&str]| {
-        let done = common::Done::of(alone(&project, &[&RUN[..], more].concat()).output().unwrap());
+        let done = Done::of(alone(&project, &[&RUN[..], more].concat()).output().unwrap());
         assert!(done.stderr.contains("1 ok, 1 skipped"), "{done:?}");
         done.code
     };
@@ -208,7 +208,7 @@ fn what_steers_pip_and_uv_stays_behind_and_where_packages_come_from_does_not() {
     let dropped = ["UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE_NEWER", "PIP_CONSTRAINT", "GIT_DIR"];
     command.envs(dropped.map(|name| (name, "x"))).env("UV_INDEX_URL", "https://mine");
     command.env("https_proxy", "http://proxy:1");
-    let done = common::Done::of(command.output().unwrap());
+    let done = Done::of(command.output().unwrap());
     assert_eq!(done.code, Some(0), "{done:?}");
     let seen = fs::read_to_string(seen).unwrap();
     assert!(!dropped.iter().any(|name| seen.contains(&format!("{name}="))), "{seen}");
@@ -240,7 +240,7 @@ fn a_harness_may_be_named_as_a_module_of_pythons() {
     command.arg(sdk.join("rosetta/__main__.py")).arg(&harness).current_dir(folder.path());
     command.env("PYTHONPATH", &sdk).env_remove("ROSETTA_JOB");
     let Ok(output) = command.output() else { return }; // A machine without Python has none to break.
-    let done = common::Done::of(output);
+    let done = Done::of(output);
     assert_eq!(done.code, Some(0), "{done:?}");
     let found = done.stderr.split("found ").nth(1).unwrap_or_default();
     assert!(!found.is_empty() && !found.starts_with(folder.path().to_str().unwrap()), "{done:?}");
@@ -332,7 +332,7 @@ fn what_cannot_be_built_is_tried_once_in_a_run() {
         "echo tried >>\"$HOME/tried\"; echo 'No space left on device (os error 28)'; exit 3";
     let project = with_uv(Project::new().harness("numpy", &good()), fails);
     fs::create_dir(project.path("user")).unwrap();
-    let done = common::Done::of(with_path(&project, &["run", "--device", "cpu"]).output().unwrap());
+    let done = Done::of(with_path(&project, &["run", "--device", "cpu"]).output().unwrap());
     assert_eq!(done.code, Some(1), "{done:?}");
     let tried = fs::read_to_string(project.path("user/tried")).unwrap();
     assert_eq!(tried.lines().count(), 1, "{done:?}");
@@ -349,7 +349,7 @@ fn an_environment_that_has_lost_a_file_is_named_and_built_anew() {
     let project = with_uv(Project::new().harness("fake", &good()), installs);
     let run = || {
         let args = ["run", "--no-check", "--device", "cpu"];
-        common::Done::of(with_path(&project, &args).output().unwrap())
+        Done::of(with_path(&project, &args).output().unwrap())
     };
     let done = run();
     assert_eq!(done.code, Some(0), "{done:?}");
@@ -360,7 +360,39 @@ fn an_environment_that_has_lost_a_file_is_named_and_built_anew() {
     assert_eq!(done.code, Some(1), "{done:?}");
     let reason = project.records().pop().unwrap()["outcome"]["reason"].to_string();
     assert!(reason.contains("one.py") && reason.contains("rosetta env build fake"), "{reason}");
-    let done = common::Done::of(with_path(&project, &["env", "build", "fake"]).output().unwrap());
+    let done = Done::of(with_path(&project, &["env", "build", "fake"]).output().unwrap());
     assert!(done.code == Some(0) && file.is_file(), "{done:?}");
     assert_eq!(run().code, Some(0));
+}
+
+#[test]
+fn a_command_runs_in_an_environment() {
+    let project = Project::new().harness("fake", &good()).fake_uv();
+    let path = format!("{}:/usr/bin:/bin", project.path("path").display());
+    let mut command = project.command(&[
+        "env",
+        "run",
+        "fake",
+        "--",
+        "sh",
+        "-c",
+        "echo $ROSETTA_ENV $1; exit 7",
+        "sh",
+        "a b",
+    ]);
+    let done = Done::of(command.env("PATH", path).output().unwrap());
+    assert_eq!((done.code, done.stdout.as_str()), (Some(7), "fake a b\n"), "{done:?}");
+    let done = project.rosetta(&["env", "run", "fake"]);
+    assert!(done.code == Some(2) && done.stderr.contains("COMMAND"), "{done:?}");
+}
+
+/// It said "did you mean", and 70 names.
+#[test]
+fn an_experiment_is_not_an_environment() {
+    let project = Project::new().harness("fake", &good());
+    let done = project.rosetta(&["env", "build", "tiny"]);
+    assert_eq!(done.code, Some(2), "{done:?}");
+    assert!(done.stderr.contains("`tiny` is an experiment, not an environment"), "{done:?}");
+    let done = project.rosetta(&["env", "build", "fakes"]);
+    assert_eq!(done.stderr.matches("`fake`").count(), 2, "known, and meant, each once: {done:?}");
 }

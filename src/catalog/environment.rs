@@ -93,7 +93,7 @@ pub struct EnvFile {
 }
 
 /// A field of env.yaml that not every provider has.
-struct Setting {
+struct ProviderField {
     field: &'static str,
     of: &'static [ProviderName],
     is_needed: bool,
@@ -101,44 +101,44 @@ struct Setting {
     place: fn(&EnvFile) -> Option<Location>,
 }
 
-const SETTINGS: [Setting; 7] = [
-    Setting {
+const SETTINGS: [ProviderField; 7] = [
+    ProviderField {
         field: "python",
         of: &[ProviderName::Venv],
         is_needed: true,
         place: |file| place(&file.python),
     },
-    Setting {
+    ProviderField {
         field: "requirements",
         of: &[ProviderName::Venv],
         is_needed: false,
         place: |file| place(&file.requirements),
     },
-    Setting {
+    ProviderField {
         field: "glibc",
         of: &[ProviderName::Venv],
         is_needed: false,
         place: |file| place(&file.glibc),
     },
-    Setting {
+    ProviderField {
         field: "source",
         of: &[ProviderName::Venv],
         is_needed: false,
         place: |file| place(&file.source),
     },
-    Setting {
+    ProviderField {
         field: "manifest",
         of: &[ProviderName::Cargo],
         is_needed: true,
         place: |file| place(&file.manifest),
     },
-    Setting {
+    ProviderField {
         field: "features",
         of: &[ProviderName::Cargo],
         is_needed: false,
         place: |file| place(&file.features),
     },
-    Setting {
+    ProviderField {
         field: "julia",
         of: &[ProviderName::Julia],
         is_needed: true,
@@ -220,7 +220,7 @@ fn value<T: Clone + Default>(field: &Option<Spanned<T>>) -> T {
 /// Refuses a file that lacks a setting of its provider, or has one of another.
 fn check_settings(path: &Path, file: &EnvFile) -> Result<()> {
     let provider = file.provider.name();
-    for Setting { field, of, is_needed, place } in SETTINGS {
+    for ProviderField { field, of, is_needed, place } in SETTINGS {
         match (place(file), of.contains(&provider)) {
             (Some(place), false) => {
                 let owners = of.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
@@ -275,7 +275,7 @@ fn add_rules(schema: &mut Schema) {
 fn rule(provider: ProviderName) -> Value {
     let mut needed = Vec::new();
     let mut foreign = Map::new();
-    for Setting { field, of, is_needed, .. } in SETTINGS {
+    for ProviderField { field, of, is_needed, .. } in SETTINGS {
         if !of.contains(&provider) {
             foreign.insert(field.to_owned(), json!(false));
         } else if is_needed {

@@ -13,13 +13,13 @@ pub struct Lines {
     pub title: String,
     /// What stands at both ends of the horizontal axis.
     pub ends: (String, String),
-    pub lines: Vec<Line>,
+    pub lines: Vec<Curve>,
     /// Whether each line has a vertical scale of its own; else all share one.
     pub is_scaled_apart: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct Line {
+pub struct Curve {
     pub label: String,
     pub points: Vec<(f64, f64)>,
     /// What a page filters by.
@@ -52,7 +52,7 @@ impl Lines {
         }
     }
 
-    fn axes<'a>(&'a self, line: Option<&'a Line>) -> (Axis, Axis) {
+    fn axes<'a>(&'a self, line: Option<&'a Curve>) -> (Axis, Axis) {
         let all = || self.lines.iter().flat_map(|line| &line.points);
         let (width, height) = (TILE.0 - AROUND.0 - AROUND.2, TILE.1 - AROUND.1 - AROUND.3);
         let across = Axis::around(all().map(|point| point.0), width);
@@ -68,7 +68,7 @@ impl Lines {
         html! { @for line in &self.lines { path.other d=(path(&line.points, axes)) {} } }
     }
 
-    fn tile(&self, line: &Line, others: Option<&str>) -> Markup {
+    fn tile(&self, line: &Curve, others: Option<&str>) -> Markup {
         let axes = self.axes(self.is_scaled_apart.then_some(line));
         let last = line.points.last();
         let shown = last.map(|point| three_digits(point.1)).unwrap_or_default();
@@ -113,7 +113,7 @@ impl Chart for Lines {
 }
 
 /// Returns what is read aloud of a line: where it begins and ends.
-fn words(title: &str, line: &Line) -> String {
+fn words(title: &str, line: &Curve) -> String {
     let end =
         |point: Option<&(f64, f64)>| point.map(|point| three_digits(point.1)).unwrap_or_default();
     let (first, last) = (end(line.points.first()), end(line.points.last()));

@@ -11,7 +11,7 @@ mod slopes;
 use maud::{Markup, PreEscaped, html};
 
 pub use self::bars::{Bar, Bars};
-pub use self::lines::{Line, Lines};
+pub use self::lines::{Curve, Lines};
 pub use self::slopes::{Slope, Slopes};
 
 /// What the classes of all charts look like; a page has it once, a file of its own within itself.

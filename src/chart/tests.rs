@@ -1,4 +1,4 @@
-use super::{Bar, Bars, Line, Lines, Slope, Slopes, file};
+use super::{Bar, Bars, Curve, Lines, Slope, Slopes, file};
 
 fn bar(label: &str, value: f64, interval: Option<(f64, f64)>) -> Bar {
     Bar { label: label.to_owned(), value, interval, tags: "device:cpu".to_owned() }
@@ -24,7 +24,7 @@ fn names_are_text_and_long_ones_are_clipped() {
 
 #[test]
 fn a_line_of_one_point_and_numbers_that_are_none_are_drawn() {
-    let line = |points: &[(f64, f64)]| Line {
+    let line = |points: &[(f64, f64)]| Curve {
         label: "one".to_owned(),
         points: points.to_vec(),
         tags: String::new(),

@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::catalog::{Catalog, Device, Framework, Target};
 use crate::cli::args::DefaultsArgs;
 use crate::cli::{INTERRUPTED, NOT_OK, OK};
-use crate::defaults::{Measured, PROPERTIES, Sheet};
+use crate::defaults::{Measurement, PROPERTIES, Sheet};
 use crate::hint::{hinted, say};
 use crate::machine::Machine;
 use crate::plan;
@@ -68,7 +68,7 @@ fn measured(project: &Project, store: &Store, request: &Request) -> Result<(Shee
     Ok((sheet, exit_code(&gathered)))
 }
 
-fn to_store(measured: &Measured, version: &Version) -> StoredDefaults {
+fn to_store(measured: &Measurement, version: &Version) -> StoredDefaults {
     let fact = |(name, value): &(String, _)| StoredFact {
         name: name.clone(),
         value: serde_json::Value::clone(value),
@@ -132,9 +132,9 @@ fn newest(project: &Project, store: &Store) -> Result<Vec<StoredDefaults>> {
 }
 
 /// Returns stored defaults beside the harnesses as they are today.
-fn read(stored: &StoredDefaults, framework: &Framework) -> Result<Measured> {
+fn read(stored: &StoredDefaults, framework: &Framework) -> Result<Measurement> {
     let facts = stored.facts.iter().map(|fact| (fact.name.clone(), fact.value.clone()));
-    Ok(Measured {
+    Ok(Measurement {
         target: stored.target.clone(),
         title: stored.title.clone(),
         version: stored.version.clone(),

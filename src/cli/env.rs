@@ -1,5 +1,8 @@
 //! `rosetta env`.
 
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -60,13 +63,23 @@ pub fn env(project: &Project, command: &EnvCommand) -> Result<ExitCode> {
         EnvCommand::Gc { dry_run, yes } => gc(&envs, &catalog, *dry_run, *yes, &live)?,
         EnvCommand::Shell { name, provider } => {
             let spec = &made(*provider, find(&catalog, name)?)?;
-            if envs.built(spec).is_none() {
-                live.step(&format!("environment {name}"), |report| envs.build(spec, report))?;
-            }
-            match envs.shell(spec)? {}
+            match enter(spec, &[], &envs, &live)? {}
+        }
+        EnvCommand::Run { name, provider, command } => {
+            let spec = &made(*provider, find(&catalog, name)?)?;
+            match enter(spec, command, &envs, &live)? {}
         }
     }
     Ok(OK)
+}
+
+/// Becomes a command in an environment, built if it was not: the person's shell if none is named.
+fn enter(spec: &EnvSpec, command: &[OsString], envs: &Envs, live: &Live) -> Result<Infallible> {
+    if envs.built(spec).is_none() {
+        let step = format!("environment {}", spec.name);
+        live.step(&step, |report| envs.build(spec, report))?;
+    }
+    envs.enter(spec, command)
 }
 
 /// Removes what nobody needs, once the person at the terminal has agreed.
@@ -101,11 +114,19 @@ fn find<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a EnvSpec> {
     }
     let target = catalog.targets().find(|(_, target)| target.name == name);
     let env = target.and_then(|(_, target)| target.env.values().next());
-    let targets = catalog.targets().map(|(_, target)| target.name.as_str());
-    let known = catalog.envs.keys().map(String::as_str).chain(targets);
     let own = catalog.envs.get(name);
     let found = own.or_else(|| env.and_then(|env| catalog.envs.get(&env.value)));
-    found.ok_or_else(|| unknown("environment", name, known))
+    found.ok_or_else(|| {
+        if catalog.frameworks.iter().any(|framework| framework.harnesses.contains_key(name)) {
+            return hinted(
+                format!("`{name}` is an experiment, not an environment"),
+                "name an environment or a target; `rosetta env list` shows them",
+            );
+        }
+        let targets = catalog.targets().map(|(_, target)| target.name.as_str());
+        let known = catalog.envs.keys().map(String::as_str).chain(targets);
+        unknown("environment", name, known.collect::<BTreeSet<_>>().iter().copied())
+    })
 }
 
 fn find_all(catalog: &Catalog, names: &[String], maker: MakerArg) -> Result<Vec<EnvSpec>> {

@@ -11,6 +11,7 @@ mod env;
 mod export;
 mod list;
 mod nightly;
+mod plan;
 pub mod plot;
 mod read;
 mod report;
@@ -81,6 +82,9 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
     let root = folder(&cli.project, "`--project` or `ROSETTA_PROJECT`")?;
     if let Some(when) = cli.color {
         when.choice().write_global();
+    }
+    if cli.quiet {
+        ui::be_quiet();
     }
     if let Some(name) = &cli.machine {
         machine::call_it(name);

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::chart::{self, Chart};
 use crate::cli::args::PlotArgs;
-use crate::cli::table::{Found, find, titles};
+use crate::cli::table::{FoundRecords, find, titles};
 use crate::hint::{hinted, say};
 use crate::page;
 use crate::project::Project;
@@ -16,7 +16,7 @@ use crate::ui;
 
 /// Writes a chart as SVG.
 pub fn plot(project: &Project, store: &Store, args: &PlotArgs) -> Result<()> {
-    let Found { records, ahead, .. } = find(store, args.run.as_deref(), args.all_machines)?;
+    let FoundRecords { records, ahead, .. } = find(store, args.run.as_deref(), args.all_machines)?;
     let choice = Choice {
         experiments: vec![args.experiment.clone()],
         profile: args.profile.clone(),

@@ -11,7 +11,7 @@ use crate::cli::words;
 use crate::hint::{hinted, unknown};
 use crate::plan;
 use crate::project::Project;
-use crate::reading::{self, Cell, Row, Source};
+use crate::reading::{self, HarnessSection, HarnessText, SectionRow};
 use crate::regular;
 use crate::report::Screen;
 use crate::request::Request;
@@ -23,7 +23,7 @@ pub fn read(project: &Project, args: &ReadArgs) -> Result<()> {
     let (experiments, catalog) = (project.experiments()?, project.catalog()?);
     let asked = Request { experiments: vec![args.experiment.clone()], ..Request::default() };
     let experiment = plan::choose_experiments(&asked, &experiments, &catalog)?.remove(0).name();
-    let mut sources = Vec::<(&Framework, Source)>::new();
+    let mut sources = Vec::<(&Framework, HarnessText)>::new();
     for name in &args.frameworks {
         let framework = find(name, &catalog)?;
         if sources.iter().all(|(known, _)| known.spec.name != framework.spec.name) {
@@ -53,16 +53,16 @@ pub fn read(project: &Project, args: &ReadArgs) -> Result<()> {
 }
 
 /// Returns the statements that say a word of the dictionary.
-fn concept(wanted: &str, sources: &[Source], project: &Project) -> Result<Row> {
+fn concept(wanted: &str, sources: &[HarnessText], project: &Project) -> Result<SectionRow> {
     let dictionary = Dictionary::load(&project.root.join(words::FILE))?;
     let word = dictionary.words.iter().find(|word| word.word == wanted.to_lowercase());
     let known = dictionary.words.iter().map(|word| word.word.as_str());
     let word = word.ok_or_else(|| unknown("word", wanted, known))?;
-    let cell = |source: &Source| {
+    let cell = |source: &HarnessText| {
         let (call, _) = word.find(&source.text, source.language)?;
-        Some(Cell { line: call.line, lines: call.lines })
+        Some(HarnessSection { line: call.line, lines: call.lines })
     };
-    Ok(Row { title: word.title.clone(), cells: sources.iter().map(cell).collect() })
+    Ok(SectionRow { title: word.title.clone(), cells: sources.iter().map(cell).collect() })
 }
 
 /// Returns the columns of the terminal; those of two harnesses where there is none.
@@ -86,7 +86,7 @@ fn source(
     experiment: &str,
     catalog: &Catalog,
     root: &Path,
-) -> Result<Source> {
+) -> Result<HarnessText> {
     let Some(path) = framework.harnesses.get(experiment) else {
         let have = catalog.frameworks.iter().filter(|one| one.harnesses.contains_key(experiment));
         let have = have.map(|one| one.spec.name.as_str()).collect::<Vec<_>>().join("`, `");
@@ -99,19 +99,23 @@ fn source(
     let text = text.with_context(|| format!("cannot read `{}`", path.display()))?;
     let file = path.strip_prefix(root).unwrap_or(path).display().to_string();
     let title = framework.spec.title.clone();
-    Ok(Source { title, file, language: framework.spec.language, text })
+    Ok(HarnessText { title, file, language: framework.spec.language, text })
 }
 
 /// Returns the row that is meant: its whole title, or how it begins, in any case.
-fn section(rows: Vec<Row>, wanted: &str) -> Result<Row> {
+fn section(rows: Vec<SectionRow>, wanted: &str) -> Result<SectionRow> {
     let titles = rows.iter().map(|row| row.title.clone()).collect::<Vec<_>>();
     let begins = |title: &str| title.to_lowercase().starts_with(&wanted.to_lowercase());
     let found = rows.into_iter().find(|row| begins(&row.title));
     found.ok_or_else(|| unknown("section", wanted, titles.iter().map(String::as_str)))
 }
 
-fn data(frameworks: &[&Framework], sources: &[Source], rows: &[Row]) -> Vec<serde_json::Value> {
-    let of = |(index, source): (usize, &Source)| {
+fn data(
+    frameworks: &[&Framework],
+    sources: &[HarnessText],
+    rows: &[SectionRow],
+) -> Vec<serde_json::Value> {
+    let of = |(index, source): (usize, &HarnessText)| {
         let cells = rows.iter().filter_map(|row| Some((row, row.cells[index].as_ref()?)));
         let sections = cells.map(|(row, cell)| {
             json!({"title": row.title, "line": cell.line, "text": cell.lines.join("\n")})

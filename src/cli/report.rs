@@ -8,13 +8,13 @@ use anyhow::{Context, Result};
 
 use crate::catalog::Catalog;
 use crate::cli::args::ReportArgs;
-use crate::cli::table::{Found, find_all, titles};
+use crate::cli::table::{FoundRecords, find_all, titles};
 use crate::cli::{NOT_OK, OK, words};
 use crate::hint::{hinted, say};
-use crate::page::{self, Content, Harnesses, Part};
+use crate::page::{self, Content, Harnesses, PagePart};
 use crate::project::Project;
 use crate::publish::publish;
-use crate::reading::Source;
+use crate::reading::HarnessText;
 use crate::record::Record;
 use crate::regular;
 use crate::report::{Format, Grid};
@@ -24,7 +24,7 @@ use crate::table::{self, Choice, Published, Title};
 
 /// Writes the page, or a folder to be published.
 pub fn report(project: &Project, store: &Store, args: &ReportArgs) -> Result<ExitCode> {
-    let Found { records, troubles, ahead } =
+    let FoundRecords { records, troubles, ahead } =
         find_all(store, args.run.as_deref(), args.all_machines)?;
     let (experiments, catalog) = (project.experiments()?, project.catalog()?);
     let published = project.published()?;
@@ -87,7 +87,7 @@ fn parts(
     published: &Published,
     choice: &Choice,
     profile: Option<&str>,
-) -> Vec<Part> {
+) -> Vec<PagePart> {
     let mut names = titles.iter().map(|title| title.experiment.as_str()).collect::<Vec<_>>();
     for record in records {
         if !names.contains(&record.experiment.as_str()) {
@@ -100,7 +100,7 @@ fn parts(
     let mut parts = Vec::new();
     for name in names {
         let title = titles.iter().find(|title| title.experiment == name);
-        let mut part = Part {
+        let mut part = PagePart {
             experiment: name.to_owned(),
             title: title.map_or(name, |title| &title.title).to_owned(),
             tables: Vec::new(),
@@ -152,7 +152,7 @@ fn harnesses(experiments: &[Experiment], catalog: &Catalog, root: &Path) -> Resu
             let text = regular::read_to_string(path)
                 .with_context(|| format!("cannot read `{}`", path.display()))?;
             let file = path.strip_prefix(root).unwrap_or(path).display().to_string();
-            let source = Source {
+            let source = HarnessText {
                 title: framework.spec.title.clone(),
                 file,
                 language: framework.spec.language,

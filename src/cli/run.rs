@@ -8,18 +8,18 @@ use anyhow::{Context, Result};
 
 use crate::catalog::DEFAULTS;
 use crate::cli::args::{JobArgs, RunArgs};
-use crate::cli::{INTERRUPTED, NOT_OK, OK, table};
+use crate::cli::{INTERRUPTED, NOT_OK, OK, plan, table};
 use crate::data::DataStore;
 use crate::hint::{hinted, say};
 use crate::home::Home;
 use crate::jobfile::{Check, JobFile, JobPlace};
 use crate::machine;
 use crate::material::{Material, Settings, Size};
-use crate::plan::{self, Plan};
+use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::project::Project;
 use crate::record::Status;
-use crate::run::{Ended, Preview, Session, ToBuild, Unfinished};
+use crate::run::{Ended, Session, Unfinished};
 use crate::store::Store;
 use crate::ui::{self, Live};
 
@@ -36,9 +36,16 @@ pub fn run(project: &Project, store: &Store, args: &RunArgs) -> Result<ExitCode>
     let mut plan = session.plan(&request, &experiments)?;
     let is_missed = plan.lacks_what_was_named(&request);
     let preview = session.preview(&plan, &request);
-    preview_words(&preview, session.home.root()).into_iter().for_each(say);
+    let before = plan::preview_words(&preview, session.home.root());
+    before.into_iter().chain(plan::crowded(&request)).for_each(say);
     if args.dry_run {
-        return ui::print(&shown(&plan)).map(|()| OK);
+        let expected = session.expected();
+        if args.format.json {
+            let json = plan::json(&plan, &request, &preview, &expected);
+            return ui::print(&(serde_json::to_string_pretty(&json)? + "\n")).map(|()| OK);
+        }
+        say(plan::length(&plan, &request, &expected));
+        return ui::print(&plan::text(&plan)).map(|()| OK);
     }
     refuse_nothing(&plan)?;
     project.need_sdk(plan.jobs.iter().map(|job| job.framework))?;
@@ -80,35 +87,6 @@ fn unfinished(store: &Store, named: Option<&str>, environment: &[String]) -> Res
     Unfinished::of(stored.with_context(|| format!("run `{name}` cannot be read"))?, environment)
 }
 
-/// Returns what a person is told before disk and network are used.
-fn preview_words(preview: &Preview, home: &Path) -> Vec<String> {
-    let mut lines = Vec::new();
-    for ToBuild { name, provider, size_bytes } in &preview.to_build {
-        let size = size_bytes.map_or("size not known".to_owned(), |bytes| {
-            format!("about {} on disk", ui::size(bytes))
-        });
-        lines.push(format!("to build: environment {name} ({provider}), {size}"));
-    }
-    if lines.is_empty() {
-        return lines;
-    }
-    let is_unknown = |one: &ToBuild| one.size_bytes.is_none();
-    let together = match (preview.known_bytes(), preview.to_build.iter().any(is_unknown)) {
-        (0, _) => String::new(),
-        (known, false) => format!("together about {}, ", ui::size(known)),
-        (known, true) => format!("together more than {}, ", ui::size(known)),
-    };
-    let free = preview.free_bytes.map_or("not known".to_owned(), ui::size);
-    let home = home.display();
-    lines.push(format!("what they need is downloaded; {together}free in {home}: {free}"));
-    if preview.is_too_much() {
-        lines.push(
-            "that is too little: make room, as with `rosetta env gc`, or set ROSETTA_HOME to another disk".to_owned(),
-        );
-    }
-    lines
-}
-
 /// Ends with an error if every job that was asked for is skipped.
 pub(super) fn refuse_nothing(plan: &Plan) -> Result<()> {
     let Some(skip) = plan.skips.first().filter(|_| plan.jobs.is_empty()) else { return Ok(()) };
@@ -119,15 +97,6 @@ pub(super) fn refuse_nothing(plan: &Plan) -> Result<()> {
     let message = format!("nothing can run here:{}", reasons.collect::<String>());
     let hint = skip.obstacle.hint.as_deref().unwrap_or("`rosetta doctor` tells what is missing");
     Err(hinted(message, hint))
-}
-
-fn shown(plan: &Plan) -> String {
-    let job = |job: &plan::Job| format!("{}\n", job.name());
-    let skip = |skip: &plan::Skip| {
-        let (experiment, target) = (skip.experiment.name(), &skip.target.name);
-        format!("skipped: {experiment}.{target}.{}: {}\n", skip.device, skip.obstacle)
-    };
-    plan.jobs.iter().map(job).chain(plan.skips.iter().map(skip)).collect()
 }
 
 fn summary(ended: &Ended, planned: usize, started: Instant) -> String {

@@ -27,7 +27,8 @@ pub fn table(project: &Project, store: &Store, args: &TableArgs) -> Result<ExitC
         }
         return show(&published.to_tables(&args.experiments), args.format).map(|()| OK);
     }
-    let Found { records, troubles, ahead } = find(store, args.run.as_deref(), args.all_machines)?;
+    let FoundRecords { records, troubles, ahead } =
+        find(store, args.run.as_deref(), args.all_machines)?;
     let choice = Choice {
         experiments: args.experiments.clone(),
         profile: args.profile.clone(),
@@ -55,7 +56,7 @@ pub fn table(project: &Project, store: &Store, args: &TableArgs) -> Result<ExitC
 }
 
 /// What tables can be made of.
-pub(super) struct Found {
+pub(super) struct FoundRecords {
     pub(super) records: Vec<Record>,
     pub(super) troubles: Vec<Trouble>,
     /// Runs whose clock was ahead of today's.
@@ -63,29 +64,33 @@ pub(super) struct Found {
 }
 
 /// Returns the records of a run, or of all runs those that a table may show, and names what cannot be read.
-pub(super) fn find(store: &Store, run: Option<&str>, all_machines: bool) -> Result<Found> {
+pub(super) fn find(store: &Store, run: Option<&str>, all_machines: bool) -> Result<FoundRecords> {
     match run {
-        Some(run) => Found::from(store.read_one(run)?).told(true),
+        Some(run) => FoundRecords::from(store.read_one(run)?).told(true),
         None => {
             let mut survey = store.survey()?;
             let (ahead, troubles) = (survey.ahead(), std::mem::take(&mut survey.troubles));
             let records = survey.records(table::needed);
-            Found { records, troubles, ahead }.told(all_machines)
+            FoundRecords { records, troubles, ahead }.told(all_machines)
         }
     }
 }
 
 /// Returns the same with every record of all runs, for a history.
-pub(super) fn find_all(store: &Store, run: Option<&str>, all_machines: bool) -> Result<Found> {
+pub(super) fn find_all(
+    store: &Store,
+    run: Option<&str>,
+    all_machines: bool,
+) -> Result<FoundRecords> {
     match run {
         Some(_) => find(store, run, all_machines),
-        None => Found::from(store.read()?).told(all_machines),
+        None => FoundRecords::from(store.read()?).told(all_machines),
     }
 }
 
-impl Found {
+impl FoundRecords {
     /// Names what cannot be read, and keeps to this machine unless all are asked for.
-    fn told(mut self, all_machines: bool) -> Result<Found> {
+    fn told(mut self, all_machines: bool) -> Result<FoundRecords> {
         // Before anything else can end the command: what cannot be read may be why.
         ui::warn(&self.troubles);
         self.records = of_this_machine(self.records, all_machines)?;
@@ -93,11 +98,11 @@ impl Found {
     }
 }
 
-impl From<Reading> for Found {
-    fn from(reading: Reading) -> Found {
+impl From<Reading> for FoundRecords {
+    fn from(reading: Reading) -> FoundRecords {
         let ahead = reading.ahead();
         let (records, troubles) = reading.into_records();
-        Found { records, troubles, ahead }
+        FoundRecords { records, troubles, ahead }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::words::{Call, Dictionary, Word};
 pub(super) const FILE: &str = "harnesses/words.yaml";
 
 /// A word of a framework, or why there is none.
-struct Entry<'a> {
+struct WordEntry<'a> {
     framework: &'a Framework,
     /// The harness as a reader finds it.
     file: String,
@@ -90,7 +90,11 @@ fn asked<'a>(
     Ok((words, if frameworks.is_empty() { all() } else { frameworks }))
 }
 
-fn entries<'a>(word: &Word, frameworks: &[&'a Framework], root: &Path) -> Result<Vec<Entry<'a>>> {
+fn entries<'a>(
+    word: &Word,
+    frameworks: &[&'a Framework],
+    root: &Path,
+) -> Result<Vec<WordEntry<'a>>> {
     let mut entries = Vec::new();
     for framework in frameworks {
         let Some(path) = framework.harnesses.get(&word.experiment) else { continue };
@@ -101,14 +105,14 @@ fn entries<'a>(word: &Word, frameworks: &[&'a Framework], root: &Path) -> Result
         let found = word.find(&text, framework.spec.language).map(|(call, _)| call);
         let found = found
             .ok_or_else(|| gap().unwrap_or_else(|| format!("not found; add a line to {FILE}")));
-        entries.push(Entry { framework, file, found });
+        entries.push(WordEntry { framework, file, found });
     }
     Ok(entries)
 }
 
-fn grid(word: &Word, entries: &[Entry]) -> Grid {
+fn grid(word: &Word, entries: &[WordEntry]) -> Grid {
     const HEADINGS: [&str; 4] = ["Framework", "Call", "Says", "Where"];
-    let row = |entry: &Entry| {
+    let row = |entry: &WordEntry| {
         let title = entry.framework.spec.title.clone();
         match &entry.found {
             Ok(call) => {
@@ -130,8 +134,8 @@ fn grid(word: &Word, entries: &[Entry]) -> Grid {
     Grid { title, ..Grid::of_texts(headings, entries.iter().map(row).collect()) }
 }
 
-fn overview(found: &[(&Word, Vec<Entry>)]) -> Grid {
-    let row = |(word, entries): &(&Word, Vec<Entry>)| {
+fn overview(found: &[(&Word, Vec<WordEntry>)]) -> Grid {
+    let row = |(word, entries): &(&Word, Vec<WordEntry>)| {
         let have = entries.iter().filter(|entry| entry.found.is_ok()).count();
         let lacking = entries.iter().filter(|entry| entry.found.is_err());
         let lacking = lacking.map(|entry| entry.framework.spec.name.as_str()).collect::<Vec<_>>();
@@ -145,7 +149,7 @@ fn overview(found: &[(&Word, Vec<Entry>)]) -> Grid {
     grid
 }
 
-fn data(found: &[(&Word, Vec<Entry>)]) -> Vec<serde_json::Value> {
+fn data(found: &[(&Word, Vec<WordEntry>)]) -> Vec<serde_json::Value> {
     let mut all = Vec::new();
     for (word, entries) in found {
         for entry in entries {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::verdict::Change;
 use super::{Compared, Comparison};
-use crate::report::{Cell, Grid, Heading, Kind, Line, Tone, Value};
+use crate::report::{Cell, Grid, Heading, Kind, NoteLine, Tone, Value};
 
 const fn heading(text: &'static str, key: &'static str, kind: Kind, rank: u8) -> Heading {
     Heading { text, key, kind, rank }
@@ -32,7 +32,7 @@ pub(super) fn grids(comparison: &Comparison, all: bool) -> Vec<Grid> {
             title: format!("{experiment}: {} → {}", comparison.before, comparison.after),
             headings: HEADINGS.to_vec(),
             rows: shown.into_iter().map(cells).collect(),
-            notes: vec![Line::from(NOTE)],
+            notes: vec![NoteLine::from(NOTE)],
             ..Grid::default()
         }
     };

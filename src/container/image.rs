@@ -1,6 +1,8 @@
 //! An image that an engine holds. Must not depend on how it was made.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -35,18 +37,28 @@ impl Image {
         id.is_ok_and(|id| same(id.trim(), &self.id))
     }
 
-    /// Returns the command of a shell in it, with some variables, and some folders to read.
-    pub fn shell(&self, variables: &BTreeMap<String, String>, seen: &[PathBuf]) -> Command {
-        let mut command = self.engine.command();
-        command.args(["run", "--rm", "--interactive", "--tty", "--pull", "never"]);
+    /// Returns what runs a command in it, or a shell if none is named, with some variables, and some folders to read.
+    pub fn enter(
+        &self,
+        command: &[OsString],
+        variables: &BTreeMap<String, String>,
+        seen: &[PathBuf],
+    ) -> Command {
+        let mut engine = self.engine.command();
+        engine.args(["run", "--rm", "--interactive", "--pull", "never"]);
+        if std::io::stdin().is_terminal() {
+            engine.arg("--tty");
+        }
         for (name, value) in variables {
-            command.args(["--env", &format!("{name}={value}")]);
+            engine.args(["--env", &format!("{name}={value}")]);
         }
         for folder in seen {
-            command.args(["--mount", &mount(folder, folder, true)]);
+            engine.args(["--mount", &mount(folder, folder, true)]);
         }
-        command.args(["--entrypoint", "/bin/sh", &self.id]);
-        command
+        let shell = OsString::from("/bin/sh");
+        let (program, arguments) = command.split_first().unwrap_or((&shell, &[]));
+        engine.arg("--entrypoint").arg(program).arg(&self.id).args(arguments);
+        engine
     }
 
     /// Removes it; that it is gone already is not an error.

@@ -59,7 +59,7 @@ pub struct Container {
 
 /// What the engine keeps a job to.
 #[derive(Debug, Clone, Default)]
-pub struct Limits {
+pub struct ContainerLimits {
     pub memory_bytes: Option<u64>,
     pub cpus: Vec<usize>,
     pub has_gpu: bool,
@@ -76,7 +76,12 @@ pub struct Marks<'a> {
 
 impl Container {
     /// Returns the command that runs this very rosetta in the container, with `words`, its standard input open.
-    pub fn command(&self, limits: &Limits, marks: Marks, words: &[&str]) -> Result<Command> {
+    pub fn command(
+        &self,
+        limits: &ContainerLimits,
+        marks: Marks,
+        words: &[&str],
+    ) -> Result<Command> {
         let own = own_files()?;
         let mut command = self.engine.command();
         command.args(["run", "--rm", "--interactive", "--pull", "never", "--network", "none"]);
@@ -228,7 +233,7 @@ mod tests {
         }
     }
 
-    fn words(container: &Container, limits: &Limits) -> String {
+    fn words(container: &Container, limits: &ContainerLimits) -> String {
         let marks = Marks { owner: "7-1.5", job: Path::new("/project/results/runs/1/a") };
         let command = container.command(limits, marks, &["__job", "/x/launch.json"]).unwrap();
         let words = command.get_args().map(|word| word.to_string_lossy().into_owned());
@@ -237,7 +242,8 @@ mod tests {
 
     #[test]
     fn a_job_is_kept_to_itself() {
-        let limits = Limits { memory_bytes: Some(1 << 30), cpus: vec![0, 3], has_gpu: false };
+        let limits =
+            ContainerLimits { memory_bytes: Some(1 << 30), cpus: vec![0, 3], has_gpu: false };
         let words = words(&container(EngineKind::Docker, false), &limits);
         for part in [
             "run --rm --interactive --pull never --network none --read-only --tmpfs /tmp:exec",
@@ -257,7 +263,7 @@ mod tests {
 
     #[test]
     fn each_engine_has_its_own_words_for_users_and_gpus() {
-        let gpu = Limits { has_gpu: true, ..Limits::default() };
+        let gpu = ContainerLimits { has_gpu: true, ..ContainerLimits::default() };
         let cases = [
             (EngineKind::Docker, true, "--user 0:0 --gpus all"),
             (

@@ -21,4 +21,4 @@ mod own_files;
 
 pub use engine::{Engine, EngineKind, NAMED, explained, find};
 pub use image::{Image, is_kept};
-pub use job::{Container, Limits, Marks, OWNER_LABEL, containers, remove_containers};
+pub use job::{Container, ContainerLimits, Marks, OWNER_LABEL, containers, remove_containers};

@@ -67,20 +67,20 @@ fn array(root: &Path, name: &str, path: &Path, report: Report) -> Result<(PathBu
 }
 
 /// What a file holds, and the type that it is handed out in.
-struct Found {
+struct FileContent {
     header: Header,
     element: Element,
     dtype: Dtype,
 }
 
-impl Found {
+impl FileContent {
     /// Whether harnesses can read the file as it is.
     fn is_usable(&self) -> bool {
         !self.header.is_fortran && self.element.same_bytes() == Some(self.dtype)
     }
 }
 
-fn inspect(name: &str, path: &Path) -> Result<Found> {
+fn inspect(name: &str, path: &Path) -> Result<FileContent> {
     let mut file = regular::open(path)?;
     let begin = first_bytes(&mut file)?;
     if !begin.starts_with(MAGIC) {
@@ -96,7 +96,7 @@ fn inspect(name: &str, path: &Path) -> Result<Found> {
         true => label_type(&mut file, &header, element)?,
         false => element.stored_as(),
     };
-    Ok(Found { header, element, dtype })
+    Ok(FileContent { header, element, dtype })
 }
 
 /// Returns the type that labels are handed out in, or an error if they are not labels.
@@ -149,7 +149,7 @@ fn convert(
     root: &Path,
     name: &str,
     path: &Path,
-    found: &Found,
+    found: &FileContent,
     digest: &str,
     report: Report,
 ) -> Result<(PathBuf, ArrayEntry)> {
@@ -170,8 +170,8 @@ fn convert(
     Ok((path, ArrayEntry { name: name.to_owned(), ..entry }))
 }
 
-fn write_converted(path: &Path, found: &Found, writer: &mut Writer) -> Result<()> {
-    let Found { header, element, dtype } = found;
+fn write_converted(path: &Path, found: &FileContent, writer: &mut Writer) -> Result<()> {
+    let FileContent { header, element, dtype } = found;
     let mut file = regular::open(path)?;
     file.seek(SeekFrom::Start(header.start as u64))?;
     let write = |at: usize, piece: &[u8]| {

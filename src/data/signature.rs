@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow, bail};
 pub const LENGTH: usize = 512;
 
 /// A kind of file, and what to do with one, if that is known.
-struct Kind {
+struct FileKind {
     what: &'static str,
     next: &'static str,
 }
@@ -34,7 +34,7 @@ const BEGINNINGS: [(&[u8], &str, &str); 14] = [
 /// Refuses what holds no data whoever published it: a pointer, an error page, nothing.
 pub fn refuse_messages(begin: &[u8]) -> Result<()> {
     match message(begin) {
-        Some(Kind { what, next }) => bail!("it is {what}, not data; {next}"),
+        Some(FileKind { what, next }) => bail!("it is {what}, not data; {next}"),
         None => Ok(()),
     }
 }
@@ -42,8 +42,8 @@ pub fn refuse_messages(begin: &[u8]) -> Result<()> {
 /// Returns the error for a file that is something else than what is `wanted`, as `a .tar.gz archive`.
 pub fn not_a(wanted: &str, begin: &[u8]) -> anyhow::Error {
     match message(begin).or_else(|| data(begin)) {
-        Some(Kind { what, next: "" }) => anyhow!("not {wanted}: it is {what}"),
-        Some(Kind { what, next }) => anyhow!("not {wanted}: it is {what}; {next}"),
+        Some(FileKind { what, next: "" }) => anyhow!("not {wanted}: it is {what}"),
+        Some(FileKind { what, next }) => anyhow!("not {wanted}: it is {what}; {next}"),
         None => {
             let begin = begin[..begin.len().min(16)].escape_ascii();
             anyhow!("not {wanted}: it begins with `{begin}`")
@@ -51,9 +51,9 @@ pub fn not_a(wanted: &str, begin: &[u8]) -> anyhow::Error {
     }
 }
 
-fn message(begin: &[u8]) -> Option<Kind> {
+fn message(begin: &[u8]) -> Option<FileKind> {
     let begin = &begin[..begin.len().min(LENGTH)];
-    let known = |what, next| Some(Kind { what, next });
+    let known = |what, next| Some(FileKind { what, next });
     if begin.is_empty() {
         return known("an empty file", DOWNLOAD);
     }
@@ -82,12 +82,12 @@ fn message(begin: &[u8]) -> Option<Kind> {
     None
 }
 
-fn data(begin: &[u8]) -> Option<Kind> {
+fn data(begin: &[u8]) -> Option<FileKind> {
     if begin.get(257..262) == Some(b"ustar") {
-        return Some(Kind { what: "a plain tar archive", next: "gzip it" });
+        return Some(FileKind { what: "a plain tar archive", next: "gzip it" });
     }
     let found = BEGINNINGS.iter().find(|(first, _, _)| begin.starts_with(first))?;
-    Some(Kind { what: found.1, next: found.2 })
+    Some(FileKind { what: found.1, next: found.2 })
 }
 
 #[cfg(test)]

@@ -21,20 +21,20 @@ const IMDB: &[u8] = include_bytes!("../../tests/fixtures/data/imdb.npz");
 
 mod own;
 
-struct Place {
+struct DataPlace {
     folder: TempDir,
     store: DataStore,
 }
 
-impl Place {
-    fn new() -> Place {
+impl DataPlace {
+    fn new() -> DataPlace {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("store");
         let sizes = |kind| match kind {
             DataKind::RandomImages => [0, 2],
             _ => [40, 20],
         };
-        Place { folder, store: DataStore { root, sizes } }
+        DataPlace { folder, store: DataStore { root, sizes } }
     }
 
     fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
@@ -83,7 +83,7 @@ fn plain(name: &str, bytes: &[u8]) -> Vec<u8> {
 
 #[test]
 fn both_versions_of_cifar10_give_the_same_arrays() {
-    let place = Place::new();
+    let place = DataPlace::new();
     let binary = place.import("cifar10", "binary.tar.gz", BINARY).unwrap();
     let python = place.import("cifar10", "python.tar.gz", PYTHON).unwrap();
     assert_eq!(binary.digest, python.digest);
@@ -99,7 +99,7 @@ fn both_versions_of_cifar10_give_the_same_arrays() {
 
 #[test]
 fn imdb_is_cut_and_padded() {
-    let place = Place::new();
+    let place = DataPlace::new();
     let imdb = place.import("imdb", "imdb.npz", IMDB).unwrap();
     assert_eq!(imdb.arrays[0], ("x_train".to_owned(), vec![4, 150]));
     let bytes = fs::read(imdb.folder.join("x_train.npy")).unwrap();
@@ -110,7 +110,7 @@ fn imdb_is_cut_and_padded() {
 
 #[test]
 fn numbers_of_other_types_and_orders_are_the_same_data() {
-    let place = Place::new();
+    let place = DataPlace::new();
     let fortran = include_bytes!("../../tests/fixtures/data/cifar10-fortran.tar.gz").as_slice();
     let int16 = include_bytes!("../../tests/fixtures/data/cifar10-int16-labels.tar.gz");
     let uint16 = include_bytes!("../../tests/fixtures/data/imdb-uint16.npz").as_slice();
@@ -127,7 +127,7 @@ fn numbers_of_other_types_and_orders_are_the_same_data() {
 
 #[test]
 fn archives_of_others_need_unverified() {
-    let place = Place::new();
+    let place = DataPlace::new();
     let path = place.file("cifar-10-binary.tar.gz", BINARY);
     let error = place.store.import("cifar10", &path, false, &|_| ()).unwrap_err();
     let message = error.to_string();
@@ -189,7 +189,7 @@ fn bad_archives_are_refused_and_leave_nothing() {
         ("resnet50", safetensors, "header is cut off"),
     ];
     for (name, bytes, expected) in cases {
-        let place = Place::new();
+        let place = DataPlace::new();
         let error = place.import(name, "archive", bytes).unwrap_err();
         assert!(error.contains(expected), "{expected}: {error}");
         assert!(error.starts_with("cannot import `"), "{error}");
@@ -199,7 +199,7 @@ fn bad_archives_are_refused_and_leave_nothing() {
 
 #[test]
 fn best_source_is_taken_unless_one_is_named() {
-    let place = Place::new();
+    let place = DataPlace::new();
     let experiment = place.experiment("{dataset: cifar10}");
     let source =
         |choice| place.store.ready(&experiment, choice, &|_| ()).map(|dataset| dataset.source);
@@ -219,7 +219,7 @@ fn best_source_is_taken_unless_one_is_named() {
 
 #[test]
 fn damaged_data_is_named() {
-    let place = Place::new();
+    let place = DataPlace::new();
     place.pretend(Source::Real);
     place.store.make("cifar10", &|_| ()).unwrap();
     assert_eq!(place.store.verify("cifar10", &|_| ()).unwrap().len(), 2);
@@ -242,7 +242,7 @@ fn damaged_data_is_named() {
 
 #[test]
 fn twins_are_of_the_shape_of_the_real_sets() {
-    let place = Place::new();
+    let place = DataPlace::new();
     let shapes = |name: &str| place.store.make(name, &|_| ()).unwrap().arrays;
     let shape = |name: &str, sizes: &[usize]| (name.to_owned(), sizes.to_vec());
     assert_eq!(
@@ -264,7 +264,7 @@ fn twins_are_of_the_shape_of_the_real_sets() {
 
 #[test]
 fn weights_and_orders_come_from_the_seed() {
-    let place = Place::new();
+    let place = DataPlace::new();
     let experiment = place.experiment("{dataset: cifar10}");
     let weights = place.store.weights(&experiment, &|_| ()).unwrap();
     assert_eq!(weights.names, ["w", "b"]);
@@ -297,7 +297,7 @@ fn weights_and_orders_come_from_the_seed() {
 
 #[test]
 fn unusable_folder_is_explained() {
-    let place = Place::new();
+    let place = DataPlace::new();
     place.file("store", b"in the way");
     let error = place.store.make("imdb", &|_| ()).unwrap_err();
     let message = format!("{error:#}");
@@ -306,7 +306,7 @@ fn unusable_folder_is_explained() {
 
 #[test]
 fn names_that_mean_nothing_here_are_explained() {
-    let place = Place::new();
+    let place = DataPlace::new();
     let quiet = &|_: Progress| ();
     let message = |error: anyhow::Error| error.to_string();
     assert!(message(place.store.make("mnist", quiet).unwrap_err()).contains("known: `cifar10`"));

@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::property::{PROPERTIES, Property, Wants};
-use crate::report::{Cell, Grid, Heading, Line};
+use crate::report::{Cell, Grid, Heading, NoteLine};
 
 /// What the program of one target said.
 #[derive(Debug, Clone, Default)]
-pub struct Measured {
+pub struct Measurement {
     pub target: String,
     pub title: String,
     pub version: String,
@@ -26,12 +26,12 @@ pub struct Measured {
     /// Names and values of its facts.
     pub facts: Vec<(String, Value)>,
     /// The files in which defaults are overridden.
-    pub sources: Vec<Source>,
+    pub sources: Vec<SourceFile>,
 }
 
 /// A file of a framework.
 #[derive(Debug, Clone)]
-pub struct Source {
+pub struct SourceFile {
     /// An experiment's name, or the file's where it is not a harness.
     pub name: String,
     /// As it is printed: relative to the project.
@@ -63,7 +63,7 @@ pub enum How {
 /// The comparison of frameworks, property by property.
 #[derive(Debug, Clone, Default)]
 pub struct Sheet {
-    pub rows: Vec<Row>,
+    pub rows: Vec<TargetRow>,
     /// Lines below all: when and on what it was measured.
     pub notes: Vec<String>,
     /// What makes it untrue: a text that is not found, a conflict that nobody explains.
@@ -72,30 +72,30 @@ pub struct Sheet {
 
 /// One target.
 #[derive(Debug, Clone)]
-pub struct Row {
+pub struct TargetRow {
     pub target: String,
     pub title: String,
     pub version: String,
     /// The day on which it was measured, where that is not today.
     pub date: Option<String>,
-    pub found: Vec<Found>,
+    pub found: Vec<FoundDefault>,
 }
 
 /// One default of one target.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub struct FoundDefault {
     pub property: &'static Property,
     pub value: String,
     pub how: How,
     /// Whether the experiments want something else.
     pub is_conflict: bool,
-    pub answer: Option<Answer>,
+    pub answer: Option<DefaultAnswer>,
 }
 
 /// What is done about a default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
+pub enum DefaultAnswer {
     /// A harness overrides it.
     Overridden { path: String, line: usize, text: String },
     /// It makes no difference, for a reason.
@@ -103,7 +103,7 @@ pub enum Answer {
 }
 
 impl Sheet {
-    pub fn build(measured: &[Measured]) -> Sheet {
+    pub fn build(measured: &[Measurement]) -> Sheet {
         let mut sheet = Sheet::default();
         for one in measured {
             let mut found = Vec::new();
@@ -115,14 +115,15 @@ impl Sheet {
             }
             let (target, title) = (one.target.clone(), one.title.clone());
             let (version, date) = (one.version.clone(), one.date.clone());
-            sheet.rows.push(Row { target, title, version, date, found });
+            sheet.rows.push(TargetRow { target, title, version, date, found });
         }
         sheet
     }
 
     /// Keeps the properties of some groups, by what their names begin with: `gru`, `adam`.
     pub fn keep_groups(&mut self, groups: &[String]) {
-        let is_kept = |found: &Found| groups.iter().any(|group| group == found.property.short());
+        let is_kept =
+            |found: &FoundDefault| groups.iter().any(|group| group == found.property.short());
         self.rows.iter_mut().for_each(|row| row.found.retain(is_kept));
     }
 
@@ -134,13 +135,13 @@ impl Sheet {
             values.entry(found.property.name).or_default().insert(found.value.clone());
         }
         let differs =
-            |found: &Found| values.get(found.property.name).is_some_and(|all| all.len() > 1);
+            |found: &FoundDefault| values.get(found.property.name).is_some_and(|all| all.len() > 1);
         self.rows.iter_mut().for_each(|row| row.found.retain(differs));
     }
 
     /// Returns the versions that were measured, then the notes.
     pub fn lines_below(&self) -> Vec<String> {
-        let version = |row: &Row| match &row.date {
+        let version = |row: &TargetRow| match &row.date {
             Some(date) => format!("{} {} (measured on {date})", row.title, row.version),
             None => format!("{} {}", row.title, row.version),
         };
@@ -164,7 +165,7 @@ impl Sheet {
     /// Returns the table of a group: what is wanted on top, then a row for each target.
     fn grid(&self, title: &'static str) -> Grid {
         let is_known = |property: &&Property| {
-            let has = |row: &Row| row.found.iter().any(|found| found.property == *property);
+            let has = |row: &TargetRow| row.found.iter().any(|found| found.property == *property);
             property.group == title && self.rows.iter().any(has)
         };
         let properties = PROPERTIES.iter().filter(is_known).collect::<Vec<_>>();
@@ -182,7 +183,8 @@ impl Sheet {
             }
             grid.rows.push(cells);
         }
-        let is_read = |found: &Found| found.property.group == title && found.how == How::Read;
+        let is_read =
+            |found: &FoundDefault| found.property.group == title && found.how == How::Read;
         if self.rows.iter().any(|row| row.found.iter().any(is_read)) {
             grid.notes.push("* read from the signature, not run".into());
         }
@@ -191,7 +193,7 @@ impl Sheet {
 }
 
 /// Returns the cell of a default; the same footnotes share a number.
-fn cell(grid: &mut Grid, found: &Found) -> Cell {
+fn cell(grid: &mut Grid, found: &FoundDefault) -> Cell {
     let mut text = found.value.clone();
     if found.how == How::Read {
         text.push('*');
@@ -201,7 +203,7 @@ fn cell(grid: &mut Grid, found: &Found) -> Cell {
 }
 
 /// Returns a default with what is done about it, or what is wrong with the fact.
-fn find(measured: &Measured, name: &str, value: &Value) -> Result<Found, String> {
+fn find(measured: &Measurement, name: &str, value: &Value) -> Result<FoundDefault, String> {
     let property = PROPERTIES.iter().find(|property| property.name == name);
     let property =
         property.ok_or("unknown property; src/defaults/property.rs lists those known")?;
@@ -209,34 +211,34 @@ fn find(measured: &Measured, name: &str, value: &Value) -> Result<Found, String>
     let is_conflict = !property.wants.is_met_by(&said.value);
     let overridden = said.overridden.map(|(harness, text)| locate(measured, &harness, text));
     // A text that is gone is a fault even where the default of today needs no overriding.
-    let answer = overridden.transpose()?.or(said.not_needed.map(Answer::NotNeeded));
+    let answer = overridden.transpose()?.or(said.not_needed.map(DefaultAnswer::NotNeeded));
     if is_conflict && answer.is_none() {
         let (value, wants) = (&said.value, property.wants.words());
         return Err(format!("is `{value}`, not `{wants}`, and no harness is said to override it"));
     }
     // Of a default that is as wanted there is nothing to say.
     let answer = answer.filter(|_| is_conflict || property.wants == Wants::Nothing);
-    Ok(Found { property, value: said.value, how: said.how, is_conflict, answer })
+    Ok(FoundDefault { property, value: said.value, how: said.how, is_conflict, answer })
 }
 
 /// Returns where a text stands in a harness.
-fn locate(measured: &Measured, harness: &str, text: String) -> Result<Answer, String> {
+fn locate(measured: &Measurement, harness: &str, text: String) -> Result<DefaultAnswer, String> {
     let source = measured.sources.iter().find(|source| source.name == harness);
     let source = source.ok_or_else(|| format!("there is not a harness `{harness}`"))?;
     let path = source.path.clone();
     match source.text.lines().position(|line| line.contains(&text)) {
-        Some(index) => Ok(Answer::Overridden { path, line: index + 1, text }),
+        Some(index) => Ok(DefaultAnswer::Overridden { path, line: index + 1, text }),
         None => Err(format!("`{text}` does not stand in {path}")),
     }
 }
 
-impl Answer {
-    fn line(&self) -> Line {
+impl DefaultAnswer {
+    fn line(&self) -> NoteLine {
         match self {
-            Answer::Overridden { path, line, text } => {
-                Line { words: format!("{path}:{line}"), code: Some(text.clone()) }
+            DefaultAnswer::Overridden { path, line, text } => {
+                NoteLine { words: format!("{path}:{line}"), code: Some(text.clone()) }
             }
-            Answer::NotNeeded(why) => format!("not needed: {why}").into(),
+            DefaultAnswer::NotNeeded(why) => format!("not needed: {why}").into(),
         }
     }
 }

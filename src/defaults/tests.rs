@@ -1,18 +1,18 @@
 use serde_json::{Value, json};
 
-use super::{Answer, How, Measured, PROPERTIES, Sheet, Source, Wants};
-use crate::report::{Cell, Grid, Kind, Line};
+use super::{DefaultAnswer, How, Measurement, PROPERTIES, Sheet, SourceFile, Wants};
+use crate::report::{Cell, Grid, Kind, NoteLine};
 
-fn measured(facts: Vec<(&str, Value)>) -> Measured {
+fn measured(facts: Vec<(&str, Value)>) -> Measurement {
     let text = "model = Conv(3, pad=1)\nload(weights)\n".to_owned();
     let path = "harnesses/fake/cnn.py".to_owned();
-    Measured {
+    Measurement {
         date: None,
         target: "fake".to_owned(),
         title: "Fake".to_owned(),
         version: "1.2".to_owned(),
         facts: facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-        sources: vec![Source { name: "cnn".to_owned(), path, text }],
+        sources: vec![SourceFile { name: "cnn".to_owned(), path, text }],
     }
 }
 
@@ -36,7 +36,7 @@ fn a_conflict_names_the_line_that_overrides_it() {
     let found = &sheet.rows[0].found[0];
     assert!(found.is_conflict);
     let (path, text) = ("harnesses/fake/cnn.py".to_owned(), "load(weights)".to_owned());
-    assert_eq!(found.answer, Some(Answer::Overridden { path, line: 2, text }));
+    assert_eq!(found.answer, Some(DefaultAnswer::Overridden { path, line: 2, text }));
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn groups_have_what_is_wanted_on_top_and_share_footnotes() {
         ]
     );
     let code = Some("load(weights)".to_owned());
-    let line = Line { words: "harnesses/fake/cnn.py:2".to_owned(), code };
+    let line = NoteLine { words: "harnesses/fake/cnn.py:2".to_owned(), code };
     assert_eq!(grids[0].footnotes, [line]);
     assert_eq!(shown(&grids[1])[0], ["the experiments want", "", "classical"]);
     assert_eq!(shown(&grids[1])[1], ["Fake", "0.01*", "unit gain (1)"]);

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -237,8 +238,8 @@ impl Envs {
             .with_context(|| format!("cannot remove the environment `{name}`"))
     }
 
-    /// Becomes the user's shell inside a built environment; returns only if that fails.
-    pub fn shell(&self, spec: &EnvSpec) -> Result<Infallible> {
+    /// Becomes a command inside a built environment, the user's shell if none is named; returns only if that fails.
+    pub fn enter(&self, spec: &EnvSpec, command: &[OsString]) -> Result<Infallible> {
         let (name, host) = (&spec.name, &self.workshop.host);
         let built = self.built(spec).ok_or_else(|| {
             let message = format!("the environment `{name}` is not built");
@@ -246,19 +247,22 @@ impl Envs {
             hinted(message, format!("run `rosetta env build {name}{flag}`"))
         })?;
         if let Some(image) = built.image() {
-            let mut command = image.shell(&built.environment, &built.seen);
-            let error = command.exec();
+            let error = image.enter(command, &built.environment, &built.seen).exec();
             let shown = image.engine.program.display().to_string();
             return Err(error).with_context(|| format!("cannot start `{shown}`"));
         }
-        let shell = host.get("SHELL").unwrap_or("/bin/sh".as_ref());
-        let mut command = host.command_as_is(shell);
-        command.envs(&built.environment).env("ROSETTA_ENV", name);
+        let shell = || OsString::from(host.get("SHELL").unwrap_or("/bin/sh".as_ref()));
+        let (program, arguments) = match command {
+            [program, arguments @ ..] => (program.clone(), arguments),
+            [] => (shell(), [].as_slice()),
+        };
+        let mut command = host.command_as_is(&program);
+        command.args(arguments).envs(&built.environment).env("ROSETTA_ENV", name);
         for name in &built.unset {
             command.env_remove(name);
         }
         let error = command.exec();
-        Err(error).with_context(|| format!("cannot start `{}`", shell.display()))
+        Err(error).with_context(|| format!("cannot start `{}`", program.display()))
     }
 
     fn provider<'a>(&'a self, spec: &'a EnvSpec) -> Box<dyn Provide + 'a> {

@@ -58,7 +58,7 @@ fn burn() -> Provider {
 }
 
 /// A machine with a fake CPython 3.99 and a fake uv that counts its installs.
-struct Machine {
+struct FakeMachine {
     root: tempfile::TempDir,
 }
 
@@ -73,9 +73,9 @@ else
     echo installed >>"$HOME/../count"
 fi"#;
 
-impl Machine {
-    fn new() -> Machine {
-        let machine = Machine { root: tempfile::tempdir().unwrap() };
+impl FakeMachine {
+    fn new() -> FakeMachine {
+        let machine = FakeMachine { root: tempfile::tempdir().unwrap() };
         fake(&machine.at("path/python3.99"), "3.99.1", ("", ""), "exit 1");
         script(&machine.at("path/uv"), UV);
         fs::create_dir_all(machine.at("project")).unwrap();
@@ -127,7 +127,7 @@ fn reason(envs: &Envs, spec: &EnvSpec) -> (String, String) {
 
 #[test]
 fn builds_once_and_says_what_is_inside() {
-    let machine = Machine::new();
+    let machine = FakeMachine::new();
     let (envs, spec) = (machine.envs(), machine.spec("x"));
     assert_eq!(envs.availability(&spec), Availability::Buildable);
     assert!(envs.built(&spec).is_none());
@@ -156,7 +156,7 @@ fn builds_once_and_says_what_is_inside() {
 
 #[test]
 fn parallel_builds_install_once() {
-    let machine = Machine::new();
+    let machine = FakeMachine::new();
     let spec = machine.spec("x");
     std::thread::scope(|scope| {
         let build = || machine.envs().build(&spec, &silence).unwrap().digest;
@@ -169,7 +169,7 @@ fn parallel_builds_install_once() {
 
 #[test]
 fn a_process_that_builds_is_waited_for() {
-    let machine = Machine::new();
+    let machine = FakeMachine::new();
     let spec = machine.spec("x");
     let home = Home::at(machine.at("home"));
     let held = Mutex::new(Some(store::lock(&home, "x", &silence).unwrap()));
@@ -186,7 +186,7 @@ fn a_process_that_builds_is_waited_for() {
 
 #[test]
 fn what_is_half_built_is_never_used() {
-    let machine = Machine::new();
+    let machine = FakeMachine::new();
     let (envs, spec) = (machine.envs(), machine.spec("x"));
     let built = envs.build(&spec, &silence).unwrap();
     fs::remove_file(built.root.join("rosetta.json")).unwrap();
@@ -206,7 +206,7 @@ fn what_is_half_built_is_never_used() {
 
 #[test]
 fn a_failed_build_leaves_its_log_and_nothing_else() {
-    let machine = Machine::new();
+    let machine = FakeMachine::new();
     let (envs, spec) = (machine.envs(), machine.spec("x"));
     script(
         &machine.at("path/uv"),
@@ -224,7 +224,7 @@ fn a_failed_build_leaves_its_log_and_nothing_else() {
 
 #[test]
 fn what_is_missing_comes_with_a_command() {
-    let machine = Machine::new();
+    let machine = FakeMachine::new();
     let envs = || machine.envs();
     let mut spec = machine.spec("x");
     let said = |reason: &str, hint: &str| (reason.to_owned(), hint.to_owned());
@@ -261,7 +261,7 @@ fn what_is_missing_comes_with_a_command() {
 
 #[test]
 fn fixups_run_inside_the_build() {
-    let machine = Machine::new();
+    let machine = FakeMachine::new();
     let mut spec = machine.spec("x");
     fs::write(spec.folder.join("fix.txt"), "medicine").unwrap();
     let fixup = |run: &[&str]| FixUp {
@@ -280,7 +280,7 @@ fn fixups_run_inside_the_build() {
 
 #[test]
 fn gc_keeps_what_is_current_or_being_built() {
-    let machine = Machine::new();
+    let machine = FakeMachine::new();
     let (envs, spec) = (machine.envs(), machine.spec("x"));
     envs.build(&spec, &silence).unwrap();
     fs::write(spec.folder.join("requirements.lock"), "one==1.0\ntwo==2.0\n").unwrap();
@@ -304,7 +304,7 @@ fn gc_keeps_what_is_current_or_being_built() {
 
 #[test]
 fn what_a_run_uses_is_neither_removed_nor_collected() {
-    let machine = Machine::new();
+    let machine = FakeMachine::new();
     let (envs, spec) = (machine.envs(), machine.spec("x"));
     let old = envs.build(&spec, &silence).unwrap();
     fs::write(spec.folder.join("requirements.lock"), "one==1.0\ntwo==2.0\n").unwrap();
@@ -330,7 +330,7 @@ fn what_a_run_uses_is_neither_removed_nor_collected() {
 
 #[test]
 fn an_environment_that_a_run_uses_is_not_built_over() {
-    let machine = Machine::new();
+    let machine = FakeMachine::new();
     let (envs, spec) = (machine.envs(), machine.spec("x"));
     let held = envs.hold(envs.build(&spec, &silence).unwrap(), &silence).unwrap();
     // The interpreter that the venv was made of is gone.
@@ -344,7 +344,7 @@ fn an_environment_that_a_run_uses_is_not_built_over() {
 /// In one project it removed the environments of all others that share a home.
 #[test]
 fn gc_keeps_what_another_project_needs() {
-    let machine = Machine::new();
+    let machine = FakeMachine::new();
     let project = |name: &str, env: &str| {
         let root = machine.at(name);
         fs::create_dir_all(root.join("harnesses")).unwrap();
@@ -386,7 +386,7 @@ fn gc_keeps_what_another_project_needs() {
 
 #[test]
 fn gc_removes_what_cargo_compiled_for_no_environment() {
-    let machine = Machine::new();
+    let machine = FakeMachine::new();
     let mut spec = machine.spec("crate");
     spec.provider = burn();
     let all = [("crate".to_owned(), spec), ("venv".to_owned(), machine.spec("venv"))];
@@ -406,7 +406,7 @@ fn gc_removes_what_cargo_compiled_for_no_environment() {
 
 #[test]
 fn absent_uv_is_fetched_once_by_an_interpreter() {
-    let machine = Machine::new();
+    let machine = FakeMachine::new();
     let uv = machine.at("uv").display().to_string();
     fs::rename(machine.at("path/uv"), machine.at("uv")).unwrap();
     script(&machine.at("path/uv"), "echo 'uv 0.4.30'");
@@ -429,7 +429,7 @@ fn absent_uv_is_fetched_once_by_an_interpreter() {
 
 #[test]
 fn lock_is_written_with_our_header_alone() {
-    let machine = Machine::new();
+    let machine = FakeMachine::new();
     let body = r#"
 [ "$1" = --version ] && echo "uv 0.13.9" && exit
 while [ $# -gt 1 ]; do [ "$1" = --output-file ] && out=$2; shift; done
@@ -445,7 +445,7 @@ printf 'one==1.0 \\\n    --hash=sha256:bb\n' >"$out""#;
 
 #[test]
 fn cargo_programs_are_copied_out_of_the_shared_target() {
-    let machine = Machine::new();
+    let machine = FakeMachine::new();
     let mut spec = machine.spec("x");
     spec.provider = burn();
     assert_eq!(reason(&machine.envs(), &spec).0, "there is no `cargo` on PATH");
@@ -503,7 +503,7 @@ echo "{\"reason\":\"compiler-artifact\",\"target\":{\"kind\":[\"bin\"]},\"execut
 
 #[test]
 fn a_venv_is_found_where_neither_uv_nor_its_first_interpreter_is() {
-    let machine = Machine::new();
+    let machine = FakeMachine::new();
     let spec = machine.spec("x");
     let built = machine.envs().build(&spec, &silence).unwrap();
     fs::remove_dir_all(machine.at("path")).unwrap();
@@ -515,7 +515,7 @@ fn a_venv_is_found_where_neither_uv_nor_its_first_interpreter_is() {
 
 #[test]
 fn an_environment_that_an_older_rosetta_sealed_is_found() {
-    let machine = Machine::new();
+    let machine = FakeMachine::new();
     let spec = machine.spec("x");
     let built = machine.envs().build(&spec, &silence).unwrap();
     let old = serde_json::json!({"version": 1, "built": {
@@ -562,7 +562,7 @@ fn the_dockerfile_has_the_versions_that_are_wanted() {
 
 #[test]
 fn system_takes_what_is_there() {
-    let machine = Machine::new();
+    let machine = FakeMachine::new();
     let python = machine.at("path/python");
     let answer = format!(
         r#"{{"executable": "{}", "version": "3.99.1", "packages": {{"numpy": "2.5.5"}}}}"#,

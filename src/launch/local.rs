@@ -68,10 +68,13 @@ impl Local {
         kernel::become_subreaper().context("cannot become a subreaper")?;
         let mut job = Attended::new(launch)?;
         let home = JobHome::make(&launch.job_folder)?;
+        let machine = launch.is_measured.then(|| Machine::first_look().clone());
         // Of this machine a container shows less than there is.
-        let machine =
-            launch.container.as_ref().filter(|_| launch.is_measured).map(|_| Machine::look());
-        let mut shim = Shim::start(&self.rosetta, launch, &home)?;
+        let (told, seen) = match launch.container {
+            None => (machine, None),
+            Some(_) => (None, machine.map(Machine::now)),
+        };
+        let mut shim = Shim::start(&self.rosetta, launch, &home, told)?;
         let ended = job.attend(&mut shim, cancel, on_line).await;
         if ended.is_err() {
             shim.tell(Cancel::Now);
@@ -84,7 +87,7 @@ impl Local {
             sweep_orphans(&shim.tag).await;
             shim.remove_container();
         }
-        if let (Some(done), Some(machine)) = (&mut done, machine) {
+        if let (Some(done), Some(machine)) = (&mut done, seen) {
             done.machine = Some(machine);
         }
         Ok(job.finish(done, ended))

@@ -14,7 +14,7 @@ use tokio::process::{Child, ChildStdin, Command};
 
 use crate::catalog::Device;
 use crate::container::{self, Container, Marks};
-use crate::machine;
+use crate::machine::{self, Machine};
 use crate::process::kernel::{self, Signal};
 use crate::process::{Cancel, DONE, Launch, Order, SHIM, is_stopped};
 
@@ -48,7 +48,13 @@ pub(super) struct Shim {
 }
 
 impl Shim {
-    pub(super) fn start(rosetta: &Path, launch: &Launch, home: &JobHome) -> Result<Shim> {
+    /// Starts one on this machine, or in a container, which shows less of it.
+    pub(super) fn start(
+        rosetta: &Path,
+        launch: &Launch,
+        home: &JobHome,
+        machine: Option<Machine>,
+    ) -> Result<Shim> {
         let pid = kernel::own_pid();
         let tag = format!("{pid}-{}", kernel::monotonic_seconds());
         let mut launch = launch.clone();
@@ -67,7 +73,7 @@ impl Shim {
         // In a container nobody has the number of this process.
         let parent = container.is_none().then_some(pid);
         let follows_input = container.is_some();
-        Order { launch, parent, tag: tag.clone(), follows_input }.write()?;
+        Order { launch, parent, tag: tag.clone(), follows_input, machine }.write()?;
         remove(&job_folder.join(DONE))?;
         let shown = PathBuf::from(command.get_program()).display().to_string();
         let mut command = Command::from(command);
@@ -125,7 +131,7 @@ fn in_container(
     launch: &Launch,
     tag: &str,
 ) -> Result<std::process::Command> {
-    let limits = container::Limits {
+    let limits = container::ContainerLimits {
         memory_bytes: launch.memory_limit_bytes,
         cpus: launch.cpus_here().unwrap_or_default(),
         has_gpu: launch.device == Device::Cuda,

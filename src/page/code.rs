@@ -4,8 +4,8 @@ use maud::{Markup, html};
 
 use super::{Harnesses, word};
 use crate::catalog::Language;
-use crate::highlight::{Piece, pieces};
-use crate::reading::{Cell, Source, rows};
+use crate::highlight::{CodePiece, pieces};
+use crate::reading::{HarnessSection, HarnessText, rows};
 
 /// Returns the part, if there are harnesses.
 pub(super) fn part(harnesses: &[Harnesses]) -> Option<Markup> {
@@ -57,8 +57,8 @@ fn experiment(of: &Harnesses) -> Markup {
 fn cell(
     experiment: &str,
     framework: &str,
-    source: &Source,
-    found: Option<&Cell>,
+    source: &HarnessText,
+    found: Option<&HarnessSection>,
     is_first: bool,
 ) -> Markup {
     let id = is_first.then(|| format!("code-{experiment}-{}", word(framework)));
@@ -78,10 +78,10 @@ fn coloured(text: &str, language: Language) -> Markup {
     html! {
         @for (piece, text) in pieces(text, language) {
             @match piece {
-                Piece::Plain | Piece::Number => (text),
-                Piece::Comment => i { (text) },
-                Piece::Keyword => b { (text) },
-                Piece::Text => var { (text) },
+                CodePiece::Plain | CodePiece::Number => (text),
+                CodePiece::Comment => i { (text) },
+                CodePiece::Keyword => b { (text) },
+                CodePiece::Text => var { (text) },
             }
         }
     }

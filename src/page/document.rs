@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::{Content, code, past, proved, results, word};
 use crate::chart;
 use crate::report::Grid;
-use crate::report::html::{Place, below, table};
+use crate::report::html::{TableContext, below, table};
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
@@ -117,7 +117,7 @@ fn capital(name: &str) -> String {
 
 fn defaults(content: &Content) -> Option<Markup> {
     let tables = content.defaults.iter().enumerate().map(|(index, grid)| {
-        let place = Place {
+        let place = TableContext {
             id: format!("default-{index}"),
             caption: grid.title.clone(),
             tags: &|_| String::new(),
@@ -135,7 +135,7 @@ fn defaults(content: &Content) -> Option<Markup> {
 
 fn words(content: &Content) -> Option<Markup> {
     let one = |(index, grid): (usize, &Grid)| {
-        let place = Place {
+        let place = TableContext {
             id: format!("word-{index}"),
             caption: "the lines of the harnesses".to_owned(),
             tags: &|_| String::new(),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use maud::{Markup, html};
 
 use super::tags;
-use crate::chart::{Line, Lines};
+use crate::chart::{Curve, Lines};
 use crate::record::{Epoch, Record};
 use crate::report::Grid;
 use crate::spec::Task;
@@ -65,7 +65,7 @@ impl<'a> History<'a> {
                 record.epochs.iter().filter_map(point).filter(|(_, loss)| loss.is_finite());
             let points = points.collect::<Vec<_>>();
             if points.len() > 1 {
-                lines.push(Line { label: label(grid, row), points, tags: tags(grid, row) });
+                lines.push(Curve { label: label(grid, row), points, tags: tags(grid, row) });
             }
         }
         let epochs = lines.iter().flat_map(|line| line.points.iter().map(|point| point.0));
@@ -89,7 +89,7 @@ impl<'a> History<'a> {
             let is_earlier = dates.0.is_empty() || first < dates.0;
             dates = (if is_earlier { first } else { dates.0 }, dates.1.max(last));
             let points = nights.iter().filter_map(|(date, number)| Some((day(date)?, *number)));
-            lines.push(Line {
+            lines.push(Curve {
                 label: label(grid, row),
                 points: points.collect(),
                 tags: tags(grid, row),

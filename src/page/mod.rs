@@ -23,7 +23,7 @@ pub use self::history::losses;
 pub use self::past::slopes;
 pub use self::results::bars;
 use crate::proof::Verdict;
-use crate::reading::Source;
+use crate::reading::HarnessText;
 use crate::record::Record;
 use crate::report::{Grid, visible};
 use crate::table::Published;
@@ -33,7 +33,7 @@ use crate::table::Published;
 pub struct Content<'a> {
     /// When it was made, and by which rosetta.
     pub made: String,
-    pub experiments: Vec<Part>,
+    pub experiments: Vec<PagePart>,
     /// Old versions beside new ones.
     pub then_and_now: Vec<Grid>,
     pub published: Published,
@@ -50,7 +50,7 @@ pub struct Content<'a> {
 }
 
 /// The results of one experiment.
-pub struct Part {
+pub struct PagePart {
     pub experiment: String,
     pub title: String,
     /// Each table with the profile that it is of.
@@ -62,7 +62,7 @@ pub struct Harnesses {
     pub experiment: String,
     pub title: String,
     /// Framework and harness.
-    pub sources: Vec<(String, Source)>,
+    pub sources: Vec<(String, HarnessText)>,
 }
 
 /// Returns the report as HTML.

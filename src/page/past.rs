@@ -3,9 +3,9 @@
 use maud::{Markup, html};
 
 use super::document::scrolled;
-use super::{Content, Part, tags};
+use super::{Content, PagePart, tags};
 use crate::chart::{Chart, Slope, Slopes};
-use crate::report::html::{Place, below, table};
+use crate::report::html::{TableContext, below, table};
 use crate::report::{Grid, Value, three_digits};
 use crate::table::{PublishedRow, PublishedTable};
 
@@ -55,7 +55,7 @@ fn figure(slopes: &Slopes, id: &str) -> Markup {
 
 /// Returns old versions beside their newest, as a table and as slopes.
 fn versions(index: usize, grid: &Grid) -> Markup {
-    let place = Place {
+    let place = TableContext {
         id: format!("then-{index}"),
         caption: "the same machine and data".to_owned(),
         tags: &|row| tags(grid, row),
@@ -112,7 +112,7 @@ fn number(value: &Value) -> Option<f64> {
 }
 
 /// Returns how libraries stand to the fastest, in 2017 and now, for each number that both have.
-fn standings(part: &Part, content: &Content) -> Vec<Slopes> {
+fn standings(part: &PagePart, content: &Content) -> Vec<Slopes> {
     let (Some(published), Some((_, grid))) =
         (content.published.tables.get(&part.experiment), part.tables.first())
     else {

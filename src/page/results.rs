@@ -4,9 +4,9 @@ use maud::{Markup, html};
 
 use super::document::scrolled;
 use super::history::History;
-use super::{Content, Part, tags, word};
+use super::{Content, PagePart, tags, word};
 use crate::chart::{Bar, Bars, Chart};
-use crate::report::html::{Place, below, table};
+use crate::report::html::{TableContext, below, table};
 use crate::report::{Grid, Value, three_digits};
 
 /// The columns that are drawn as bars where a table has them.
@@ -20,7 +20,7 @@ const DRAWN: [&str; 6] = [
 ];
 
 /// Returns the part of an experiment.
-pub(super) fn part(part: &Part, content: &Content, history: &History) -> Markup {
+pub(super) fn part(part: &PagePart, content: &Content, history: &History) -> Markup {
     html! {
         h2 { (part.title) }
         @for (index, (profile, grid)) in part.tables.iter().enumerate() {
@@ -32,12 +32,12 @@ pub(super) fn part(part: &Part, content: &Content, history: &History) -> Markup 
     }
 }
 
-fn id(part: &Part, index: usize, what: &str) -> String {
+fn id(part: &PagePart, index: usize, what: &str) -> String {
     format!("{}-{what}-{index}", word(&part.experiment))
 }
 
 /// Returns a table with its lines below and what its rows say of themselves.
-fn one(index: usize, grid: &Grid, part: &Part, content: &Content) -> Markup {
+fn one(index: usize, grid: &Grid, part: &PagePart, content: &Content) -> Markup {
     let origin = |row: usize| id(part, index, &format!("origin-{row}"));
     let has_code = |framework: &str| {
         let of = content.harnesses.iter().find(|one| one.experiment == part.experiment);
@@ -52,7 +52,7 @@ fn one(index: usize, grid: &Grid, part: &Part, content: &Content) -> Markup {
             }
         }
     };
-    let place = Place {
+    let place = TableContext {
         id: id(part, index, "table"),
         caption: caption(grid, part),
         tags: &|row| tags(grid, row),
@@ -66,7 +66,7 @@ fn one(index: usize, grid: &Grid, part: &Part, content: &Content) -> Markup {
 }
 
 /// Returns what a table's title says beyond that of its part: its lane and profile.
-fn caption(grid: &Grid, part: &Part) -> String {
+fn caption(grid: &Grid, part: &PagePart) -> String {
     let rest = grid.title.strip_prefix(&part.title).unwrap_or(&grid.title);
     rest.trim_start_matches([' ', ',', '–', ':']).to_owned()
 }
@@ -107,7 +107,7 @@ fn whence(grid: &Grid, row: usize, id: &str) -> Markup {
     }
 }
 
-fn charts(index: usize, grid: &Grid, part: &Part) -> Markup {
+fn charts(index: usize, grid: &Grid, part: &PagePart) -> Markup {
     let bars = DRAWN.iter().filter_map(|key| bars(grid, key));
     html! {
         div.charts {

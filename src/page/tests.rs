@@ -1,6 +1,6 @@
-use super::{Content, Harnesses, Part, write};
+use super::{Content, Harnesses, PagePart, write};
 use crate::catalog::Language;
-use crate::reading::Source;
+use crate::reading::HarnessText;
 use crate::record::{Epoch, Record};
 use crate::table::tests::record;
 use crate::table::{Choice, Published, Title, build};
@@ -12,7 +12,7 @@ fn content(records: &[Record]) -> Content<'_> {
     let title = Title { experiment: "cnn".to_owned(), title: "CNN".to_owned() };
     let tables = build(records, &[title], &Published::default(), &Choice::default()).unwrap();
     let tables = tables.into_iter().map(|grid| ("quick".to_owned(), grid)).collect();
-    let part = Part { experiment: "cnn".to_owned(), title: "CNN".to_owned(), tables };
+    let part = PagePart { experiment: "cnn".to_owned(), title: "CNN".to_owned(), tables };
     Content { experiments: vec![part], records, ..Content::default() }
 }
 
@@ -37,7 +37,7 @@ fn texts_that_mean_no_good_are_text() {
     content.made = HOSTILE.to_owned();
     content.troubles = vec![HOSTILE.to_owned()];
     let text = format!("# %% Setup\nx = 1  # {HOSTILE}\ny = '{HOSTILE}'\n");
-    let source = Source {
+    let source = HarnessText {
         title: HOSTILE.to_owned(),
         file: HOSTILE.to_owned(),
         language: Language::Python,

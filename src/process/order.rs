@@ -16,6 +16,7 @@ use super::intake::cannot_write;
 use super::kernel;
 use crate::catalog::Device;
 use crate::container::Container;
+use crate::machine::Machine;
 
 /// One process to be run as a job: what is wanted, wherever it runs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -76,6 +77,9 @@ pub struct Order {
     /// Whether the job ends when the shim's standard input does: in a container, whose client holds it.
     #[serde(default)]
     pub follows_input: bool,
+    /// The machine that the shim is on, where whoever starts it has looked already.
+    #[serde(default)]
+    pub machine: Option<Machine>,
 }
 
 impl Order {

@@ -52,7 +52,7 @@ fn obey(order: &Path, signals: &Signals) -> Result<()> {
     }
     let launch = &order.launch;
     let environment = launch.environment.here();
-    let site = Site::look(launch);
+    let site = Site::look(launch, order.machine.clone());
     let mut done = run(&order, &environment, signals).unwrap_or_else(cannot_start);
     site.tell(launch, &mut done);
     done.environment = shown(environment);

@@ -125,13 +125,13 @@ fn argument(text: &str) -> usize {
 
 /// An ε or a weight decay in a source: a setting, as `cfg.norm_epsilon`, or an argument with a
 /// number, as `eps=1e-5`.
-struct Value<'a> {
+struct SourceNumber<'a> {
     name: &'a str,
     /// All of it, as it stands there.
     text: &'a str,
 }
 
-impl Value<'_> {
+impl SourceNumber<'_> {
     fn is_decay(&self) -> bool {
         self.name.contains("decay")
     }
@@ -170,8 +170,8 @@ impl Value<'_> {
 }
 
 /// Returns each ε and weight decay of a source once.
-fn values(source: &str) -> Vec<Value<'_>> {
-    let mut found: Vec<Value> = Vec::new();
+fn values(source: &str) -> Vec<SourceNumber<'_>> {
+    let mut found: Vec<SourceNumber> = Vec::new();
     let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
     let mut rest = 0;
     while let Some(start) = source[rest..].find(|c: char| c.is_alphabetic() || c == '_') {
@@ -189,7 +189,7 @@ fn values(source: &str) -> Vec<Value<'_>> {
             None => continue,
         };
         if found.iter().all(|value| value.text != text) {
-            found.push(Value { name, text });
+            found.push(SourceNumber { name, text });
         }
     }
     // A change of the shorter of two names would change the longer one too.

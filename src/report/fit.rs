@@ -31,13 +31,13 @@ const LONGEST_NAME: usize = 26;
 pub fn fit(grid: &Grid, width: usize) -> Fit {
     let columns = measure(grid);
     let mut fit = Fit { columns: (0..columns.len()).collect(), ..Fit::default() };
-    let total = |fit: &Fit, of: fn(&Measured) -> usize| {
+    let total = |fit: &Fit, of: fn(&ColumnWidths) -> usize| {
         let sum = fit.columns.iter().map(|index| of(&columns[*index]) + BESIDE).sum::<usize>();
         // There is nothing between the last column and the edge.
         sum.saturating_sub(1)
     };
     for is_constant in [true, false] {
-        let of: fn(&Measured) -> usize =
+        let of: fn(&ColumnWidths) -> usize =
             if is_constant { |column| column.unwrapped } else { |column| column.least };
         for index in in_order_of_leaving(grid) {
             if total(&fit, of) <= width {
@@ -60,7 +60,7 @@ pub fn fit(grid: &Grid, width: usize) -> Fit {
 }
 
 /// The widths that a column can have.
-struct Measured {
+struct ColumnWidths {
     /// That of its longest word, and of its longest number.
     least: usize,
     /// That of its longest cell, under a heading that may be wrapped.
@@ -71,7 +71,7 @@ struct Measured {
     constant: Option<String>,
 }
 
-fn measure(grid: &Grid) -> Vec<Measured> {
+fn measure(grid: &Grid) -> Vec<ColumnWidths> {
     let column = |(index, heading): (usize, &crate::report::Heading)| {
         let cells = grid.rows.iter().map(|row| printable(&row[index].shown(heading.kind)));
         let cells = cells.collect::<Vec<_>>();
@@ -85,7 +85,7 @@ fn measure(grid: &Grid) -> Vec<Measured> {
         let is_name = index == 0 && whole <= LONGEST_NAME;
         let least = if heading.kind == Kind::Text && !is_name { words } else { whole };
         let is_constant = cells.len() > 1 && cells.iter().all(|cell| *cell == cells[0]);
-        Measured {
+        ColumnWidths {
             least: least.max(head),
             unwrapped: whole.max(head),
             most: whole.max(heading.text.width()),
@@ -104,7 +104,7 @@ fn in_order_of_leaving(grid: &Grid) -> Vec<usize> {
 }
 
 /// Shares a width: each column has what it needs at least, and those that want little more get it first.
-fn share(columns: &[&Measured], width: usize) -> Vec<usize> {
+fn share(columns: &[&ColumnWidths], width: usize) -> Vec<usize> {
     let mut widths = columns.iter().map(|column| column.least).collect::<Vec<_>>();
     let used = widths.iter().map(|one| one + BESIDE).sum::<usize>();
     let mut spare = (width + 1).saturating_sub(used);

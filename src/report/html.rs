@@ -4,10 +4,10 @@ use maud::{Markup, html};
 
 use crate::report::escape::visible;
 use crate::report::number::nine_digits;
-use crate::report::{Cell, Grid, Heading, Line, Tone, Value};
+use crate::report::{Cell, Grid, Heading, NoteLine, Tone, Value};
 
 /// What a page knows of a table beside the table itself.
-pub struct Place<'a> {
+pub struct TableContext<'a> {
     /// Is not used twice on a page.
     pub id: String,
     pub caption: String,
@@ -21,7 +21,7 @@ pub struct Place<'a> {
 pub fn write(grids: &[Grid]) -> String {
     let part = |(index, grid): (usize, &Grid)| {
         let id = format!("table-{}", index + 1);
-        let place = Place {
+        let place = TableContext {
             id,
             caption: grid.title.clone(),
             tags: &|_| String::new(),
@@ -41,7 +41,7 @@ pub fn write(grids: &[Grid]) -> String {
 }
 
 /// Returns the rows under their headings.
-pub fn table(grid: &Grid, place: &Place) -> Markup {
+pub fn table(grid: &Grid, place: &TableContext) -> Markup {
     html! {
         table id=(place.id) {
             caption { (place.caption) }
@@ -83,7 +83,7 @@ pub fn below(grid: &Grid, id: &str) -> Markup {
     }
 }
 
-fn words(line: &Line) -> Markup {
+fn words(line: &NoteLine) -> Markup {
     html! { (line.words) @if let Some(code) = &line.code { " " code { (code) } } }
 }
 

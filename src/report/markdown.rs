@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::report::escape::printable;
-use crate::report::{Grid, Line};
+use crate::report::{Grid, NoteLine};
 
 /// Returns tables as Markdown: each under a heading, or under a line if something stands beside its title.
 pub fn write(grids: &[Grid]) -> String {
@@ -27,7 +27,7 @@ fn grid(grid: &Grid) -> String {
     out
 }
 
-fn line(line: &Line) -> String {
+fn line(line: &NoteLine) -> String {
     let words = escape(&line.words);
     match &line.code {
         Some(code) => format!("{words} `{code}`"),

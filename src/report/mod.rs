@@ -28,8 +28,8 @@ pub struct Grid {
     /// What a program needs to know of each row beside its cells.
     pub beside: Vec<Beside>,
     /// Footnotes in the order of their numbers, from 1.
-    pub footnotes: Vec<Line>,
-    pub notes: Vec<Line>,
+    pub footnotes: Vec<NoteLine>,
+    pub notes: Vec<NoteLine>,
     /// How a person sees columns that a terminal leaves out.
     pub more: Option<&'static str>,
 }
@@ -95,7 +95,7 @@ pub struct Beside {
 
 /// A line below the rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Line {
+pub struct NoteLine {
     pub words: String,
     /// What is quoted after the words, letter by letter.
     pub code: Option<String>,
@@ -136,7 +136,7 @@ impl Grid {
     }
 
     /// Returns the number of a footnote; the same words share one.
-    pub fn footnote(&mut self, line: impl Into<Line>) -> usize {
+    pub fn footnote(&mut self, line: impl Into<NoteLine>) -> usize {
         let line = line.into();
         let known = self.footnotes.iter().position(|one| *one == line);
         known.unwrap_or_else(|| {
@@ -157,9 +157,9 @@ impl Grid {
     }
 
     /// Returns the footnotes with their numbers, then the notes.
-    fn lines_below(&self) -> Vec<Line> {
+    fn lines_below(&self) -> Vec<NoteLine> {
         let footnotes = self.footnotes.iter().enumerate();
-        let footnotes = footnotes.map(|(index, line)| Line {
+        let footnotes = footnotes.map(|(index, line)| NoteLine {
             words: format!("({}) {}", index + 1, line.words),
             code: line.code.clone(),
         });
@@ -234,7 +234,7 @@ fn clipped(text: &str) -> String {
     }
 }
 
-impl Line {
+impl NoteLine {
     /// Returns the line where nothing can be set apart: the code after two spaces.
     fn plain(&self) -> String {
         match &self.code {
@@ -244,9 +244,9 @@ impl Line {
     }
 }
 
-impl<T: Into<String>> From<T> for Line {
-    fn from(words: T) -> Line {
-        Line { words: words.into(), code: None }
+impl<T: Into<String>> From<T> for NoteLine {
+    fn from(words: T) -> NoteLine {
+        NoteLine { words: words.into(), code: None }
     }
 }
 

@@ -1,5 +1,5 @@
 use super::{
-    Beside, Cell, Format, Grid, Heading, Kind, Line, Screen, Value, terminal, terminal_table,
+    Beside, Cell, Format, Grid, Heading, Kind, NoteLine, Screen, Value, terminal, terminal_table,
 };
 
 /// Returns a table whose texts mean no good.
@@ -14,7 +14,7 @@ fn hostile() -> Grid {
         beside: vec![Beside { key: "marks", texts: vec!["@x".to_owned(), String::new()] }],
         ..Grid::default()
     };
-    let footnote = grid.footnote(Line::from("it said `a\x1b*` <i>\n& more"));
+    let footnote = grid.footnote(NoteLine::from("it said `a\x1b*` <i>\n& more"));
     grid.rows[0][0].footnote = Some(footnote);
     grid
 }

@@ -17,7 +17,7 @@ use super::session::Session;
 use super::signals;
 use super::stamp::run_id;
 use crate::catalog::{DEFAULTS, Device, Framework, Target};
-use crate::defaults::{Measured, Source};
+use crate::defaults::{Measurement, SourceFile};
 use crate::env::{Built, Held};
 use crate::event::Event;
 use crate::jobfile::{self, JobFile, JobPlace};
@@ -26,7 +26,7 @@ use crate::record::Status;
 
 /// What was measured.
 pub struct Gathered {
-    pub measured: Vec<Measured>,
+    pub measured: Vec<Measurement>,
     pub is_complete: bool,
     pub is_interrupted: bool,
 }
@@ -100,7 +100,7 @@ async fn measure(
     conditions: &Conditions,
     folder: &Path,
     cancel: &mut watch::Receiver<Cancel>,
-) -> Result<Result<Measured, String>> {
+) -> Result<Result<Measurement, String>> {
     let device = Device::Cpu;
     let place = JobPlace {
         job: format!("{DEFAULTS}.{}.{device}.1", target.name),
@@ -134,7 +134,7 @@ async fn measure(
         let log = folder.join("stderr.log");
         return Ok(Err(format!("{why}; its log is {}", log.display())));
     }
-    Ok(Ok(Measured {
+    Ok(Ok(Measurement {
         target: target.name.clone(),
         title: target.title.clone(),
         version: ending.fold.hello.map(|hello| hello.version).unwrap_or_default(),
@@ -145,14 +145,14 @@ async fn measure(
 }
 
 /// Returns the files of a framework in which defaults are overridden.
-pub fn sources(framework: &Framework) -> Result<Vec<Source>> {
+pub fn sources(framework: &Framework) -> Result<Vec<SourceFile>> {
     let yaml = "framework.yaml".to_owned();
     let harnesses = framework.harnesses.iter().map(|(name, path)| (name.clone(), path.clone()));
     let files = harnesses.chain([(yaml.clone(), framework.folder.join(yaml))]);
     let source = |(name, path): (String, std::path::PathBuf)| {
         let file = path.file_name().unwrap_or_default().to_string_lossy();
         let shown = format!("harnesses/{}/{file}", framework.spec.name);
-        Ok(Source { name, path: shown, text: fs::read_to_string(&path)? })
+        Ok(SourceFile { name, path: shown, text: fs::read_to_string(&path)? })
     };
     files.map(source).collect()
 }

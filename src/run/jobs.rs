@@ -74,13 +74,14 @@ pub async fn run(
         let record = running.skipped(skip, &profile);
         seal(record, &running.folder, notify, &mut records)?;
     }
-    let mut cancel = signals::listen()?;
+    let (expected, mut cancel) = (session.expected(), signals::listen()?);
     for (index, job) in plan.jobs.iter().enumerate() {
         if *cancel.borrow() != Cancel::No {
             break;
         }
         let material = running.prepared.material(job.experiment);
-        notify(Notice::JobStarted { index, total: plan.jobs.len(), job, material });
+        let left = expected.left(&plan.jobs[index..]);
+        notify(Notice::JobStarted { index, total: plan.jobs.len(), left, job, material });
         let record = running.job(job, &mut cancel, notify).await?;
         seal(record, &running.folder, notify, &mut records)?;
     }

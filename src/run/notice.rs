@@ -1,5 +1,7 @@
 //! What a run says while it goes on. Must not depend on how it is shown.
 
+use std::time::Duration;
+
 use crate::event::Event;
 use crate::material::Material;
 use crate::plan::Job;
@@ -34,10 +36,11 @@ pub enum Notice<'a> {
     },
     /// What is to run could not be checked first.
     NotChecked(&'a anyhow::Error),
-    /// Job `index` (from 0) of `total` begins.
+    /// Job `index` (from 0) of `total` begins; it and those after it take about so long, if that is known.
     JobStarted {
         index: usize,
         total: usize,
+        left: Option<Duration>,
         job: &'a Job<'a>,
         material: &'a Material,
     },

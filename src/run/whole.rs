@@ -2,13 +2,16 @@
 //!
 //! Must not depend on how a check or a job goes.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
 use anyhow::Result;
 
 use super::check::{CheckSettings, Checked, at_once, check, threads};
 use super::conditions::Conditions;
 use super::jobs::{Ended, run};
 use super::notice::{Notice, Notify};
-use super::prepare::DATA_OF;
+use super::prepare::{DATA_OF, lock};
 use super::resume::Resumed;
 use super::session::Session;
 use super::signals;
@@ -16,7 +19,6 @@ use crate::container::{containers, remove_containers};
 use crate::lock::{Lock, holders};
 use crate::plan::{Job, Plan};
 use crate::process::{end_leftovers, is_of_a_dead_rosetta};
-use crate::proof::Verdict;
 use crate::request::{Limits, Request};
 
 impl Session {
@@ -35,20 +37,36 @@ impl Session {
             0 => {}
             processes => notify(Notice::Swept { processes }),
         }
+        let said = Mutex::new(BTreeSet::new());
+        let remember = |notice: Notice| {
+            if let Notice::StepStarted { name } = notice {
+                lock(&said).insert(name.to_owned());
+            }
+            notify(notice);
+        };
         let checked = match request.check {
-            true => self.check_first(plan, request, notify)?,
-            false => Checked::default(),
+            true => self.check_first(plan, request, &remember)?,
+            false => Ok(Checked::default()),
+        };
+        let (checked, why_not) = match checked {
+            Ok(checked) => (checked, None),
+            Err(error) => (Checked::default(), Some(error)),
         };
         if checked.is_interrupted {
             return Ok(None);
         }
-        let verdicts = checked.verdicts.as_slice();
+        let said = said.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // What is in the way of both is said once, by the run.
+        let why_not = Mutex::new(why_not);
         let notify_once = |notice: Notice| {
-            if verdicts.is_empty() || !is_known_from_check(&notice) {
+            if matches!(notice, Notice::JobStarted { .. }) {
+                lock(&why_not).take().iter().for_each(|error| notify(Notice::NotChecked(error)));
+            }
+            if !is_known_from_check(&notice, &said) {
                 notify(notice);
             }
         };
-        let runtime = signals::runtime()?;
+        let (runtime, verdicts) = (signals::runtime()?, checked.verdicts.as_slice());
         runtime.block_on(run(plan, resumed, verdicts, request, self, &notify_once)).map(Some)
     }
 
@@ -77,9 +95,14 @@ impl Session {
         })
     }
 
-    /// Checks what has no verdict yet, before anything is timed. That it cannot be checked is no
+    /// Checks what has no verdict yet, before anything is timed. That it cannot be checked, the inner error, is no
     /// reason not to run it: its records say so.
-    fn check_first(&self, plan: &Plan, request: &Request, notify: Notify) -> Result<Checked> {
+    fn check_first(
+        &self,
+        plan: &Plan,
+        request: &Request,
+        notify: Notify,
+    ) -> Result<Result<Checked>> {
         let mut jobs = Vec::<Job>::new();
         for job in plan.jobs.iter().filter(|job| job.repeat == 1) {
             let experiment = job.experiment;
@@ -88,7 +111,7 @@ impl Session {
             }
         }
         if jobs.is_empty() {
-            return Ok(Checked::default());
+            return Ok(Ok(Checked::default()));
         }
         let at_once = at_once();
         let limits = Limits { timeout: None, stall_timeout: None, ..request.limits };
@@ -96,20 +119,16 @@ impl Session {
             Conditions { threads: threads(at_once), limits, ..Conditions::of(request) };
         let settings = CheckSettings { conditions: &conditions, reference: None, at_once };
         let known = self.store.verdicts()?;
-        match check(&jobs, &settings, self, &known, notify) {
-            Ok(checked) => Ok(checked),
-            Err(error) => {
-                notify(Notice::NotChecked(&error));
-                Ok(Checked { verdicts: Vec::<Verdict>::new(), is_interrupted: false })
-            }
-        }
+        Ok(check(&jobs, &settings, self, &known, notify))
     }
 }
 
-/// Whether a notice says what the check has just said: that data are ready.
-fn is_known_from_check(notice: &Notice) -> bool {
+/// Whether a notice is of a step that the check, which has said these, went through as well: data that were made ready.
+fn is_known_from_check(notice: &Notice, said: &BTreeSet<String>) -> bool {
     match notice {
-        Notice::StepStarted { name } | Notice::StepDone { name, .. } => name.starts_with(DATA_OF),
+        Notice::StepStarted { name }
+        | Notice::StepDone { name, .. }
+        | Notice::StepFailed { name, .. } => name.starts_with(DATA_OF) && said.contains(*name),
         _ => false,
     }
 }

@@ -39,7 +39,7 @@ const SIGNS: [(&str, Relation); 7] = [
 
 /// The order of rows: by a column, the largest first where it is turned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Order {
+pub struct RowOrder {
     pub column: Column,
     pub is_descending: bool,
 }
@@ -96,9 +96,9 @@ fn is_shown_alike(number: f64, wanted: f64) -> bool {
     number == wanted || crate::report::three_digits(number) == crate::report::three_digits(wanted)
 }
 
-impl Order {
+impl RowOrder {
     /// Reads a column's name, with a hyphen before it for the largest first.
-    pub fn parse(text: &str) -> Result<Order, String> {
+    pub fn parse(text: &str) -> Result<RowOrder, String> {
         let (name, is_descending) = match text.strip_prefix('-') {
             Some(name) => (name, true),
             None => (text, false),
@@ -106,7 +106,7 @@ impl Order {
         let column = Column::named(name).ok_or_else(|| {
             format!("`{name}` is not a column; `rosetta table --help` lists them")
         })?;
-        Ok(Order { column, is_descending })
+        Ok(RowOrder { column, is_descending })
     }
 
     /// Sorts rows; those without a value come last, whichever way.

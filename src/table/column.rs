@@ -1,6 +1,6 @@
 //! The columns of a comparison, one row of one table each: what is typed, what is read, how a cell is got.
 
-use self::Source::{Median, MedianOn, Row, Words};
+use self::CellSource::{Median, MedianOn, Row, Words};
 use crate::catalog::Device;
 use crate::proof::{Equivalence, Grade};
 use crate::record::Record;
@@ -10,7 +10,7 @@ use crate::table::footnote::{self, Footnote};
 use crate::table::group::Group;
 
 /// How a cell follows from the records of its row.
-pub(super) enum Source {
+pub(super) enum CellSource {
     /// From the row as a whole.
     Row(fn(&Group) -> Value),
     /// The median of what its records say.
@@ -22,12 +22,12 @@ pub(super) enum Source {
 }
 
 /// A row of the table below.
-pub(super) struct Entry {
+pub(super) struct ColumnEntry {
     /// What is typed after `--columns`.
     name: &'static str,
     heading: Heading,
     pub(super) footnote: Footnote,
-    source: Source,
+    source: CellSource,
 }
 
 /// Declares the columns: name, heading, key, kind, rank (how early it is left out), footnote, source.
@@ -41,10 +41,10 @@ macro_rules! columns {
             /// Every column, in the order in which they are listed.
             pub const ALL: &[Column] = &[$(Column::$column),*];
 
-            pub(super) fn entry(self) -> &'static Entry {
+            pub(super) fn entry(self) -> &'static ColumnEntry {
                 match self {
                     $(Column::$column => {
-                        static ENTRY: Entry = Entry {
+                        static ENTRY: ColumnEntry = ColumnEntry {
                             name: $name,
                             heading: Heading {
                                 text: $text,
@@ -172,7 +172,7 @@ impl Column {
     /// Returns the only device whose records count, if there is one.
     pub(super) fn device(self) -> Option<Device> {
         match self.entry().source {
-            Source::MedianOn(device, _) => Some(device),
+            CellSource::MedianOn(device, _) => Some(device),
             _ => None,
         }
     }
@@ -189,22 +189,22 @@ impl Column {
     /// Returns what the counted records of a row say, valid or not.
     fn told(self, group: &Group) -> Vec<f64> {
         match &self.entry().source {
-            Source::Median(of) => group.counted(None).into_iter().filter_map(of).collect(),
-            Source::MedianOn(device, of) => {
+            CellSource::Median(of) => group.counted(None).into_iter().filter_map(of).collect(),
+            CellSource::MedianOn(device, of) => {
                 group.counted(Some(*device)).into_iter().filter_map(of).collect()
             }
-            Source::Row(_) | Source::Words(_) => Vec::new(),
+            CellSource::Row(_) | CellSource::Words(_) => Vec::new(),
         }
     }
 
     fn value(self, group: &Group) -> Value {
         match &self.entry().source {
-            Source::Row(of) => of(group),
-            Source::Median(_) | Source::MedianOn(..) => {
+            CellSource::Row(of) => of(group),
+            CellSource::Median(_) | CellSource::MedianOn(..) => {
                 let told = self.told(group).into_iter();
                 median(&told.filter(|number| self.is_valid(*number)).collect::<Vec<_>>())
             }
-            Source::Words(of) => each_once(group.told().into_iter().filter_map(of)),
+            CellSource::Words(of) => each_once(group.told().into_iter().filter_map(of)),
         }
     }
 }

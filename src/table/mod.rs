@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
-pub use self::chosen::{Condition, Order};
+pub use self::chosen::{Condition, RowOrder};
 pub use self::column::Column;
 pub use self::group::{Group, counted, without_version as name_without_version, worth};
 pub use self::needed::needed;
@@ -23,7 +23,7 @@ pub use self::published::{Published, PublishedRow, PublishedTable};
 use crate::catalog::{Device, Era, Lane};
 use crate::hint::hinted;
 use crate::record::Record;
-use crate::report::{Cell, Grid, Line};
+use crate::report::{Cell, Grid, NoteLine};
 
 /// What to show.
 #[derive(Debug, Clone, Default)]
@@ -38,7 +38,7 @@ pub struct Choice {
     /// What holds of every row.
     pub conditions: Vec<Condition>,
     /// The order of rows instead of the usual one.
-    pub order: Option<Order>,
+    pub order: Option<RowOrder>,
     /// Columns by key; empty means the usual ones.
     pub columns: Vec<Column>,
     /// Adds the numbers published in 2017.
@@ -148,7 +148,7 @@ fn build_one(
         .map(|(title, groups)| {
             let published = choice.with_published.then_some(published);
             let mut grid = fill(name, title, groups, &columns, published, choice);
-            grid.notes.extend(others.clone().map(Line::from));
+            grid.notes.extend(others.clone().map(NoteLine::from));
             grid
         })
         .collect()
@@ -196,7 +196,7 @@ fn fill(
         title: title.to_owned(),
         headings: columns.iter().map(|column| column.heading()).collect(),
         beside: provenance::beside(groups.iter().map(Provenance::of).collect()),
-        notes: notes.into_iter().map(Line::from).collect(),
+        notes: notes.into_iter().map(NoteLine::from).collect(),
         more: Some("choose with `--columns`, or use a wider terminal"),
         ..Grid::default()
     };

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::event::Event;
 use crate::hint::say;
@@ -19,9 +19,11 @@ use crate::record::{Record, Status};
 use crate::report::printable;
 use crate::report::three_digits;
 use crate::run::Notice;
-use crate::ui::{size, words as duration_words};
+use crate::ui::{is_quiet, size, words as duration_words};
 
 const TICK: Duration = Duration::from_millis(120);
+/// How finely the bar of all jobs shows how far one is.
+const TICKS_OF_A_JOB: u64 = 1000;
 
 /// The live display.
 pub struct Live {
@@ -47,6 +49,8 @@ struct Step {
 /// The running job.
 struct RunningJob {
     bar: ProgressBar,
+    /// Which of the jobs it is, from 0.
+    index: u64,
     batch_size: u64,
     epochs: u64,
     phase: String,
@@ -63,7 +67,11 @@ impl Default for Live {
 impl Live {
     pub fn new() -> Live {
         let is_terminal = std::io::stderr().is_terminal();
-        Live { bars: MultiProgress::new(), is_terminal, state: Mutex::default() }
+        let bars = MultiProgress::new();
+        if is_quiet() {
+            bars.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        Live { bars, is_terminal, state: Mutex::default() }
     }
 
     /// Shows what a run says.
@@ -85,11 +93,18 @@ impl Live {
             Notice::NotChecked(error) => {
                 self.say(&format!("not checked: {}", printable(&format!("{error:#}"))))
             }
-            Notice::JobStarted { index, total, job, material } => {
-                self.job_started(index, total, job, material);
+            Notice::JobStarted { index, total, left, job, material } => {
+                self.job_started((index, total), left, job, material);
             }
             Notice::JobEvent(event) => self.job_event(event),
             Notice::JobFinished(record) => self.job_finished(record),
+        }
+    }
+
+    /// Prints a line of what goes well, unless nobody wants to know.
+    fn tell(&self, line: &str) {
+        if !is_quiet() {
+            self.say(line);
         }
     }
 
@@ -133,7 +148,7 @@ impl Live {
         bar.enable_steady_tick(TICK);
         self.state().steps.insert(name.to_owned(), Step { bar, started: Instant::now() });
         if !self.is_terminal {
-            self.say(&format!("{name} …"));
+            self.tell(&format!("{name} …"));
         }
     }
 
@@ -162,20 +177,28 @@ impl Live {
         self.bars.remove(&step.bar);
         let took = duration_words(step.started.elapsed());
         let words = printable(words);
-        self.say(&format!("{colour}{sign}{RESET} {name} {words} {DIM}({took}){RESET}"));
+        let line = format!("{colour}{sign}{RESET} {name} {words} {DIM}({took}){RESET}");
+        if colour == GREEN { self.tell(&line) } else { self.say(&line) }
     }
 
-    fn job_started(&self, index: usize, total: usize, job: &Job, material: &Material) {
+    fn job_started(
+        &self,
+        (index, total): (usize, usize),
+        left: Option<Duration>,
+        job: &Job,
+        material: &Material,
+    ) {
         let name = format!("{} · {} · {}", job.experiment.name(), job.target.title, job.device);
         if !self.is_terminal {
-            self.say(&format!("job {} of {total}: {name} …", index + 1));
+            self.tell(&format!("job {} of {total}: {name} …", index + 1));
         }
         let mut state = self.state();
         let overall = state.overall.get_or_insert_with(|| self.overall(total)).clone();
         overall.set_message(format!("{} of {total}", index + 1));
-        overall.set_position(index as u64);
-        if index > 0 {
-            let left = overall.elapsed().mul_f64((total - index) as f64 / index as f64);
+        overall.set_position(index as u64 * TICKS_OF_A_JOB);
+        // Of jobs that never ran here the mean of those before is all that there is.
+        let mean = || overall.elapsed().mul_f64((total - index) as f64 / index as f64);
+        if let Some(left) = left.or_else(|| (index > 0).then(mean)) {
             overall.set_prefix(format!(" · about {} left", duration_words(left)));
         }
         let bar = self.bars.insert_before(&overall, ProgressBar::new_spinner());
@@ -185,6 +208,7 @@ impl Live {
         bar.enable_steady_tick(TICK);
         state.job = Some(RunningJob {
             bar,
+            index: index as u64,
             batch_size: material.batch_size,
             epochs: material.epochs,
             phase: String::new(),
@@ -194,17 +218,22 @@ impl Live {
     }
 
     fn overall(&self, total: usize) -> ProgressBar {
-        let bar = self.bars.add(ProgressBar::new(total as u64));
+        let bar = self.bars.add(ProgressBar::new(total as u64 * TICKS_OF_A_JOB));
         bar.set_style(style("  {bar:24.cyan/dim} job {msg} · {elapsed} elapsed{prefix}"));
         bar.enable_steady_tick(TICK);
         bar
     }
 
     fn job_event(&self, event: &Event) {
-        if let Some(job) = &mut self.state().job
-            && let Some(words) = job.words(event)
-        {
+        let mut state = self.state();
+        let State { job: Some(job), overall, .. } = &mut *state else { return };
+        if let Some(words) = job.words(event) {
             job.bar.set_message(words);
+        }
+        if let (Event::Step { epoch, step, steps, .. }, Some(overall)) = (event, overall) {
+            let share = (epoch * steps + step) as f64 / (job.epochs * steps).max(1) as f64;
+            let done = job.index * TICKS_OF_A_JOB;
+            overall.set_position(done + (share.min(1.0) * TICKS_OF_A_JOB as f64) as u64);
         }
     }
 
@@ -214,11 +243,12 @@ impl Live {
             job.bar.finish_and_clear();
             self.bars.remove(&job.bar);
             if let Some(overall) = &state.overall {
-                overall.inc(1);
+                overall.set_position((job.index + 1) * TICKS_OF_A_JOB);
             }
         }
         drop(state);
-        self.say(&job_line(record));
+        let line = job_line(record);
+        if record.is_ok() { self.tell(&line) } else { self.say(&line) }
     }
 }
 

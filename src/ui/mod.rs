@@ -6,6 +6,7 @@ mod live;
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -14,6 +15,17 @@ pub use self::live::Live;
 use crate::defaults::Sheet;
 use crate::proof::{Verdict, report as verdict};
 use crate::report::{self, Grid, Heading, Screen};
+
+static IS_QUIET: AtomicBool = AtomicBool::new(false);
+
+/// From now on, of what goes on only what fails is shown.
+pub fn be_quiet() {
+    IS_QUIET.store(true, Ordering::Relaxed);
+}
+
+fn is_quiet() -> bool {
+    IS_QUIET.load(Ordering::Relaxed)
+}
 
 /// Prints text on standard output; a reader that went away is no error.
 pub fn print(text: &str) -> Result<()> {

@@ -39,11 +39,11 @@ const RESUMED_WITHOUT: [&str; 18] = [
 
 /// The words of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Words(pub Vec<String>);
+pub struct CommandWords(pub Vec<String>);
 
-fn words(text: &str) -> Result<Words, String> {
+fn words(text: &str) -> Result<CommandWords, String> {
     let words = shlex::split(text).filter(|words| !words.is_empty());
-    words.map(Words).ok_or_else(|| "write a command, with its quotes closed".to_owned())
+    words.map(CommandWords).ok_or_else(|| "write a command, with its quotes closed".to_owned())
 }
 
 /// What to compute, and where.
@@ -67,7 +67,8 @@ pub struct Selection {
     /// Targets as a tutorial has them, tuned ones, or both; what is named needs no lane
     #[arg(long, value_enum, default_value = "idiomatic", conflicts_with = "frameworks")]
     pub lane: LaneArg,
-    /// Where to compute [default: cpu, and cuda where there is a GPU]
+    /// Where to compute: the CPU, or NVIDIA GPUs by CUDA; others cannot be used yet [default: cpu, and cuda
+    /// where there is a GPU]
     #[arg(short, long, value_enum, value_delimiter = ',')]
     pub device: Vec<Device>,
     /// Use this kind of data [default: real where it was imported, else synthetic]
@@ -82,7 +83,7 @@ pub struct Selection {
     pub python: Option<PathBuf>,
     /// With `--python`: run it by this command, as "apptainer exec image.sif"
     #[arg(long, value_name = "COMMAND", requires = "python", value_parser = words)]
-    pub wrap: Option<Words>,
+    pub wrap: Option<CommandWords>,
     /// Pass a variable of yours on to the harnesses
     #[arg(long = "env", value_name = "NAME[=VALUE]")]
     pub environment: Vec<String>,
@@ -125,8 +126,8 @@ pub struct RunArgs {
     /// Do not check first whether a target computes the experiment
     #[arg(long)]
     pub no_check: bool,
-    /// Print the plan and stop
-    #[arg(long)]
+    /// Print the plan and stop; with --json for a program
+    #[arg(long, conflicts_with_all = ["markdown", "csv", "latex", "html"])]
     pub dry_run: bool,
     /// Go on with a run that was interrupted, as it was asked for: its id, or the beginning of it
     /// [default: the newest that was interrupted]
@@ -250,7 +251,7 @@ pub struct DefaultsArgs {
     pub python: Option<PathBuf>,
     /// With `--python`: run it by this command, as "apptainer exec image.sif"
     #[arg(long, value_name = "COMMAND", requires = "python", value_parser = words)]
-    pub wrap: Option<Words>,
+    pub wrap: Option<CommandWords>,
 }
 
 #[derive(Debug, Clone, Args)]

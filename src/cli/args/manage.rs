@@ -1,5 +1,6 @@
 //! Arguments of the commands that look after data and environments. Types only.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -11,18 +12,27 @@ use crate::cli::complete;
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
     /// Show what is here
+    #[command(after_help = "Examples:
+  rosetta data list           data sets and weights: real or synthetic, and from where
+  rosetta data list --json    for a program")]
     List {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
     /// Download an archive from its authors
+    #[command(after_help = "Examples:
+  rosetta data fetch cifar10     170 MB, checked by its digest
+  rosetta data fetch resnet50    the weights that all frameworks load")]
     Fetch {
         /// Data set or weights to download
         #[arg(add = Names::new(complete::data_sets))]
         name: String,
     },
     /// Take in an archive that you have
+    #[command(after_help = "Examples:
+  rosetta data import cifar10 cifar-10-python.tar.gz
+  rosetta data import imdb imdb.npz --unverified    a copy whose digest is another; records say so")]
     Import {
         /// Data set or weights that the archive holds
         #[arg(add = Names::new(complete::data_sets))]
@@ -34,12 +44,18 @@ pub enum DataCommand {
         unverified: bool,
     },
     /// Make the synthetic twin of a data set
+    #[command(after_help = "Examples:
+  rosetta data make            all of them, which `rosetta run` does by itself
+  rosetta data make cifar10    one")]
     Make {
         /// Data sets to make [default: all that have a twin]
         #[arg(add = Names::new(complete::data_sets))]
         names: Vec<String>,
     },
     /// Compare every file with its digest
+    #[command(after_help = "Examples:
+  rosetta data verify            all that is here; exit code 1 if a file is damaged
+  rosetta data verify cifar10    one")]
     Verify {
         /// Data sets to verify [default: all that is here, and what was made for experiments]
         #[arg(add = Names::new(complete::data_sets))]
@@ -50,6 +66,9 @@ pub enum DataCommand {
 #[derive(Debug, Subcommand)]
 pub enum EnvCommand {
     /// Show the environments and whether they are built
+    #[command(after_help = "Examples:
+  rosetta env list                     which are built, and what the others lack
+  rosetta env list --provider conda    those that conda can make")]
     List {
         /// Print JSON
         #[arg(long)]
@@ -59,6 +78,11 @@ pub enum EnvCommand {
         provider: MakerArg,
     },
     /// Build environments
+    #[command(after_help = "Examples:
+  rosetta env build                         those of the starter set
+  rosetta env build pytorch jax             two of them
+  rosetta env build --all                   every one that can be built here
+  rosetta env build cntk --provider conda   with conda's interpreter")]
     Build {
         /// Environments or targets to build [default: those of the starter set]
         #[arg(add = Names::new(complete::environments_and_targets))]
@@ -71,6 +95,10 @@ pub enum EnvCommand {
         all: bool,
     },
     /// Resolve the requirements anew and write the lock
+    #[command(after_help = "Examples:
+  rosetta env lock pytorch                      after a change of its env.yaml
+  rosetta env lock cntk --provider conda        conda's packages by URL and digest
+  rosetta env lock cntk --provider docker       the base image by its digest")]
     Lock {
         /// Environments or targets whose lock is written
         #[arg(required = true, add = Names::new(complete::environments_and_targets))]
@@ -83,6 +111,9 @@ pub enum EnvCommand {
         base: Option<String>,
     },
     /// Remove built environments that no run uses
+    #[command(after_help = "Examples:
+  rosetta env remove pytorch                      however it was made
+  rosetta env remove pytorch --provider docker    only its image")]
     Remove {
         /// Environments or targets to remove
         #[arg(required = true, add = Names::new(complete::environments_and_targets))]
@@ -92,6 +123,9 @@ pub enum EnvCommand {
         provider: Option<MakerArg>,
     },
     /// Remove what no project needs any more and no run uses
+    #[command(after_help = "Examples:
+  rosetta env gc --dry-run    what would go, and how much room it takes
+  rosetta env gc --yes        under cron")]
     Gc {
         /// Say what would be removed, and remove nothing
         #[arg(long, conflicts_with = "yes")]
@@ -101,6 +135,9 @@ pub enum EnvCommand {
         yes: bool,
     },
     /// Start a shell in an environment
+    #[command(after_help = "Examples:
+  rosetta env shell pytorch                      with PATH as the harnesses have it
+  rosetta env shell cntk --provider docker       in its image")]
     Shell {
         /// Environment or target
         #[arg(add = Names::new(complete::environments_and_targets))]
@@ -108,5 +145,20 @@ pub enum EnvCommand {
         /// Take the environment that this provider makes
         #[arg(long, value_enum, default_value = "pinned")]
         provider: MakerArg,
+    },
+    /// Run a command in an environment
+    #[command(after_help = "Examples:
+  rosetta env run pytorch -- python -c 'import torch; print(torch.__config__.show())'
+  rosetta env run numpy -- python mine.py    any Python program, with its packages")]
+    Run {
+        /// Environment or target
+        #[arg(add = Names::new(complete::environments_and_targets))]
+        name: String,
+        /// Take the environment that this provider makes
+        #[arg(long, value_enum, default_value = "pinned")]
+        provider: MakerArg,
+        /// The command and its arguments
+        #[arg(required = true, last = true)]
+        command: Vec<OsString>,
     },
 }

@@ -46,6 +46,9 @@ pub struct Cli {
     /// Colours in the output [default: in a terminal, unless NO_COLOR is set]
     #[arg(long, global = true, value_enum, value_name = "WHEN", help_heading = GLOBAL)]
     pub color: Option<ColorArg>,
+    /// Show of what goes on only what fails; results are printed all the same
+    #[arg(short, long, global = true, help_heading = GLOBAL)]
+    pub quiet: bool,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -54,6 +57,9 @@ pub struct Cli {
 const GLOBAL: &str = "Global options";
 /// How a shell learns more than the script that is printed.
 const COMPLETIONS: &str = "\
+Examples:
+  rosetta completions bash > ~/.local/share/bash-completion/completions/rosetta
+
 The script knows commands and options. A shell that asks rosetta itself also completes the names of
 experiments, frameworks, environments, data sets and runs:
   bash  source <(ROSETTA_COMPLETE=bash rosetta)
@@ -120,12 +126,18 @@ pub enum Command {
     )]
     Env(EnvCommand),
     /// Look at the machine: what is here, what is missing, how to get it
+    #[command(after_help = "Examples:
+  rosetta doctor           programs, interpreters, GPUs, environments, and the command that gets what is missing
+  rosetta doctor --json    the same for a program")]
     Doctor {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
     /// Check the layout of harnesses: the same sections in the same order
+    #[command(after_help = "Examples:
+  rosetta lint            all harnesses
+  rosetta lint pytorch    those of one framework, before `rosetta check -f pytorch`")]
     Lint {
         /// Frameworks to look at [default: all]
         #[arg(add = Names::new(complete::frameworks))]
@@ -134,8 +146,13 @@ pub enum Command {
     /// Print the job file that a harness would be given
     Job(JobArgs),
     /// Print the protocol between rosetta and a harness
+    #[command(after_help = "Examples:
+  rosetta protocol | less    what a harness in a new language has to say")]
     Protocol,
     /// Print the JSON schema of a kind of YAML file
+    #[command(after_help = "Examples:
+  rosetta schema experiment > specs/experiment.schema.json    for an editor that completes and checks YAML
+  rosetta schema env                                          the fields of an env.yaml")]
     Schema {
         /// Kind of file: a spec, a framework.yaml, an env.yaml or a variants.yaml
         #[arg(value_enum)]
@@ -149,6 +166,9 @@ pub enum Command {
         shell: clap_complete::Shell,
     },
     /// Print the manual page, or write those of all commands
+    #[command(after_help = "Examples:
+  rosetta man | man -l -                        read it
+  rosetta man --out ~/.local/share/man/man1     then `man rosetta-run`")]
     Man {
         /// Folder to write one page per command into
         #[arg(long, value_name = "DIR")]

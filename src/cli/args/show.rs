@@ -11,7 +11,7 @@ use crate::catalog::Device;
 use crate::cli::{complete, plot};
 use crate::quantity::parse_percent;
 use crate::report::Format;
-use crate::table::{Column, Condition, Order};
+use crate::table::{Column, Condition, RowOrder};
 
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
@@ -43,8 +43,8 @@ pub struct TableArgs {
     pub conditions: Vec<Condition>,
     /// Order of the rows: a column, with a hyphen before it for the largest first [default: the fastest
     /// first]
-    #[arg(long, value_name = "[-]COLUMN", value_parser = Order::parse, allow_hyphen_values = true)]
-    pub sort: Option<Order>,
+    #[arg(long, value_name = "[-]COLUMN", value_parser = RowOrder::parse, allow_hyphen_values = true)]
+    pub sort: Option<RowOrder>,
     /// Only this device
     #[arg(short, long, value_enum)]
     pub device: Option<Device>,
@@ -224,6 +224,9 @@ fn drawn() -> PossibleValuesParser {
 #[derive(Debug, Clone, Subcommand)]
 pub enum ExportCommand {
     /// Write a harness as a notebook that runs by hand: its sections are cells
+    #[command(after_help = "Examples:
+  rosetta export notebook cnn jax
+  rosetta export notebook rnn pytorch --out gru.ipynb")]
     Notebook {
         /// Experiment
         #[arg(add = Names::new(complete::experiments))]

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use crate::data::archive::{Files, first_bytes, read_tar_gz};
 use crate::data::import::{Imported, int32};
 use crate::data::npy::{Dtype, Odd, shown};
-use crate::data::pickle::{Dialect, Pickled, Value};
+use crate::data::pickle::{Dialect, Pickled, PickledValue};
 use crate::data::signature;
 
 /// The archive unpacks to 186 MB.
@@ -150,7 +150,7 @@ fn no_key(pickled: &Pickled, key: &str) -> anyhow::Error {
     anyhow!("no dictionary with `{key}`; {held}{}", perhaps_100(&held))
 }
 
-fn not_labels(pickled: &Pickled, labels: Value) -> anyhow::Error {
+fn not_labels(pickled: &Pickled, labels: PickledValue) -> anyhow::Error {
     match pickled.array(labels) {
         Some(array) if array.shape.len() == 2 => {
             anyhow!(

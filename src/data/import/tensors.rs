@@ -12,7 +12,7 @@ use safetensors::{SafeTensorError, SafeTensors};
 use crate::data::archive::{Unpacked, first_bytes, read_zip, shown_name};
 use crate::data::import::naming::{Shapes, TensorNames};
 use crate::data::npy::{self, Dtype, byte_count};
-use crate::data::pickle::{Dialect, Object, Pickled, Tensor, Value};
+use crate::data::pickle::{Dialect, Object, Pickled, PickledValue, Tensor};
 use crate::data::signature;
 
 /// Weights of ResNet-50 have 100 MB, with the two moments of Adam 300 MB.
@@ -87,10 +87,10 @@ fn legacy(bytes: &[u8], choose: &Choose) -> Result<BTreeMap<String, Weight>> {
     let is_legacy = matches!(magic.object(magic.root), Some(Object::Long(b)) if *b == LEGACY_MAGIC);
     ensure!(is_legacy, "not a .pth file of PyTorch: its first pickle is not the magic number");
     let version = next()?;
-    ensure!(version.root == Value::Int(1001), "a .pth file of an unknown version");
+    ensure!(version.root == PickledValue::Int(1001), "a .pth file of an unknown version");
     let system = next()?;
     let is_little = system.get(system.root, "little_endian");
-    ensure!(is_little == Some(Value::Bool(true)), "numbers are not little-endian");
+    ensure!(is_little == Some(PickledValue::Bool(true)), "numbers are not little-endian");
     let (pickled, keys) = (next()?, next()?);
     let dtypes = pickled.storages().map(|storage| (storage.key.as_str(), storage.dtype));
     let dtypes = dtypes.collect::<BTreeMap<_, _>>();
@@ -141,7 +141,7 @@ fn state_dict<'a>(
 }
 
 /// What a dictionary holds.
-type Items = [(Value, Value)];
+type Items = [(PickledValue, PickledValue)];
 
 /// Returns the dictionary of tensors: the whole, or the only one that a checkpoint has, with its key.
 fn tensors_of(pickled: &Pickled) -> Result<(Option<&str>, &Items)> {
@@ -157,7 +157,7 @@ fn tensors_of(pickled: &Pickled) -> Result<(Option<&str>, &Items)> {
     let mut inner = Vec::new();
     for (key, value) in items {
         // One dictionary may stand under a million keys: it is looked at once.
-        let is_new = matches!(value, Value::Object(id) if seen.insert(*id));
+        let is_new = matches!(value, PickledValue::Object(id) if seen.insert(*id));
         if let Some(Object::Dict(items)) = pickled.object(*value)
             && is_new
             && has_tensor(items)

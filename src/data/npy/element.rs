@@ -12,12 +12,12 @@ pub const ALLOWED: &str = "bool, int8 to int64, uint8 to uint64 and float16 to f
 /// Type of a file's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Element {
-    kind: Kind,
+    kind: ElementKind,
     is_big_endian: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ElementKind {
     Bool,
     Int8,
     Int16,
@@ -32,24 +32,24 @@ enum Kind {
     Float64,
 }
 
-impl Kind {
+impl ElementKind {
     /// Each type with NumPy's letter and size, and its name.
-    const ALL: [(Kind, &'static str, &'static str); 12] = [
-        (Kind::Bool, "b1", "bool"),
-        (Kind::Int8, "i1", "int8"),
-        (Kind::Int16, "i2", "int16"),
-        (Kind::Int32, "i4", "int32"),
-        (Kind::Int64, "i8", "int64"),
-        (Kind::Uint8, "u1", "uint8"),
-        (Kind::Uint16, "u2", "uint16"),
-        (Kind::Uint32, "u4", "uint32"),
-        (Kind::Uint64, "u8", "uint64"),
-        (Kind::Float16, "f2", "float16"),
-        (Kind::Float32, "f4", "float32"),
-        (Kind::Float64, "f8", "float64"),
+    const ALL: [(ElementKind, &'static str, &'static str); 12] = [
+        (ElementKind::Bool, "b1", "bool"),
+        (ElementKind::Int8, "i1", "int8"),
+        (ElementKind::Int16, "i2", "int16"),
+        (ElementKind::Int32, "i4", "int32"),
+        (ElementKind::Int64, "i8", "int64"),
+        (ElementKind::Uint8, "u1", "uint8"),
+        (ElementKind::Uint16, "u2", "uint16"),
+        (ElementKind::Uint32, "u4", "uint32"),
+        (ElementKind::Uint64, "u8", "uint64"),
+        (ElementKind::Float16, "f2", "float16"),
+        (ElementKind::Float32, "f4", "float32"),
+        (ElementKind::Float64, "f8", "float64"),
     ];
 
-    fn row(self) -> &'static (Kind, &'static str, &'static str) {
+    fn row(self) -> &'static (ElementKind, &'static str, &'static str) {
         Self::ALL.iter().find(|row| row.0 == self).expect("every type has a row")
     }
 }
@@ -69,7 +69,7 @@ impl Element {
             (order @ ("<" | ">" | "|" | "="), kind) => (order, kind),
             _ => ("=", descr),
         };
-        let row = Kind::ALL.iter().find(|row| row.1 == kind)?;
+        let row = ElementKind::ALL.iter().find(|row| row.1 == kind)?;
         let element = Element { kind: row.0, is_big_endian: order == ">" };
         // What has several bytes must say their order.
         let is_stated = order == "<" || order == ">";
@@ -79,15 +79,15 @@ impl Element {
     /// Returns the size in bytes.
     pub fn size(self) -> usize {
         match self.kind {
-            Kind::Bool | Kind::Int8 | Kind::Uint8 => 1,
-            Kind::Int16 | Kind::Uint16 | Kind::Float16 => 2,
-            Kind::Int32 | Kind::Uint32 | Kind::Float32 => 4,
-            Kind::Int64 | Kind::Uint64 | Kind::Float64 => 8,
+            ElementKind::Bool | ElementKind::Int8 | ElementKind::Uint8 => 1,
+            ElementKind::Int16 | ElementKind::Uint16 | ElementKind::Float16 => 2,
+            ElementKind::Int32 | ElementKind::Uint32 | ElementKind::Float32 => 4,
+            ElementKind::Int64 | ElementKind::Uint64 | ElementKind::Float64 => 8,
         }
     }
 
     pub fn is_float(self) -> bool {
-        matches!(self.kind, Kind::Float16 | Kind::Float32 | Kind::Float64)
+        matches!(self.kind, ElementKind::Float16 | ElementKind::Float32 | ElementKind::Float64)
     }
 
     /// Returns the type as which rosetta stores elements of exactly these bytes, if it does.
@@ -99,11 +99,13 @@ impl Element {
     /// Returns the type of an input array that holds all numbers of this type; of uint64 all below 2^63.
     pub fn stored_as(self) -> Dtype {
         match self.kind {
-            Kind::Bool | Kind::Uint8 => Dtype::Uint8,
-            Kind::Int8 | Kind::Int16 | Kind::Uint16 | Kind::Int32 => Dtype::Int32,
-            Kind::Uint32 | Kind::Int64 | Kind::Uint64 => Dtype::Int64,
-            Kind::Float16 | Kind::Float32 => Dtype::Float32,
-            Kind::Float64 => Dtype::Float64,
+            ElementKind::Bool | ElementKind::Uint8 => Dtype::Uint8,
+            ElementKind::Int8 | ElementKind::Int16 | ElementKind::Uint16 | ElementKind::Int32 => {
+                Dtype::Int32
+            }
+            ElementKind::Uint32 | ElementKind::Int64 | ElementKind::Uint64 => Dtype::Int64,
+            ElementKind::Float16 | ElementKind::Float32 => Dtype::Float32,
+            ElementKind::Float64 => Dtype::Float64,
         }
     }
 
@@ -111,9 +113,9 @@ impl Element {
     pub fn floats(self, bytes: &[u8]) -> Option<Vec<f64>> {
         let big = self.is_big_endian;
         match self.kind {
-            Kind::Float16 => Some(decode(bytes, big, |b| float16(u16::from_le_bytes(b)))),
-            Kind::Float32 => Some(decode(bytes, big, |b| f64::from(f32::from_le_bytes(b)))),
-            Kind::Float64 => Some(decode(bytes, big, f64::from_le_bytes)),
+            ElementKind::Float16 => Some(decode(bytes, big, |b| float16(u16::from_le_bytes(b)))),
+            ElementKind::Float32 => Some(decode(bytes, big, |b| f64::from(f32::from_le_bytes(b)))),
+            ElementKind::Float64 => Some(decode(bytes, big, f64::from_le_bytes)),
             _ => None,
         }
     }
@@ -122,16 +124,16 @@ impl Element {
     pub fn integers(self, bytes: &[u8]) -> Result<Vec<i64>, Odd> {
         let big = self.is_big_endian;
         match self.kind {
-            Kind::Bool => Ok(bytes.iter().map(|byte| i64::from(*byte != 0)).collect()),
-            Kind::Int8 => Ok(decode(bytes, big, |b| i64::from(i8::from_le_bytes(b)))),
-            Kind::Int16 => Ok(decode(bytes, big, |b| i64::from(i16::from_le_bytes(b)))),
-            Kind::Int32 => Ok(decode(bytes, big, |b| i64::from(i32::from_le_bytes(b)))),
-            Kind::Int64 => Ok(decode(bytes, big, i64::from_le_bytes)),
-            Kind::Uint8 => Ok(decode(bytes, big, |b| i64::from(u8::from_le_bytes(b)))),
-            Kind::Uint16 => Ok(decode(bytes, big, |b| i64::from(u16::from_le_bytes(b)))),
-            Kind::Uint32 => Ok(decode(bytes, big, |b| i64::from(u32::from_le_bytes(b)))),
-            Kind::Uint64 => narrowed(&decode(bytes, big, u64::from_le_bytes)),
-            Kind::Float16 | Kind::Float32 | Kind::Float64 => {
+            ElementKind::Bool => Ok(bytes.iter().map(|byte| i64::from(*byte != 0)).collect()),
+            ElementKind::Int8 => Ok(decode(bytes, big, |b| i64::from(i8::from_le_bytes(b)))),
+            ElementKind::Int16 => Ok(decode(bytes, big, |b| i64::from(i16::from_le_bytes(b)))),
+            ElementKind::Int32 => Ok(decode(bytes, big, |b| i64::from(i32::from_le_bytes(b)))),
+            ElementKind::Int64 => Ok(decode(bytes, big, i64::from_le_bytes)),
+            ElementKind::Uint8 => Ok(decode(bytes, big, |b| i64::from(u8::from_le_bytes(b)))),
+            ElementKind::Uint16 => Ok(decode(bytes, big, |b| i64::from(u16::from_le_bytes(b)))),
+            ElementKind::Uint32 => Ok(decode(bytes, big, |b| i64::from(u32::from_le_bytes(b)))),
+            ElementKind::Uint64 => narrowed(&decode(bytes, big, u64::from_le_bytes)),
+            ElementKind::Float16 | ElementKind::Float32 | ElementKind::Float64 => {
                 whole(&self.floats(bytes).unwrap_or_default())
             }
         }
@@ -232,7 +234,7 @@ fn float16(bits: u16) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Element, Kind, Odd};
+    use super::{Element, ElementKind, Odd};
     use crate::data::npy::Dtype;
 
     fn element(descr: &str) -> Element {
@@ -241,7 +243,7 @@ mod tests {
 
     #[test]
     fn every_number_of_numpy_is_known() {
-        for (_, letter, name) in Kind::ALL {
+        for (_, letter, name) in ElementKind::ALL {
             for order in ["<", ">"] {
                 let found = element(&format!("{order}{letter}"));
                 assert!(found.to_string().ends_with(name));

@@ -5,13 +5,13 @@
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use super::machine::PickleMachine;
-use super::{Array, Global, Object, Storage, Tensor, Value};
+use super::{Global, Object, PickledArray, PickledValue, Storage, Tensor};
 use crate::data::npy::{ALLOWED, Element};
 
 impl PickleMachine<'_> {
     pub(super) fn reduce(&mut self) -> Result<()> {
         let (arguments, callable) = (self.pop()?, self.pop()?);
-        let Value::Global(global) = callable else {
+        let PickledValue::Global(global) = callable else {
             bail!("the pickle calls what is not a function")
         };
         let Some(Object::Tuple(arguments)) = self.object(arguments) else {
@@ -23,14 +23,16 @@ impl PickleMachine<'_> {
         self.push(value)
     }
 
-    fn call(&mut self, global: Global, arguments: &[Value]) -> Result<Value> {
+    fn call(&mut self, global: Global, arguments: &[PickledValue]) -> Result<PickledValue> {
         let object = match (global, arguments) {
-            (Global::Reconstruct, [Value::Global(Global::NdArray), ..]) => Object::Array(Array {
-                descr: String::new(),
-                shape: Vec::new(),
-                is_fortran: false,
-                elements: None,
-            }),
+            (Global::Reconstruct, [PickledValue::Global(Global::NdArray), ..]) => {
+                Object::Array(PickledArray {
+                    descr: String::new(),
+                    shape: Vec::new(),
+                    is_fortran: false,
+                    elements: None,
+                })
+            }
             (Global::Dtype, [name, ..]) => Object::Dtype(self.word(*name)?),
             (Global::Encode, [text, encoding, ..]) => {
                 let encoding = self.word(*encoding)?;
@@ -43,10 +45,10 @@ impl PickleMachine<'_> {
                 Some(Object::Text(text)) => Object::Bytes(text.clone().into_bytes()),
                 _ => bail!("no text"),
             },
-            (Global::FromBuffer, [Value::Object(elements), dtype, shape, order]) => {
+            (Global::FromBuffer, [PickledValue::Object(elements), dtype, shape, order]) => {
                 let (descr, shape) = (self.descr(*dtype)?, self.sizes(*shape)?);
                 let is_fortran = self.word(*order)? == "F";
-                let array = Array { descr, shape, is_fortran, elements: Some(*elements) };
+                let array = PickledArray { descr, shape, is_fortran, elements: Some(*elements) };
                 self.check_array(&array)?;
                 Object::Array(array)
             }
@@ -69,13 +71,13 @@ impl PickleMachine<'_> {
             }
             _ => bail!("{} arguments", arguments.len()),
         };
-        Ok(Value::Object(self.allocate(object)?))
+        Ok(PickledValue::Object(self.allocate(object)?))
     }
 
-    fn pairs(&mut self, value: Value) -> Result<Vec<(Value, Value)>> {
+    fn pairs(&mut self, value: PickledValue) -> Result<Vec<(PickledValue, PickledValue)>> {
         let Some(Object::List(items)) = self.object(value) else { bail!("no list of pairs") };
         let items = items.clone();
-        self.spend(items.len() * 2 * size_of::<Value>())?;
+        self.spend(items.len() * 2 * size_of::<PickledValue>())?;
         let pair = |value| match self.object(value) {
             Some(Object::Tuple(pair) | Object::List(pair)) if pair.len() == 2 => {
                 Ok((pair[0], pair[1]))
@@ -85,13 +87,13 @@ impl PickleMachine<'_> {
         items.into_iter().map(pair).collect()
     }
 
-    fn scalar(&mut self, dtype: Value, bytes: Value) -> Result<Value> {
+    fn scalar(&mut self, dtype: PickledValue, bytes: PickledValue) -> Result<PickledValue> {
         let element = Element::from_descr(&self.descr(dtype)?);
         let element = element.ok_or_else(|| anyhow!("a scalar of unknown type"))?;
         let Some(Object::Bytes(bytes)) = self.object(bytes) else { bail!("no bytes") };
         ensure!(bytes.len() == element.size(), "a scalar of {} bytes", bytes.len());
         match element.integers(bytes) {
-            Ok(numbers) => Ok(Value::Int(numbers[0])),
+            Ok(numbers) => Ok(PickledValue::Int(numbers[0])),
             Err(odd) => bail!("a scalar {} that is not a whole number", odd.number),
         }
     }
@@ -116,23 +118,25 @@ impl PickleMachine<'_> {
         Ok(())
     }
 
-    fn array_state(&self, state: Value) -> Result<Array> {
+    fn array_state(&self, state: PickledValue) -> Result<PickledArray> {
         let Some(Object::Tuple(state)) = self.object(state) else { bail!("it is not a tuple") };
-        let [Value::Int(_), shape, dtype, is_fortran, Value::Object(elements)] = state[..] else {
+        let [PickledValue::Int(_), shape, dtype, is_fortran, PickledValue::Object(elements)] =
+            state[..]
+        else {
             bail!("it has {} parts", state.len())
         };
         let is_fortran = match is_fortran {
-            Value::Bool(value) => value,
-            Value::Int(value) => value != 0,
+            PickledValue::Bool(value) => value,
+            PickledValue::Int(value) => value != 0,
             _ => bail!("its order is neither C nor Fortran"),
         };
         let (descr, shape) = (self.descr(dtype)?, self.sizes(shape)?);
-        let array = Array { descr, shape, is_fortran, elements: Some(elements) };
+        let array = PickledArray { descr, shape, is_fortran, elements: Some(elements) };
         self.check_array(&array)?;
         Ok(array)
     }
 
-    fn check_array(&self, array: &Array) -> Result<()> {
+    fn check_array(&self, array: &PickledArray) -> Result<()> {
         let count = array.shape.iter().try_fold(1usize, |count, size| count.checked_mul(*size));
         let count = count.ok_or_else(|| anyhow!("its shape is too large"))?;
         let elements = array.elements.and_then(|id| self.objects.get(id));
@@ -150,9 +154,10 @@ impl PickleMachine<'_> {
         Ok(())
     }
 
-    fn dtype_state(&self, kind: &str, state: Value) -> Result<String> {
+    fn dtype_state(&self, kind: &str, state: PickledValue) -> Result<String> {
         let Some(Object::Tuple(state)) = self.object(state) else { bail!("a type without state") };
-        let [_, order, Value::None, Value::None, Value::None, ..] = state[..] else {
+        let [_, order, PickledValue::None, PickledValue::None, PickledValue::None, ..] = state[..]
+        else {
             bail!("structured types are not read")
         };
         match self.word(order)?.as_str() {
@@ -164,18 +169,19 @@ impl PickleMachine<'_> {
     pub(super) fn persistent(&mut self) -> Result<()> {
         let id = self.pop()?;
         let Some(Object::Tuple(parts)) = self.object(id) else { bail!("a persistent id of old") };
-        let [kind, Value::Global(Global::Storage(dtype)), key, _, count, ..] = parts[..] else {
+        let [kind, PickledValue::Global(Global::Storage(dtype)), key, _, count, ..] = parts[..]
+        else {
             bail!("a persistent id that is not a storage of float32 or int64")
         };
         ensure!(self.word(kind)? == "storage", "a persistent id that is not a storage");
         if let Some(view) = parts.get(5) {
-            ensure!(*view == Value::None, "a storage that is a view of another");
+            ensure!(*view == PickledValue::None, "a storage that is a view of another");
         }
         let storage = Storage { dtype, key: self.word(key)?, count: size(count)? };
         self.push_object(Object::Storage(storage))
     }
 
-    fn word(&self, value: Value) -> Result<String> {
+    fn word(&self, value: PickledValue) -> Result<String> {
         match self.object(value) {
             Some(Object::Text(text)) if text.len() <= 100 => Ok(text.clone()),
             Some(Object::Bytes(bytes)) if bytes.len() <= 100 => {
@@ -185,23 +191,23 @@ impl PickleMachine<'_> {
         }
     }
 
-    fn descr(&self, value: Value) -> Result<String> {
+    fn descr(&self, value: PickledValue) -> Result<String> {
         match self.object(value) {
             Some(Object::Dtype(descr)) => Ok(descr.clone()),
             _ => bail!("a type is missing"),
         }
     }
 
-    fn sizes(&self, value: Value) -> Result<Vec<usize>> {
+    fn sizes(&self, value: PickledValue) -> Result<Vec<usize>> {
         let Some(Object::Tuple(sizes)) = self.object(value) else { bail!("a shape is missing") };
         ensure!(sizes.len() <= 32, "an array of {} axes", sizes.len());
         sizes.iter().map(|value| size(*value)).collect()
     }
 }
 
-fn size(value: Value) -> Result<usize> {
+fn size(value: PickledValue) -> Result<usize> {
     match value {
-        Value::Int(number) => usize::try_from(number).context("a negative size"),
+        PickledValue::Int(number) => usize::try_from(number).context("a negative size"),
         _ => bail!("a size that is not a whole number"),
     }
 }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
-use super::{Dialect, Object, Value, object};
+use super::{Dialect, Object, PickledValue, object};
 
 /// Most that a pickle may make out of its own length, in bytes: lists take 16 per element of 2.
 const GROWTH: usize = 64;
@@ -18,9 +18,9 @@ pub(super) struct PickleMachine<'a> {
     input: &'a [u8],
     pub(super) at: usize,
     dialect: Dialect,
-    stack: Vec<Value>,
+    stack: Vec<PickledValue>,
     marks: Vec<usize>,
-    memo: HashMap<u32, Value>,
+    memo: HashMap<u32, PickledValue>,
     pub(super) objects: Vec<Object>,
     budget: usize,
 }
@@ -39,7 +39,7 @@ impl PickleMachine<'_> {
         }
     }
 
-    pub(super) fn run(&mut self) -> Result<Value> {
+    pub(super) fn run(&mut self) -> Result<PickledValue> {
         loop {
             let code = self.byte()?;
             if code == b'.' {
@@ -63,9 +63,9 @@ impl PickleMachine<'_> {
                 let top = self.top()?;
                 self.push(top)?;
             }
-            b'N' => self.push(Value::None)?,
-            0x88 => self.push(Value::Bool(true))?,
-            0x89 => self.push(Value::Bool(false))?,
+            b'N' => self.push(PickledValue::None)?,
+            0x88 => self.push(PickledValue::Bool(true))?,
+            0x89 => self.push(PickledValue::Bool(false))?,
             b'I' | b'L' | b'J' | b'K' | b'M' | 0x8a | 0x8b | b'F' | b'G' => self.number(code)?,
             b'S' | b'T' | b'U' | b'B' | b'C' | 0x8e | 0x96 => self.bytes(code)?,
             b'V' | b'X' | 0x8c | 0x8d => self.text(code)?,
@@ -119,8 +119,8 @@ impl PickleMachine<'_> {
 
     // Stack and arena
 
-    pub(super) fn push(&mut self, value: Value) -> Result<()> {
-        self.spend(size_of::<Value>())?;
+    pub(super) fn push(&mut self, value: PickledValue) -> Result<()> {
+        self.spend(size_of::<PickledValue>())?;
         self.stack.push(value);
         Ok(())
     }
@@ -131,17 +131,17 @@ impl PickleMachine<'_> {
         Ok(())
     }
 
-    pub(super) fn pop(&mut self) -> Result<Value> {
+    pub(super) fn pop(&mut self) -> Result<PickledValue> {
         let floor = self.marks.last().copied().unwrap_or(0);
         ensure!(self.stack.len() > floor, "the pickle takes from an empty stack");
-        Ok(self.stack.pop().unwrap_or(Value::None))
+        Ok(self.stack.pop().unwrap_or(PickledValue::None))
     }
 
-    pub(super) fn top(&self) -> Result<Value> {
+    pub(super) fn top(&self) -> Result<PickledValue> {
         self.stack.last().copied().ok_or_else(|| anyhow!("the pickle looks at an empty stack"))
     }
 
-    fn pop_mark(&mut self) -> Result<Vec<Value>> {
+    fn pop_mark(&mut self) -> Result<Vec<PickledValue>> {
         let mark = self.marks.pop().ok_or_else(|| anyhow!("the pickle lacks a mark"))?;
         ensure!(mark <= self.stack.len(), "the pickle's mark is gone");
         Ok(self.stack.split_off(mark))
@@ -160,15 +160,15 @@ impl PickleMachine<'_> {
 
     pub(super) fn push_object(&mut self, object: Object) -> Result<()> {
         let id = self.allocate(object)?;
-        self.push(Value::Object(id))
+        self.push(PickledValue::Object(id))
     }
 
-    pub(super) fn object(&self, value: Value) -> Option<&Object> {
+    pub(super) fn object(&self, value: PickledValue) -> Option<&Object> {
         object(&self.objects, value)
     }
 
-    pub(super) fn object_mut(&mut self, value: Value) -> Result<&mut Object> {
-        let Value::Object(id) = value else { bail!("the pickle fills a plain value") };
+    pub(super) fn object_mut(&mut self, value: PickledValue) -> Result<&mut Object> {
+        let PickledValue::Object(id) = value else { bail!("the pickle fills a plain value") };
         self.objects.get_mut(id).ok_or_else(|| anyhow!("the pickle fills nothing"))
     }
 
@@ -176,15 +176,15 @@ impl PickleMachine<'_> {
 
     fn number(&mut self, code: u8) -> Result<()> {
         let value = match code {
-            b'K' => Value::Int(i64::from(self.byte()?)),
-            b'M' => Value::Int(i64::from(u16::from_le_bytes(self.fixed()?))),
-            b'J' => Value::Int(i64::from(i32::from_le_bytes(self.fixed()?))),
-            b'G' => Value::Float(f64::from_be_bytes(self.fixed()?)),
-            b'F' => Value::Float(self.line()?.trim().parse()?),
+            b'K' => PickledValue::Int(i64::from(self.byte()?)),
+            b'M' => PickledValue::Int(i64::from(u16::from_le_bytes(self.fixed()?))),
+            b'J' => PickledValue::Int(i64::from(i32::from_le_bytes(self.fixed()?))),
+            b'G' => PickledValue::Float(f64::from_be_bytes(self.fixed()?)),
+            b'F' => PickledValue::Float(self.line()?.trim().parse()?),
             b'I' | b'L' => match self.line()?.trim() {
-                "00" => Value::Bool(false),
-                "01" => Value::Bool(true),
-                digits => Value::Int(digits.trim_end_matches('L').parse()?),
+                "00" => PickledValue::Bool(false),
+                "01" => PickledValue::Bool(true),
+                digits => PickledValue::Int(digits.trim_end_matches('L').parse()?),
             },
             _ => {
                 let bytes = self.sized(if code == 0x8a { 1 } else { 4 })?.to_vec();
@@ -194,7 +194,7 @@ impl PickleMachine<'_> {
                 let is_negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
                 let mut all = [if is_negative { 0xff } else { 0 }; 8];
                 all[..bytes.len()].copy_from_slice(&bytes);
-                Value::Int(i64::from_le_bytes(all))
+                PickledValue::Int(i64::from_le_bytes(all))
             }
         };
         self.push(value)
@@ -240,7 +240,7 @@ impl PickleMachine<'_> {
             return self.push_object(Object::List(items));
         }
         let list = self.top()?;
-        self.spend(items.len() * size_of::<Value>())?;
+        self.spend(items.len() * size_of::<PickledValue>())?;
         match self.object_mut(list)? {
             Object::List(all) => all.extend(items),
             _ => bail!("the pickle appends to what is not a list"),
@@ -277,7 +277,7 @@ impl PickleMachine<'_> {
             return self.push_object(Object::Dict(pairs.collect()));
         }
         let dict = self.top()?;
-        self.spend(items.len() * size_of::<Value>())?;
+        self.spend(items.len() * size_of::<PickledValue>())?;
         match self.object_mut(dict)? {
             Object::Dict(all) => all.extend(pairs),
             _ => bail!("the pickle sets items of what is not a dictionary"),
@@ -293,7 +293,7 @@ impl PickleMachine<'_> {
             _ => u32::try_from(self.memo.len())?,
         };
         let top = self.top()?;
-        self.spend(size_of::<(u32, Value)>() * 2)?;
+        self.spend(size_of::<(u32, PickledValue)>() * 2)?;
         self.memo.insert(index, top);
         Ok(())
     }
@@ -321,7 +321,7 @@ impl PickleMachine<'_> {
         };
         let global = self.dialect.global(&module, &name)?;
         ensure!(code != b'i', "opcode INST is refused");
-        self.push(Value::Global(global))
+        self.push(PickledValue::Global(global))
     }
 }
 

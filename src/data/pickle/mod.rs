@@ -18,7 +18,7 @@ mod machine;
 
 /// Something on the machine's stack.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Value {
+pub enum PickledValue {
     None,
     Bool(bool),
     Int(i64),
@@ -34,18 +34,18 @@ pub enum Object {
     Text(String),
     /// A whole number of more than 64 bits, little-endian.
     Long(Vec<u8>),
-    List(Vec<Value>),
-    Tuple(Vec<Value>),
-    Dict(Vec<(Value, Value)>),
+    List(Vec<PickledValue>),
+    Tuple(Vec<PickledValue>),
+    Dict(Vec<(PickledValue, PickledValue)>),
     Dtype(String),
-    Array(Array),
+    Array(PickledArray),
     Storage(Storage),
     Tensor(Tensor),
 }
 
 /// A NumPy array; `elements` is an object of bytes or, for Python objects, a list.
 #[derive(Debug, Clone)]
-pub struct Array {
+pub struct PickledArray {
     pub descr: String,
     pub shape: Vec<usize>,
     pub is_fortran: bool,
@@ -144,7 +144,7 @@ fn is_model(module: &str) -> bool {
 /// What a pickle left behind.
 #[derive(Debug)]
 pub struct Pickled {
-    pub root: Value,
+    pub root: PickledValue,
     objects: Vec<Object>,
     /// How many bytes of the input the pickle took.
     pub length: usize,
@@ -158,18 +158,18 @@ impl Pickled {
         Ok(Pickled { root, objects: machine.objects, length: machine.at })
     }
 
-    pub fn object(&self, value: Value) -> Option<&Object> {
+    pub fn object(&self, value: PickledValue) -> Option<&Object> {
         object(&self.objects, value)
     }
 
     /// Returns the value that a dictionary holds under a text or bytes key.
-    pub fn get(&self, dict: Value, key: &str) -> Option<Value> {
+    pub fn get(&self, dict: PickledValue, key: &str) -> Option<PickledValue> {
         let Some(Object::Dict(items)) = self.object(dict) else { return None };
         items.iter().rev().find(|item| self.text(item.0) == Some(key)).map(|item| item.1)
     }
 
     /// Returns a text, or bytes that are one.
-    pub fn text(&self, value: Value) -> Option<&str> {
+    pub fn text(&self, value: PickledValue) -> Option<&str> {
         match self.object(value)? {
             Object::Text(text) => Some(text),
             Object::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
@@ -186,7 +186,7 @@ impl Pickled {
     }
 
     /// Returns the items of a list or tuple.
-    pub fn items(&self, value: Value) -> Option<&[Value]> {
+    pub fn items(&self, value: PickledValue) -> Option<&[PickledValue]> {
         match self.object(value)? {
             Object::List(items) | Object::Tuple(items) => Some(items),
             _ => None,
@@ -194,13 +194,14 @@ impl Pickled {
     }
 
     /// Says what a value is, for a refusal: the keys of a dictionary, else its kind.
-    pub fn held(&self, value: Value) -> String {
+    pub fn held(&self, value: PickledValue) -> String {
         const MOST: usize = 8;
         match self.object(value) {
             Some(Object::Dict(items)) if items.is_empty() => "it has nothing in it".to_owned(),
             Some(Object::Dict(items)) => {
-                let name =
-                    |item: &(Value, Value)| self.text(item.0).map_or("?".to_owned(), shown_name);
+                let name = |item: &(PickledValue, PickledValue)| {
+                    self.text(item.0).map_or("?".to_owned(), shown_name)
+                };
                 let names = items.iter().take(MOST).map(name).collect::<Vec<_>>().join("`, `");
                 let rest = items.len().saturating_sub(MOST);
                 let rest = if rest > 0 { format!(" and {rest} more") } else { String::new() };
@@ -216,14 +217,14 @@ impl Pickled {
         }
     }
 
-    pub fn array(&self, value: Value) -> Option<&Array> {
+    pub fn array(&self, value: PickledValue) -> Option<&PickledArray> {
         match self.object(value)? {
             Object::Array(array) => Some(array),
             _ => None,
         }
     }
 
-    pub fn tensor(&self, value: Value) -> Option<&Tensor> {
+    pub fn tensor(&self, value: PickledValue) -> Option<&Tensor> {
         match self.object(value)? {
             Object::Tensor(tensor) => Some(tensor),
             _ => None,
@@ -231,7 +232,7 @@ impl Pickled {
     }
 
     /// Returns the elements of an array of numbers, in C order.
-    pub fn elements(&self, array: &Array) -> Option<(Element, Cow<'_, [u8]>)> {
+    pub fn elements(&self, array: &PickledArray) -> Option<(Element, Cow<'_, [u8]>)> {
         let element = Element::from_descr(&array.descr)?;
         let Object::Bytes(bytes) = self.objects.get(array.elements?)? else { return None };
         let in_order = match array.is_fortran {
@@ -242,12 +243,12 @@ impl Pickled {
     }
 
     /// Returns the elements of an array of Python objects.
-    pub fn objects_of(&self, array: &Array) -> Option<&[Value]> {
-        self.items(Value::Object(array.elements?))
+    pub fn objects_of(&self, array: &PickledArray) -> Option<&[PickledValue]> {
+        self.items(PickledValue::Object(array.elements?))
     }
 
     /// Returns the whole numbers of a list, a tuple or a one-dimensional array.
-    pub fn integers(&self, value: Value) -> Option<Vec<i64>> {
+    pub fn integers(&self, value: PickledValue) -> Option<Vec<i64>> {
         if let Some(array) = self.array(value) {
             if array.shape.len() != 1 {
                 return None;
@@ -262,23 +263,23 @@ impl Pickled {
     }
 }
 
-fn integer(value: &Value) -> Option<i64> {
+fn integer(value: &PickledValue) -> Option<i64> {
     match value {
-        Value::Int(number) => Some(*number),
+        PickledValue::Int(number) => Some(*number),
         _ => None,
     }
 }
 
-fn object(objects: &[Object], value: Value) -> Option<&Object> {
+fn object(objects: &[Object], value: PickledValue) -> Option<&Object> {
     match value {
-        Value::Object(id) => objects.get(id),
+        PickledValue::Object(id) => objects.get(id),
         _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Dialect, Object, Pickled, Value};
+    use super::{Dialect, Object, Pickled, PickledValue};
 
     fn numpy(bytes: &[u8]) -> Result<Pickled, String> {
         Pickled::load(bytes, Dialect::Numpy).map_err(|error| format!("{error:#}"))
@@ -295,7 +296,10 @@ mod tests {
             let list = pickled.get(pickled.root, "a").unwrap();
             assert_eq!(pickled.integers(list), Some(vec![1, -2, 300, 70_000]));
             let tuple = pickled.items(pickled.get(pickled.root, "b").unwrap()).unwrap();
-            assert_eq!(tuple, [Value::Bool(true), Value::None, Value::Float(1.5)]);
+            assert_eq!(
+                tuple,
+                [PickledValue::Bool(true), PickledValue::None, PickledValue::Float(1.5)]
+            );
         }
     }
 

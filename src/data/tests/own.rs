@@ -3,14 +3,14 @@
 use std::fs;
 use std::sync::Mutex;
 
-use super::{Place, npy};
+use super::{DataPlace, npy};
 use crate::data::Dtype;
 use crate::progress::Progress;
 use crate::spec::{Experiment, Source};
 
 #[test]
 fn own_files_are_used_where_they_lie() {
-    let place = Place::new();
+    let place = DataPlace::new();
     place.file("x.npy", &npy("|u1", "(2, 3)", &[5; 6]));
     place.file("y.npy", &npy("<i8", "(2,)", &[0; 16]));
     let data =
@@ -38,7 +38,7 @@ fn own_files_are_used_where_they_lie() {
 }
 
 /// An experiment whose own files are these inputs, for training and test, and labels 0 and 1.
-fn with_inputs(place: &Place, x: &[u8], y: &[u8]) -> Experiment {
+fn with_inputs(place: &DataPlace, x: &[u8], y: &[u8]) -> Experiment {
     place.file("x.npy", x);
     place.file("y.npy", y);
     place.experiment("{files: {x_train: x.npy, y_train: y.npy, x_test: x.npy, y_test: y.npy}}")
@@ -67,7 +67,7 @@ fn own_files_of_other_types_and_orders_are_converted_once() {
         ("uint32", npy("<u4", "(2,)", &[1, 0, 0, 0, 2, 0, 0, 0]), Dtype::Int64),
     ];
     for (what, bytes, dtype) in cases {
-        let place = Place::new();
+        let place = DataPlace::new();
         let experiment = with_inputs(&place, &bytes, &plain_y);
         let dataset = place.store.ready(&experiment, None, &|_| ()).unwrap();
         let array = &dataset.arrays["x_train"];
@@ -96,7 +96,7 @@ fn own_labels_of_other_types_are_converted_to_int32() {
         ("<f2", &[0, 0, 0, 0x3c]),
     ];
     for (descr, bytes) in cases {
-        let place = Place::new();
+        let place = DataPlace::new();
         let experiment = with_inputs(&place, &x, &npy(descr, "(2,)", bytes));
         let dataset = place.store.ready(&experiment, None, &|_| ()).unwrap();
         let labels = &dataset.arrays["y_train"];
@@ -150,7 +150,7 @@ fn own_files_that_cannot_be_used_are_named() {
         ("y_train", npy("<i4", "(2,)", &[0, 0, 0, 0, 255, 255, 255, 255]), "label -1 in row 1"),
     ];
     for (array, bytes, expected) in cases {
-        let place = Place::new();
+        let place = DataPlace::new();
         for name in ["x_train", "x_test"] {
             place.file(&format!("{name}.npy"), &good);
         }

@@ -29,7 +29,7 @@ const GET_ONE: &str = "install micromamba (https://mamba.readthedocs.io) so that
                        name a client with ROSETTA_CONDA=PATH";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ClientKind {
     Micromamba,
     Mamba,
     Conda,
@@ -37,24 +37,25 @@ enum Kind {
 }
 
 /// In the order in which they are looked for.
-const KINDS: [Kind; 4] = [Kind::Micromamba, Kind::Mamba, Kind::Conda, Kind::Pixi];
+const KINDS: [ClientKind; 4] =
+    [ClientKind::Micromamba, ClientKind::Mamba, ClientKind::Conda, ClientKind::Pixi];
 
-impl Kind {
+impl ClientKind {
     fn name(self) -> &'static str {
         match self {
-            Kind::Micromamba => "micromamba",
-            Kind::Mamba => "mamba",
-            Kind::Conda => "conda",
-            Kind::Pixi => "pixi",
+            ClientKind::Micromamba => "micromamba",
+            ClientKind::Mamba => "mamba",
+            ClientKind::Conda => "conda",
+            ClientKind::Pixi => "pixi",
         }
     }
 
     /// Returns the first version that can do what is needed; no pixi installs from an explicit file.
     fn first(self) -> Option<[u16; 2]> {
         match self {
-            Kind::Micromamba | Kind::Mamba => Some([2, 0]),
-            Kind::Conda => Some([22, 9]),
-            Kind::Pixi => None,
+            ClientKind::Micromamba | ClientKind::Mamba => Some([2, 0]),
+            ClientKind::Conda => Some([22, 9]),
+            ClientKind::Pixi => None,
         }
     }
 }
@@ -63,7 +64,7 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::env) struct Client {
     program: PathBuf,
-    kind: Kind,
+    kind: ClientKind,
     version: Vec<u16>,
 }
 
@@ -99,7 +100,8 @@ fn ask(host: &Host, program: PathBuf) -> Result<Client, Obstacle> {
     })?;
     let line = said.lines().next().unwrap_or_default().trim();
     let name = program.file_name().unwrap_or_default().to_string_lossy();
-    let named = |kind: &&Kind| line.split(' ').next() == Some(kind.name()) || name == kind.name();
+    let named =
+        |kind: &&ClientKind| line.split(' ').next() == Some(kind.name()) || name == kind.name();
     let Some(&kind) = KINDS.iter().find(named) else {
         let reason = format!("`{shown}` says `{line}`, so it is not known which client it is");
         return Err(Obstacle::new(
@@ -137,7 +139,7 @@ impl Client {
     pub(in crate::env) fn write_explicit(&self, file: &Path, archives: &[Archive]) -> Result<()> {
         let mut text = format!("{EXPLICIT}\n");
         for archive in archives {
-            let hash = match self.kind == Kind::Conda
+            let hash = match self.kind == ClientKind::Conda
                 && self.version.as_slice() < READS_SHA256.as_slice()
             {
                 true => archive.md5.clone(),
@@ -205,7 +207,7 @@ impl Client {
         command.env("CONDA_REGISTER_ENVS", "false").env("CONDA_REPORT_ERRORS", "false");
         command.env("CONDA_NUMBER_CHANNEL_NOTICES", "0");
         command.arg(subcommand).current_dir(scratch);
-        if matches!(self.kind, Kind::Micromamba | Kind::Mamba) {
+        if matches!(self.kind, ClientKind::Micromamba | ClientKind::Mamba) {
             command.arg("--no-rc");
         }
         Ok(command)
@@ -266,7 +268,7 @@ mod tests {
         };
         assert!(named("gone").unwrap_err().reason.contains("which ROSETTA_CONDA names"));
         says(folder.path(), "my-conda", "conda 26.7.2.dev0");
-        assert_eq!(named("my-conda").unwrap().kind, Kind::Conda);
+        assert_eq!(named("my-conda").unwrap().kind, ClientKind::Conda);
         says(folder.path(), "other", "4.2");
         assert!(named("other").unwrap_err().reason.contains("not known which client"));
         script(&at("conda"), "echo broken >&2; exit 1");
@@ -284,10 +286,13 @@ mod tests {
             client.write_explicit(&file, std::slice::from_ref(&archive)).unwrap();
             fs::read_to_string(&file).unwrap()
         };
-        assert_eq!(written(Kind::Conda, &[24, 7, 1]), "@EXPLICIT\nfile:///a%20b/c-1-0.conda#m\n");
+        assert_eq!(
+            written(ClientKind::Conda, &[24, 7, 1]),
+            "@EXPLICIT\nfile:///a%20b/c-1-0.conda#m\n"
+        );
         let new = "@EXPLICIT\nfile:///a%20b/c-1-0.conda#sha256:s\n";
-        assert_eq!(written(Kind::Conda, &[24, 9, 0]), new);
-        assert_eq!(written(Kind::Mamba, &[2, 0]), new);
+        assert_eq!(written(ClientKind::Conda, &[24, 9, 0]), new);
+        assert_eq!(written(ClientKind::Mamba, &[2, 0]), new);
     }
 
     #[test]
@@ -303,7 +308,7 @@ mod tests {
             ("XDG_CONFIG_HOME", "/mine"),
             ("https_proxy", "http://proxy"),
         ];
-        let client = Client { program: "/c".into(), kind: Kind::Mamba, version: vec![2, 0] };
+        let client = Client { program: "/c".into(), kind: ClientKind::Mamba, version: vec![2, 0] };
         let command = client
             .create(&Host::with(&users), folder.path(), Path::new("/x"), Path::new("/e"))
             .unwrap();

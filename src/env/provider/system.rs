@@ -65,7 +65,7 @@ pub(super) struct System<'a> {
 
 /// What an interpreter has.
 #[derive(Debug, Deserialize)]
-struct Found {
+struct InterpreterHas {
     executable: PathBuf,
     version: String,
     packages: BTreeMap<String, String>,
@@ -88,7 +88,7 @@ impl Provide for System<'_> {
 
     fn found(&self) -> Result<Option<Contents>> {
         let program = self.program().map_err(Obstacle::into_error)?;
-        let Found { executable, version, packages, user_base, found } =
+        let InterpreterHas { executable, version, packages, user_base, found } =
             ask(&self.workshop.host, &self.own.wrap, &program)?;
         let runtime = Runtime::Interpreter { python: executable, version };
         // Named, because the home of a job is empty.
@@ -129,7 +129,7 @@ impl System<'_> {
 }
 
 /// Asks an interpreter for its version and what is installed, in the user's own surroundings.
-fn ask(host: &Host, wrap: &[String], python: &Path) -> Result<Found> {
+fn ask(host: &Host, wrap: &[String], python: &Path) -> Result<InterpreterHas> {
     let shown = python.display();
     let mut command = match wrap.split_first() {
         Some((first, rest)) => {

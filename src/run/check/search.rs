@@ -11,7 +11,7 @@ use crate::proof::judge::{Clue, fits, tolerance};
 use crate::proof::part::{Depth, Outcomes, traces};
 use crate::proof::{Cause, Given, Traces, suspects};
 use crate::spec::Tolerance;
-use crate::variant::{Kind, Stage, Variant};
+use crate::variant::{Stage, Variant, VariantKind};
 
 /// What a variant has to fit.
 pub(super) struct Search<'a> {
@@ -103,7 +103,7 @@ impl Search<'_> {
     fn found(&self, variant: &Variant) -> Result<Cause> {
         let name = variant.name.value.clone();
         let mut says = variant.says.clone();
-        if variant.is == Kind::Variant {
+        if variant.is == VariantKind::Variant {
             says += &format!(" (a variant that can be declared: `{name}`)");
         }
         let experiment = self.reference.entrant.job.experiment.name();

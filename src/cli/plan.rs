@@ -1,0 +1,126 @@
+//! What a person is told of a plan before anything is done.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::catalog::Device;
+use crate::machine::cores;
+use crate::plan::{Job, Plan, Skip};
+use crate::request::Request;
+use crate::run::{Expected, Preview, ToBuild};
+use crate::ui;
+
+/// Returns what a person is told before disk and network are used.
+pub fn preview_words(preview: &Preview, home: &Path) -> Vec<String> {
+    let mut lines = Vec::new();
+    for ToBuild { name, provider, size_bytes } in &preview.to_build {
+        let size = size_bytes.map_or("size not known".to_owned(), |bytes| {
+            format!("about {} on disk", ui::size(bytes))
+        });
+        lines.push(format!("to build: environment {name} ({provider}), {size}"));
+    }
+    if lines.is_empty() {
+        return lines;
+    }
+    let is_unknown = |one: &ToBuild| one.size_bytes.is_none();
+    let together = match (preview.known_bytes(), preview.to_build.iter().any(is_unknown)) {
+        (0, _) => String::new(),
+        (known, false) => format!("together about {}, ", ui::size(known)),
+        (known, true) => format!("together more than {}, ", ui::size(known)),
+    };
+    let free = preview.free_bytes.map_or("not known".to_owned(), ui::size);
+    let home = home.display();
+    lines.push(format!("what they need is downloaded; {together}free in {home}: {free}"));
+    if preview.is_too_much() {
+        lines.push(
+            "that is too little: make room, as with `rosetta env gc`, or set ROSETTA_HOME to another disk".to_owned(),
+        );
+    }
+    lines
+}
+
+/// Returns a warning where a job may have more threads than there are CPUs.
+pub fn crowded(request: &Request) -> Option<String> {
+    let (threads, cores) = (request.threads?, cores());
+    (threads > cores).then(|| {
+        format!("warning: {threads} threads for {cores} CPUs: threads will wait for each other")
+    })
+}
+
+/// Returns how many jobs there are and how long they took last.
+pub fn length(plan: &Plan, request: &Request, expected: &Expected) -> String {
+    let (known, unknown) = expected.sum(&plan.jobs);
+    let took = match (known, unknown) {
+        (_, unknown) if unknown == plan.jobs.len() => "none has run here yet".to_owned(),
+        (known, 0) => format!("they took {} last", ui::words(known)),
+        (known, unknown) => {
+            format!("{unknown} have not run here yet, the others took {} last", ui::words(known))
+        }
+    };
+    let checks = match request.check {
+        true => "; what has no verdict yet is checked first",
+        false => "",
+    };
+    let count = plan.jobs.len();
+    format!("{count} job{}: {took}{checks}", if count == 1 { "" } else { "s" })
+}
+
+/// Returns the jobs, each on a line, and those that are skipped.
+pub fn text(plan: &Plan) -> String {
+    let job = |job: &Job| format!("{}\n", job.name());
+    let skip = |skip: &Skip| {
+        let (experiment, target) = (skip.experiment.name(), &skip.target.name);
+        format!("skipped: {experiment}.{target}.{}: {}\n", skip.device, skip.obstacle)
+    };
+    plan.jobs.iter().map(job).chain(plan.skips.iter().map(skip)).collect()
+}
+
+/// Returns a plan for a program: times in seconds, sizes in bytes, null where something is not known.
+pub fn json(plan: &Plan, request: &Request, preview: &Preview, expected: &Expected) -> Value {
+    let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
+    let (known, unknown) = expected.sum(&plan.jobs);
+    let job = |job: &Job| {
+        json!({
+            "job": job.name(),
+            "experiment": job.experiment.name(),
+            "framework": job.framework.spec.name,
+            "target": job.target.name,
+            "device": job.device,
+            "profile": job.profile,
+            "repeat": job.repeat,
+            "env": env(job, request),
+            "expected_seconds": seconds(expected.time(job)),
+        })
+    };
+    let skip = |skip: &Skip| {
+        json!({
+            "experiment": skip.experiment.name(),
+            "framework": skip.framework.spec.name,
+            "target": skip.target.name,
+            "device": skip.device,
+            "reason": skip.obstacle.reason,
+            "hint": skip.obstacle.hint,
+        })
+    };
+    let build = |one: &ToBuild| {
+        let ToBuild { name, provider, size_bytes } = one;
+        json!({"env": name, "provider": provider.as_str(), "size_bytes": size_bytes})
+    };
+    json!({
+        "jobs": plan.jobs.iter().map(job).collect::<Vec<_>>(),
+        "skipped": plan.skips.iter().map(skip).collect::<Vec<_>>(),
+        "to_build": preview.to_build.iter().map(build).collect::<Vec<_>>(),
+        "free_bytes": preview.free_bytes,
+        "is_checked_first": request.check,
+        "expected_seconds": seconds((unknown == 0).then_some(known)),
+    })
+}
+
+/// Returns the environment that a job runs in; none where that is an interpreter of the user's.
+fn env<'a>(job: &Job<'a>, request: &Request) -> Option<&'a str> {
+    let is_system = request.is_system() && job.framework.runs_in_an_interpreter();
+    let of = |device: Device| job.target.env.get(&device);
+    of(job.device).filter(|_| !is_system).map(|env| env.value.as_str())
+}
