@@ -74,6 +74,7 @@ pub fn plan<'a>(
     gpus: &[Gpu],
 ) -> Result<Plan<'a>> {
     let has_gpu = !gpus.is_empty();
+    refuse_programs_of_scripts(request, catalog)?;
     let chosen = choose_experiments(request, experiments, catalog)?;
     let targets = choose_targets(request, catalog)?;
     let devices = match request.devices.as_slice() {
@@ -120,6 +121,23 @@ pub fn plan<'a>(
         ));
     }
     Ok(plan)
+}
+
+/// Ends with an error if programs were named for a framework that is not there or whose harnesses are not compiled.
+fn refuse_programs_of_scripts(request: &Request, catalog: &Catalog) -> Result<()> {
+    for name in request.programs.keys() {
+        let known = catalog.frameworks.iter();
+        let Some(framework) = known.clone().find(|framework| framework.spec.name == *name) else {
+            return Err(unknown("framework", name, known.map(|one| one.spec.name.as_str())));
+        };
+        if framework.runs_in_an_interpreter() {
+            return Err(hinted(
+                format!("`--programs {name}=…`: the harnesses of {name} are scripts"),
+                "name an interpreter that has it: `--python PATH`",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Returns the experiments that were asked for.
@@ -219,8 +237,8 @@ fn fate(job: &Job, request: &Request, catalog: &Catalog, gpus: &[Gpu]) -> Fate {
         let hint = format!("it has harnesses for `{}`", others.join("`, `"));
         return absent(Obstacle::new(reason, hint), is_named);
     }
-    let is_system = request.is_system() && framework.runs_in_an_interpreter();
-    if !is_system && !job.target.env.contains_key(&job.device) {
+    let is_own = request.is_own(framework);
+    if !is_own && !job.target.env.contains_key(&job.device) {
         let is_asked = request.devices.contains(&job.device);
         let reason = format!("{} has no environment for {}", job.target.name, job.device);
         return absent(Obstacle::without_hint(reason), is_asked);
@@ -230,7 +248,7 @@ fn fate(job: &Job, request: &Request, catalog: &Catalog, gpus: &[Gpu]) -> Fate {
         return Fate::Skipped(Obstacle::new("no CUDA GPU here", hint));
     }
     if job.device == Device::Cuda
-        && !is_system
+        && !is_own
         && let Some(why) = unmet(job, catalog, gpus)
     {
         let hint = "docs/hardware.md has which target runs on which GPU; `gpu` in env.yaml says it to rosetta";

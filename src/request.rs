@@ -3,12 +3,13 @@
 //! Together with specs, harnesses and whether there is a GPU it gives the plan: see [`crate::plan`].
 //! Must not depend on the command line, nor on what becomes of it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Device, Era, Lane, ProviderName};
+use crate::catalog::{Device, Era, Framework, Lane, ProviderName};
 use crate::spec::Source;
 
 /// What was asked for. Fields that a stored request lacks are as if nothing had been said.
@@ -37,6 +38,8 @@ pub struct Request {
     pub python: Option<PathBuf>,
     /// With `system`: the words of a command that runs that interpreter.
     pub wrap: Vec<String>,
+    /// Compiled harnesses of the user's own: framework → the folder of their programs.
+    pub programs: BTreeMap<String, PathBuf>,
     /// CPU threads of each job; absent means the cores of the machine.
     pub threads: Option<u32>,
     pub limits: Limits,
@@ -91,6 +94,12 @@ impl Request {
         self.provider == FrameworksFrom::System
     }
 
+    /// Whether a framework's harnesses run in what the user has, not in an environment of the project's.
+    pub fn is_own(&self, framework: &Framework) -> bool {
+        let in_an_interpreter = self.is_system() && framework.runs_in_an_interpreter();
+        in_an_interpreter || self.programs.contains_key(&framework.spec.name)
+    }
+
     /// Returns the interpreter of the user's own, if the frameworks come from there.
     pub fn interpreter(&self) -> Option<PathBuf> {
         self.python.clone().filter(|_| self.is_system())
@@ -131,6 +140,7 @@ mod tests {
             order_seed: 7,
             provider: FrameworksFrom::System,
             python: Some("./python".into()),
+            programs: BTreeMap::from([("burn".to_owned(), "/made".into())]),
             limits: Limits {
                 timeout: Some(Duration::from_millis(1_500)),
                 stall_timeout: None,

@@ -396,3 +396,40 @@ fn an_experiment_is_not_an_environment() {
     let done = project.rosetta(&["env", "build", "fakes"]);
     assert_eq!(done.stderr.matches("`fake`").count(), 2, "known, and meant, each once: {done:?}");
 }
+
+/// What was compiled elsewhere is run as it is, known by its digest, and needs neither cargo nor an environment.
+#[test]
+fn compiled_harnesses_may_be_named_by_their_folder() {
+    let project = Project::new().harness("fake", &good());
+    let yaml = std::fs::read_to_string(project.path("harnesses/fake/framework.yaml")).unwrap();
+    project.write("harnesses/fake/framework.yaml", &yaml.replace("python", "rust"));
+    std::fs::rename(project.path("harnesses/fake/tiny.py"), project.path("harnesses/fake/tiny.rs"))
+        .unwrap();
+    let script = good().replace("{good}", &project.path("good.npy").to_string_lossy());
+    project.program("made/tiny", &script);
+    let run = ["run", "--no-check", "--device", "cpu", "--programs"];
+    let done = project.rosetta(&[&run[..], &["fake=made"]].concat());
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let env = &project.records()[0]["env"];
+    assert_eq!((env["provider"].as_str(), env["digest"].as_str()), (Some("system"), None), "{env}");
+    assert!(env["packages"][0].as_str().unwrap().starts_with("tiny==sha256:"), "{env}");
+    for (named, words) in [
+        ("fake", "write a framework, `=`"),
+        ("fakes=made", "unknown framework `fakes`"),
+        ("fake=nowhere", "cannot read the folder of programs"),
+        ("fake=specs", "has a program for each experiment"),
+    ] {
+        let done = project.rosetta(&[&run[..], &[named]].concat());
+        assert!(done.code == Some(2) && done.stderr.contains(words), "{named}: {done:?}");
+    }
+    project.program("other/thing", "exit 1");
+    let done = project.rosetta(&[&run[..], &["fake=other"]].concat());
+    assert!(done.code == Some(1) && done.stderr.contains("there is no program `"), "{done:?}");
+    assert_eq!(project.records().last().unwrap()["outcome"]["status"], "failed");
+
+    project.write("harnesses/fake/framework.yaml", &yaml);
+    std::fs::rename(project.path("harnesses/fake/tiny.rs"), project.path("harnesses/fake/tiny.py"))
+        .unwrap();
+    let done = project.rosetta(&[&run[..], &["fake=made"]].concat());
+    assert!(done.code == Some(2) && done.stderr.contains("are scripts"), "{done:?}");
+}

@@ -120,7 +120,6 @@ pub fn json(plan: &Plan, request: &Request, preview: &Preview, expected: &Expect
 
 /// Returns the environment that a job runs in; none where that is an interpreter of the user's.
 fn env<'a>(job: &Job<'a>, request: &Request) -> Option<&'a str> {
-    let is_system = request.is_system() && job.framework.runs_in_an_interpreter();
     let of = |device: Device| job.target.env.get(&device);
-    of(job.device).filter(|_| !is_system).map(|env| env.value.as_str())
+    of(job.device).filter(|_| !request.is_own(job.framework)).map(|env| env.value.as_str())
 }

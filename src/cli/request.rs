@@ -2,6 +2,7 @@
 //!
 //! Must not depend on what becomes of it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -27,6 +28,7 @@ impl Selection {
             provider: provider(self.provider, &self.python),
             python: self.python.clone(),
             wrap: self.wrap.clone().map(|words| words.0).unwrap_or_default(),
+            programs: programs(&self.programs),
             data: self.data.map(SourceArg::source),
             environment: self.environment.clone(),
             ..Request::default()
@@ -110,6 +112,13 @@ impl DefaultsArgs {
             ..Request::default()
         }
     }
+}
+
+/// Returns folders of programs by framework; a run that goes on later may be started elsewhere.
+fn programs(named: &[(String, PathBuf)]) -> BTreeMap<String, PathBuf> {
+    let absolute =
+        |folder: &PathBuf| std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
+    named.iter().map(|(framework, folder)| (framework.clone(), absolute(folder))).collect()
 }
 
 /// An interpreter that was named has the frameworks.

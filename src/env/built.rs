@@ -156,9 +156,17 @@ impl Built {
     }
 
     fn program(&self, experiment: &str) -> Result<PathBuf> {
-        let program = self.root.join("bin").join(experiment);
+        let is_own = self.provider == ProviderName::System;
+        let folder = if is_own { self.root.clone() } else { self.root.join("bin") };
+        let program = folder.join(experiment);
         if program.is_file() {
             return Ok(program);
+        }
+        if is_own {
+            return Err(hinted(
+                format!("there is no program `{}`", program.display()),
+                "each experiment has a program of its name in the folder that `--programs` names",
+            ));
         }
         let name = &self.name;
         let message =

@@ -1,5 +1,6 @@
 //! Under which conditions programs are started: threads, limits, interpreter, variables.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::catalog::{Framework, Own, ProviderName};
@@ -17,6 +18,8 @@ pub struct Conditions {
     pub python: Option<PathBuf>,
     /// The words of a command that runs that interpreter.
     pub wrap: Vec<String>,
+    /// Compiled harnesses of the user's own: framework → the folder of their programs.
+    pub programs: BTreeMap<String, PathBuf>,
     /// The provider that makes environments instead of env.yaml's own.
     pub provider: Option<ProviderName>,
     /// Variables to pass on: `NAME` or `NAME=VALUE`.
@@ -32,6 +35,7 @@ impl Conditions {
             limits: request.limits,
             python: request.interpreter(),
             wrap: request.wrap.clone(),
+            programs: request.programs.clone(),
             provider: request.provider.provider(),
             environment: request.environment.clone(),
         }
@@ -41,6 +45,11 @@ impl Conditions {
     pub(super) fn own(&self) -> Option<Own> {
         let python = self.python.clone()?;
         Some(Own { python, wrap: self.wrap.clone() })
+    }
+
+    /// Whether a framework's harnesses run in what the user has, not in an environment of the project's.
+    pub fn is_own(&self, framework: &Framework) -> bool {
+        self.is_system(framework) || self.programs.contains_key(&framework.spec.name)
     }
 
     /// Whether a framework's harnesses run in the interpreter that the user named.

@@ -51,6 +51,12 @@ impl RunContext<'_> {
             Ok(built) => built,
             Err(outcome) => return Ok(Record::of(job, origin, Became::NotStarted(outcome))),
         };
+        let harness = &job.framework.harnesses[job.experiment.name()];
+        // That a compiled harness is not there concerns this job alone.
+        if let Err(error) = built.command(harness, job.experiment.name()) {
+            let outcome = Outcome::because(Status::Failed, format!("{error:#}"));
+            return Ok(Record::of(job, origin, Became::NotStarted(outcome)));
+        }
         let material = self.prepared.material(job.experiment);
         let folder = self.folder.job(&job.name())?;
         let place = JobPlace {
@@ -62,7 +68,7 @@ impl RunContext<'_> {
         };
         let file = JobFile::of_run(job.experiment, material, &place);
         let attempt = Attempt {
-            program: Program::of(job, &job.framework.harnesses[job.experiment.name()]),
+            program: Program::of(job, harness),
             built,
             job_file: &jobfile::write(&folder, &file)?,
             writes: Vec::new(),

@@ -24,6 +24,11 @@ use crate::spec::Experiment;
 /// The name under which the provider `system` is kept.
 pub(super) const SYSTEM: &str = "system";
 
+/// Returns the name under which a framework's programs of the user's own are kept; no environment can have it.
+fn programs_of(framework: &str) -> String {
+    format!("programs of {framework}")
+}
+
 /// What the step that makes data ready is called, before the experiment's name.
 pub(super) const DATA_OF: &str = "data of ";
 
@@ -59,7 +64,7 @@ impl<'a> Needs<'a> {
 
     /// Adds the environments of more jobs.
     pub(super) fn add_envs(&mut self, jobs: &'a [Job<'a>], conditions: &Conditions) {
-        for job in jobs.iter().filter(|job| !conditions.is_system(job.framework)) {
+        for job in jobs.iter().filter(|job| !conditions.is_own(job.framework)) {
             if let Some(env) = job.target.env.get(&job.device)
                 && !self.envs.contains(&env.value.as_str())
             {
@@ -82,6 +87,10 @@ impl<'a> Needs<'a> {
         if let Some(own) = conditions.own() {
             let held = session.envs.hold(session.envs.system(&own)?, &|_| ())?;
             lock(&envs).insert(SYSTEM.to_owned(), Ok(held));
+        }
+        for (framework, folder) in &conditions.programs {
+            let held = session.envs.hold(session.envs.programs(folder)?, &|_| ())?;
+            lock(&envs).insert(programs_of(framework), Ok(held));
         }
         let queue = Mutex::new(self.envs.iter());
         let builders = usize::try_from(cores()).unwrap_or(1).clamp(2, 4);
@@ -129,9 +138,13 @@ impl<'a> Needs<'a> {
 impl Prepared {
     /// Returns the environment that a job runs in, or the outcome of a job that has none.
     pub(super) fn built_for(&self, job: &Job, conditions: &Conditions) -> Result<&Built, Outcome> {
-        let env = match conditions.is_system(job.framework) {
-            true => SYSTEM,
-            false => job.target.env.get(&job.device).map_or(SYSTEM, |env| env.value.as_str()),
+        let own = programs_of(&job.framework.spec.name);
+        let env = if conditions.is_system(job.framework) {
+            SYSTEM
+        } else if self.envs.contains_key(&own) {
+            own.as_str()
+        } else {
+            job.target.env.get(&job.device).map_or(SYSTEM, |env| env.value.as_str())
         };
         match self.envs.get(env) {
             Some(Ok(held)) => Ok(&held.built),

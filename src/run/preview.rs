@@ -44,12 +44,12 @@ impl Session {
         let mut names = Vec::new();
         for job in &plan.jobs {
             let own = job.target.env.get(&job.device).map(|env| env.value.as_str());
-            let is_system = request.is_system() && job.framework.runs_in_an_interpreter();
+            let is_own = request.is_own(job.framework);
             let reference = self.catalog.find(job.experiment.reference(), job.experiment.name());
-            let reference = reference.filter(|_| request.check && !is_system);
+            let reference = reference.filter(|_| request.check && !is_own);
             let theirs = reference.and_then(|(_, target)| target.env.values().next());
             let theirs = theirs.map(|env| env.value.as_str());
-            for name in own.filter(|_| !is_system).into_iter().chain(theirs) {
+            for name in own.filter(|_| !is_own).into_iter().chain(theirs) {
                 if !names.contains(&name) {
                     names.push(name);
                 }

@@ -100,15 +100,15 @@ impl Session {
         })
     }
 
-    /// Returns what a job's environment lacks; `known` remembers it by name. A script that runs in
-    /// an interpreter of the user's needs no environment.
+    /// Returns what a job's environment lacks; `known` remembers it by name. What runs in something
+    /// of the user's needs no environment.
     fn missing(
         &self,
         job: &Job,
         request: &Request,
         known: &mut BTreeMap<String, Option<Obstacle>>,
     ) -> Option<Obstacle> {
-        if request.is_system() && job.framework.runs_in_an_interpreter() {
+        if request.is_own(job.framework) {
             return None;
         }
         let name = &job.target.env.get(&job.device)?.value;

@@ -16,7 +16,7 @@ use crate::quantity::{parse_bytes, parse_duration, parse_percent};
 const SELECTION: &str = "What to compute";
 const LIMITS: &str = "Limits";
 /// What a resumed run has from its beginning.
-const RESUMED_WITHOUT: [&str; 18] = [
+const RESUMED_WITHOUT: [&str; 19] = [
     "experiments",
     "frameworks",
     "all",
@@ -26,6 +26,7 @@ const RESUMED_WITHOUT: [&str; 18] = [
     "data",
     "provider",
     "python",
+    "programs",
     "profile",
     "repeats",
     "threads",
@@ -44,6 +45,15 @@ pub struct CommandWords(pub Vec<String>);
 fn words(text: &str) -> Result<CommandWords, String> {
     let words = shlex::split(text).filter(|words| !words.is_empty());
     words.map(CommandWords).ok_or_else(|| "write a command, with its quotes closed".to_owned())
+}
+
+fn program(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((framework, folder)) if !framework.is_empty() && !folder.is_empty() => {
+            Ok((framework.to_owned(), folder.into()))
+        }
+        _ => Err("write a framework, `=` and the folder of its programs".to_owned()),
+    }
 }
 
 /// What to compute, and where.
@@ -84,6 +94,10 @@ pub struct Selection {
     /// With `--python`: run it by this command, as "apptainer exec image.sif"
     #[arg(long, value_name = "COMMAND", requires = "python", value_parser = words)]
     pub wrap: Option<CommandWords>,
+    /// Take compiled harnesses that you have: a folder with a program for each experiment, as
+    /// `burn=target/release`
+    #[arg(long, value_name = "FRAMEWORK=DIR", value_parser = program)]
+    pub programs: Vec<(String, PathBuf)>,
     /// Pass a variable of yours on to the harnesses
     #[arg(long = "env", value_name = "NAME[=VALUE]")]
     pub environment: Vec<String>,
