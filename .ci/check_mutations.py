@@ -7,7 +7,7 @@ own in a temporary project: a harness of this one, with a mistake that people
 make. Every one must be graded `different` with the cause that is named here,
 and the harnesses without a mistake must pass. `--full` adds those of the
 historic frameworks whose environments nothing else in .ci/run needs. Those of
-Julia are planted where ROSETTA_JULIA names one.
+Julia are planted then too, where ROSETTA_JULIA names one.
 """
 
 import json
@@ -442,7 +442,7 @@ def main():
     only = [word.replace("_", "-") for word in only]
     is_full = "--full" in sys.argv
     historic = {**HISTORIC, **(FULL if is_full else {})}
-    if os.environ.get("ROSETTA_JULIA"):
+    if os.environ.get("ROSETTA_JULIA") and (is_full or only):
         historic.update(JULIA)
     expected = {}
     with tempfile.TemporaryDirectory() as folder:

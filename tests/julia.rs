@@ -221,10 +221,35 @@ fn another_julia_or_lock_is_another_environment() {
     project.write("envs/lux/Manifest.toml", &MANIFEST.replace("1.2.3", "1.2.4"));
     says(&rosetta(&project, &build), 0, &[]);
     assert_eq!(count(), 3);
-    // Without a Julia, one that was built with the Julia of its seal is found.
+    // One that a person names may be a script with options: it counts by its path too.
+    let named = |program: &str| {
+        let mut named = alone(&project, &build);
+        named.env("ROSETTA_JULIA", project.path(program));
+        Done::of(named.output().unwrap())
+    };
     julia(&project, "elsewhere/julia", "1.10.5", "");
-    let mut named = alone(&project, &build);
-    named.env("ROSETTA_JULIA", project.path("elsewhere/julia"));
-    says(&Done::of(named.output().unwrap()), 0, &[]);
-    assert_eq!(count(), 3, "the same version with the same lock is the same environment");
+    says(&named("elsewhere/julia"), 0, &[]);
+    says(&named("elsewhere/julia"), 0, &[]);
+    assert_eq!(count(), 4);
+    says(&named("path/julia"), 0, &[]);
+    assert_eq!(count(), 5);
+}
+
+#[test]
+fn what_is_built_runs_in_a_shell_that_finds_no_julia() {
+    let project = project_with_packages();
+    julia(&project, "elsewhere/julia", "1.10.4", "");
+    for named in [false, true] {
+        let mut build = alone(&project, &["env", "build", "lux"]);
+        if named {
+            fs::remove_file(project.path("path/julia")).unwrap();
+            build.env("ROSETTA_JULIA", project.path("elsewhere/julia"));
+        }
+        says(&Done::of(build.output().unwrap()), 0, &[]);
+        // As on the nodes of a cluster: Julia is there, and no variable says where.
+        let mut run = alone(&project, &RUN);
+        run.env("PATH", project.path("tools"));
+        says(&Done::of(run.output().unwrap()), 0, &["1 ok"]);
+        fs::remove_dir_all(project.path("home/envs")).unwrap();
+    }
 }

@@ -28,6 +28,8 @@ pub(super) struct Julia {
     pub(super) program: PathBuf,
     /// As `1.10.4`.
     pub(super) version: String,
+    /// Whether a person has named it: a script, perhaps, that gives Julia options.
+    pub(super) is_named: bool,
 }
 
 /// The Julias of a machine, each asked at most once.
@@ -41,13 +43,15 @@ impl Julias {
     /// there is none.
     pub(super) fn find(&self, host: &Host, wanted: &str) -> Result<Julia, Obstacle> {
         let mut others = Vec::new();
+        let named = named(host);
         for candidate in candidates(host) {
-            let Some(julia) = self.ask(host, &candidate) else { continue };
+            let Some(mut julia) = self.ask(host, &candidate) else { continue };
+            julia.is_named = named.as_ref() == Some(&candidate);
             let version = parse_version(&julia.version);
             if version.starts_with(&parse_version(wanted)) && version.as_slice() >= &OLDEST[..] {
                 return Ok(julia);
             }
-            let Julia { program, version } = julia;
+            let Julia { program, version, .. } = julia;
             others.push(format!("`{}` is {version}", program.display()));
         }
         let reason = match (host.get(NAMED), others.is_empty()) {
@@ -72,10 +76,14 @@ impl Julias {
     }
 }
 
+/// Returns the program that a person names.
+fn named(host: &Host) -> Option<PathBuf> {
+    host.get(NAMED).and_then(|named| host.which(named))
+}
+
 /// Returns the programs that may be a Julia, the preferred one first.
 fn candidates(host: &Host) -> Vec<PathBuf> {
-    let named = host.get(NAMED).and_then(|named| host.which(named));
-    let mut found = named.into_iter().chain(host.which("julia")).collect::<Vec<_>>();
+    let mut found = named(host).into_iter().chain(host.which("julia")).collect::<Vec<_>>();
     let of_user = host.folder("HOME").map(|home| home.join(".julia"));
     if let Some(depot) = host.folder("JULIAUP_DEPOT_PATH").or(of_user) {
         let mut installed = list(&depot.join("juliaup")).unwrap_or_default();
@@ -101,7 +109,8 @@ fn ask(host: &Host, program: &Path) -> Result<Julia> {
     let said = output_of(command, PATIENCE)?;
     let version = said.lines().find_map(|line| line.strip_prefix("julia version "));
     let version = version.ok_or_else(|| anyhow!("`{}` is not Julia", program.display()))?;
-    Ok(Julia { program: program.to_owned(), version: version.trim().to_owned() })
+    let version = version.trim().to_owned();
+    Ok(Julia { program: program.to_owned(), version, is_named: false })
 }
 
 fn hint(host: &Host, wanted: &str) -> String {

@@ -54,13 +54,18 @@ impl Provide for Julia<'_> {
     }
 
     fn digest(&self) -> Result<String> {
-        self.digest_by(&self.julia().map_err(Obstacle::into_error)?.version)
+        let julia = self.julia().map_err(Obstacle::into_error)?;
+        self.digest_by(&julia.version, Some(&julia.program).filter(|_| julia.is_named))
     }
 
     fn digest_elsewhere(&self, built: &Built) -> Option<String> {
-        let Runtime::Julia { version, .. } = &built.runtime else { return None };
+        let Runtime::Julia { julia, version } = &built.runtime else { return None };
         // A Julia that is here is asked: what it would make is what counts.
-        self.julia().is_err().then(|| self.digest_by(version).ok())?
+        if self.julia().is_ok() {
+            return None;
+        }
+        let digests = [None, Some(julia)].map(|named| self.digest_by(version, named).ok());
+        digests.into_iter().flatten().find(|digest| built.digest.as_ref() == Some(digest))
     }
 
     fn build(&self, root: &Path, build: &Build) -> Result<Contents> {
@@ -145,12 +150,17 @@ impl Julia<'_> {
         fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))
     }
 
-    fn digest_by(&self, version: &str) -> Result<String> {
+    /// Returns the digest of what a Julia makes. One that a person has named counts by its path too: it may be a script
+    /// with options, as `-O1`.
+    fn digest_by(&self, version: &str, named: Option<&PathBuf>) -> Result<String> {
         if let Some(obstacle) = self.lock_obstacle() {
             return Err(obstacle.into_error());
         }
         let mut parts = Parts::new("julia");
         parts.add("version", version);
+        if let Some(program) = named {
+            parts.add("program", text(program)?);
+        }
         if self.has_packages() {
             parts.add(PROJECT, self.read(PROJECT)?);
             parts.add(MANIFEST, self.read(MANIFEST)?);
