@@ -41,6 +41,8 @@ pub struct Framework {
     pub harnesses: BTreeMap<String, PathBuf>,
     /// The program that measures what the framework does unless told otherwise.
     pub defaults: Option<PathBuf>,
+    /// The program that measures how fast an installation computes.
+    pub speed: Option<PathBuf>,
     pub variants: Variants,
 }
 
@@ -51,8 +53,9 @@ impl Framework {
     }
 }
 
-/// The name of that program, which is not a harness of an experiment.
+/// The names of those programs, which are not harnesses of experiments.
 pub const DEFAULTS: &str = "defaults";
+pub const SPEED: &str = "speed";
 
 /// `harnesses/NAME/framework.yaml`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -322,7 +325,7 @@ impl Framework {
             }
         }
         let mut harnesses = harness_files(folder, spec.language)?;
-        let defaults = harnesses.remove(DEFAULTS);
+        let [defaults, speed] = [DEFAULTS, SPEED].map(|name| harnesses.remove(name));
         for target in &spec.targets {
             let Float64::Of(experiments) = &target.float64 else { continue };
             if let Some(name) = experiments.iter().find(|name| !harnesses.contains_key(*name)) {
@@ -332,7 +335,7 @@ impl Framework {
             }
         }
         let variants = Variants::load(folder, &harnesses)?;
-        Ok(Framework { folder: folder.to_owned(), spec, harnesses, defaults, variants })
+        Ok(Framework { folder: folder.to_owned(), spec, harnesses, defaults, speed, variants })
     }
 }
 

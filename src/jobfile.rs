@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::catalog::{DEFAULTS, Device};
+use crate::catalog::Device;
 use crate::data::ArrayFile;
 use crate::event::PROTOCOL;
 use crate::material::{Material, Settings};
@@ -133,14 +133,14 @@ impl<'a> JobFile<'a> {
         file
     }
 
-    /// Returns the file of a program that measures defaults: it has no data and no settings.
-    pub fn of_defaults(place: &'a JobPlace) -> JobFile<'a> {
+    /// Returns the file of a program that is no harness: it has no data and no settings.
+    pub fn of_program(name: &'a str, place: &'a JobPlace) -> JobFile<'a> {
         JobFile {
             protocol: PROTOCOL,
             job: &place.job,
-            experiment: DEFAULTS,
+            experiment: name,
             target: place.target,
-            profile: DEFAULTS,
+            profile: name,
             device: place.device,
             threads: place.threads,
             seed: 1,
@@ -202,7 +202,10 @@ mod tests {
             "mode": "run", "steps": null, "dtype": "float32", "config": {}, "arrays": {},
             "weights": {"folder": "/out", "names": []}, "order": null, "outputs": "/out",
         });
-        assert_eq!(serde_json::to_value(JobFile::of_defaults(&place)).unwrap(), expected);
+        assert_eq!(
+            serde_json::to_value(JobFile::of_program("defaults", &place)).unwrap(),
+            expected
+        );
         let jobs = [PathBuf::from("/a/job.json")];
         let expected = json!({"protocol": 1, "series": ["/a/job.json"]});
         assert_eq!(serde_json::to_value(Series::of(&jobs)).unwrap(), expected);

@@ -94,5 +94,6 @@ pub mod store;
 pub mod table;
 pub mod ui;
 pub mod variant;
+pub mod verify;
 pub mod words;
 pub mod yaml;

@@ -316,6 +316,7 @@ mod tests {
             spec: yaml::parse::<FrameworkSpec>(Path::new("framework.yaml"), &text).unwrap(),
             harnesses: BTreeMap::from([("tiny".to_owned(), "/fake/tiny.py".into())]),
             defaults: None,
+            speed: None,
             variants: Variants::default(),
         };
         Catalog { frameworks: vec![framework], ..Catalog::default() }

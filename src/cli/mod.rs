@@ -18,6 +18,7 @@ mod report;
 mod request;
 mod run;
 mod table;
+mod verify;
 mod words;
 
 use std::path::{Path, PathBuf};
@@ -114,6 +115,7 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
             args.selection.check()?;
             here(&|project| check::check(project, &store(project)?, args))
         }
+        Command::Verify(args) => here(&|project| verify::verify(project, &store(project)?, args)),
         Command::Table(args) => here(&|project| table::table(project, &store(project)?, args)),
         Command::Compare(args) => {
             here(&|project| compare::compare(project, &store(project)?, args))

@@ -162,7 +162,7 @@ pub fn job(project: &Project, args: &JobArgs) -> Result<()> {
 fn defaults_job(args: &JobArgs) -> Result<()> {
     let outputs = outputs_folder(args.outputs.clone())?;
     let place = place(args, &outputs);
-    ui::print(&(serde_json::to_string_pretty(&JobFile::of_defaults(&place))? + "\n"))
+    ui::print(&(serde_json::to_string_pretty(&JobFile::of_program(DEFAULTS, &place))? + "\n"))
 }
 
 fn place<'a>(args: &'a JobArgs, outputs: &'a Path) -> JobPlace<'a> {

@@ -232,6 +232,7 @@ mod tests {
             spec: yaml::parse::<FrameworkSpec>("framework.yaml".as_ref(), &text).unwrap(),
             harnesses: BTreeMap::new(),
             defaults: None,
+            speed: None,
             variants: Variants::default(),
         }
     }

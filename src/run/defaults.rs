@@ -8,10 +8,10 @@ use std::path::Path;
 use anyhow::Result;
 use tokio::sync::watch;
 
-use super::attempt::{Asked, Attempt, Program, TIMEOUT};
+use super::attempt::Program;
 use super::conditions::Conditions;
+use super::facts::{Said, ask};
 use super::notice::{Notice, Notify};
-use super::outcome;
 use super::prepare::{SYSTEM, build};
 use super::session::Session;
 use super::signals;
@@ -19,10 +19,7 @@ use super::stamp::run_id;
 use crate::catalog::{DEFAULTS, Device, Framework, Target};
 use crate::defaults::{Measurement, SourceFile};
 use crate::env::{Built, Held};
-use crate::event::Event;
-use crate::jobfile::{self, JobFile, JobPlace};
 use crate::process::Cancel;
-use crate::record::Status;
 
 /// What was measured.
 pub struct Gathered {
@@ -73,7 +70,7 @@ async fn gather_all(
 }
 
 /// Returns the environment of a target, built if it was not, or nothing if it is not available.
-fn ready(
+pub(super) fn ready(
     framework: &Framework,
     target: &Target,
     conditions: &Conditions,
@@ -101,47 +98,20 @@ async fn measure(
     folder: &Path,
     cancel: &mut watch::Receiver<Cancel>,
 ) -> Result<Result<Measurement, String>> {
-    let device = Device::Cpu;
-    let place = JobPlace {
-        job: format!("{DEFAULTS}.{}.{device}.1", target.name),
-        target: &target.name,
-        device,
-        threads: conditions.threads,
-        outputs: folder,
+    let program = Program {
+        framework,
+        target,
+        device: Device::Cpu,
+        file: framework.defaults.as_deref().unwrap_or(Path::new(DEFAULTS)),
+        name: DEFAULTS,
     };
-    let file = framework.defaults.as_deref().unwrap_or(Path::new(DEFAULTS));
-    let attempt = Attempt {
-        program: Program { framework, target, device, file, name: DEFAULTS },
-        built,
-        job_file: &jobfile::write(folder, &JobFile::of_defaults(&place))?,
-        writes: Vec::new(),
-        conditions,
-        timeout: TIMEOUT,
-        asked: Asked::default(),
-        is_timed: true,
-        environment: Default::default(),
+    let Said { version, facts } = match ask(program, built, conditions, folder, cancel).await? {
+        Ok(said) => said,
+        Err(why) => return Ok(Err(why)),
     };
-    let mut facts = Vec::new();
-    let take = |event: &Event| {
-        if let Event::Fact { name, value } = event {
-            facts.push((name.clone(), value.clone()));
-        }
-    };
-    let ending = attempt.run(cancel, take).await?;
-    let outcome = outcome::of_process(&ending);
-    if outcome.status != Status::Ok {
-        let why = outcome.reason.unwrap_or_else(|| outcome.status.as_str().to_owned());
-        let log = folder.join("stderr.log");
-        return Ok(Err(format!("{why}; its log is {}", log.display())));
-    }
-    Ok(Ok(Measurement {
-        target: target.name.clone(),
-        title: target.title.clone(),
-        version: ending.fold.hello.map(|hello| hello.version).unwrap_or_default(),
-        date: None,
-        facts,
-        sources: sources(framework)?,
-    }))
+    let (target, title) = (target.name.clone(), target.title.clone());
+    let sources = sources(framework)?;
+    Ok(Ok(Measurement { target, title, version, date: None, facts, sources }))
 }
 
 /// Returns the files of a framework in which defaults are overridden.

@@ -83,7 +83,7 @@ impl Session {
 
     /// Waits until no other run of this home uses the machine. A home that cannot be written to has no lock; its runs
     /// are told apart by their marks.
-    fn machine(&self, notify: Notify) -> Option<Lock> {
+    pub(super) fn machine(&self, notify: Notify) -> Option<Lock> {
         let path = self.home.run_lock();
         std::fs::create_dir_all(self.home.root()).ok()?;
         Lock::try_take(&path).or_else(|| {

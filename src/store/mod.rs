@@ -7,6 +7,7 @@
 //!                   /<job>/…                 events, logs and outputs as the job left them
 //!                   /attempts/<job>.<n>/…    the same of attempts that were cut short, once the run was resumed
 //! results/checks/<experiment>.<target>.<device>-<key>.json    what a check found
+//! results/apart/<id>/…                         runs of `rosetta verify`, which no table shows
 //! results/defaults/<target>.json               what `rosetta defaults` measured last
 //!                 /<id>/<target>/…         its events and logs
 //! ```
@@ -148,6 +149,11 @@ impl Store {
         let folder = self.root.join("defaults").join(id);
         fs::create_dir_all(&folder).map_err(|error| cannot_write(&folder, &error))?;
         Ok(RunFolder { folder, _held: None })
+    }
+
+    /// Returns a store for runs that no table shall show, below this one.
+    pub fn apart(&self, name: &str) -> Store {
+        Store::at(self.root.join("apart").join(name))
     }
 
     /// Stores what a check found.

@@ -191,6 +191,50 @@ pub struct NightlyArgs {
 
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
+  rosetta verify cnn -f pytorch --python python3    is the PyTorch that python3 has as fast as the pinned one?
+  rosetta verify -f jax --python ~/venv/bin/python --pairs 7 --profile full
+
+Both are checked first, then run in turn, and asked what their builds are and how fast they multiply and
+convolve. Suspects are what differs. The runs are in results/apart and in no table.
+
+Exit code: 0 yours is as fast or faster, 1 it is slower, or nothing can be said, 2 rosetta or its input
+failed, 130 interrupted.")]
+pub struct VerifyArgs {
+    /// Experiments [default: all that the framework has]
+    #[arg(add = Names::new(complete::experiments))]
+    pub experiments: Vec<String>,
+    /// Framework or target that you have installed
+    #[arg(short, long = "framework", value_name = "NAME", required = true)]
+    #[arg(add = Names::new(complete::frameworks_and_targets))]
+    pub framework: String,
+    /// The interpreter that has it
+    #[arg(long, value_name = "PATH", required = true)]
+    pub python: PathBuf,
+    /// Run that interpreter by this command, as "apptainer exec image.sif"
+    #[arg(long, value_name = "COMMAND", value_parser = words)]
+    pub wrap: Option<CommandWords>,
+    /// Size of the experiments: full, quick or smoke, or one of your spec's
+    #[arg(short, long, default_value = "quick", add = Names::new(complete::profiles))]
+    pub profile: String,
+    /// How often each runs on both sides: from five on, the ratio has an interval
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub pairs: u32,
+    /// CPU threads of each job [default: the cores of this machine]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub threads: Option<u32>,
+    /// A ratio of times by less than this from 1 is none
+    #[arg(long, value_name = "PERCENT", default_value = "10%", value_parser = parse_percent)]
+    pub tolerance: f64,
+    /// Do not check first whether both compute the experiment
+    #[arg(long)]
+    pub no_check: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
   rosetta check                               the starter set
   rosetta check cnn -f pytorch                one harness against the reference
   rosetta check --all --markdown              every harness, for a page

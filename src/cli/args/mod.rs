@@ -13,7 +13,9 @@ use clap_complete::ArgValueCandidates as Names;
 pub use self::choice::{
     ColorArg, EraArg, LaneArg, Listing, MakerArg, ProviderArg, SchemaKind, SourceArg,
 };
-pub use self::compute::{CheckArgs, DefaultsArgs, JobArgs, NightlyArgs, RunArgs, Selection};
+pub use self::compute::{
+    CheckArgs, DefaultsArgs, JobArgs, NightlyArgs, RunArgs, Selection, VerifyArgs,
+};
 pub use self::manage::{DataCommand, EnvCommand};
 pub use self::show::{
     CompareArgs, ExportCommand, FormatArgs, PlotArgs, ReadArgs, ReportArgs, TableArgs, WordsArgs,
@@ -74,6 +76,8 @@ pub enum Command {
     Nightly(Box<NightlyArgs>),
     /// Prove that targets compute the same experiment as the reference
     Check(Box<CheckArgs>),
+    /// Find out whether an installation of yours is as fast as the pinned one, and what may be why not
+    Verify(VerifyArgs),
     /// Print tables of stored results
     Table(TableArgs),
     /// Compare two runs: what is slower, faster or broken, and what may be why

@@ -1,0 +1,202 @@
+//! Is an installation as fast as it should be: two sides that ran the same jobs in turn, and what both say of their builds →
+//! a ratio, shares of what the machine can do, and suspects. Pure: must not depend on how anything was run or is drawn.
+
+mod suspect;
+mod work;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::proof::Grade;
+use crate::record::Record;
+use crate::spec::Task;
+use crate::stats::{self, median};
+
+/// What one side is and did.
+#[derive(Debug)]
+pub struct Installation {
+    /// All repeats of the job, in the order of the pairs.
+    pub records: Vec<Record>,
+    /// What its `speed.*` said, if the framework has one.
+    pub facts: BTreeMap<String, Value>,
+}
+
+/// What was found of one job.
+#[derive(Debug, Serialize)]
+pub struct Finding {
+    pub experiment: String,
+    pub title: String,
+    pub device: String,
+    pub pairs: usize,
+    pub threads: u32,
+    /// Time of yours / time of the pinned one: the median of the pairs.
+    pub ratio: f64,
+    /// The smallest and the largest, from five pairs on the 95 % interval of the median.
+    pub ratio_low: f64,
+    pub ratio_high: f64,
+    pub verdict: Speed,
+    /// Why nothing can be said.
+    pub reason: Option<String>,
+    pub pinned: Numbers,
+    pub yours: Numbers,
+    /// The fastest matrix product that was seen, in GFLOP/s.
+    pub peak_gflops: Option<f64>,
+    /// What may be why, the likeliest first.
+    pub suspects: Vec<String>,
+    /// What keeps both from being faster.
+    pub machine: Vec<String>,
+}
+
+/// The numbers of one side.
+#[derive(Debug, Default, Serialize)]
+pub struct Numbers {
+    pub version: String,
+    /// Median of the training; of an image, where nothing is trained.
+    pub seconds: Option<f64>,
+    /// What the job computed in a second, in GFLOP/s.
+    pub gflops: Option<f64>,
+    /// The same as a share of the peak.
+    pub share_of_peak: Option<f64>,
+    pub product_gflops: Option<f64>,
+    pub convolution_gflops: Option<f64>,
+    pub grade: Option<Grade>,
+}
+
+/// What is said of an installation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Speed {
+    AsFast,
+    Faster,
+    Slower,
+    NotComparable,
+}
+
+impl Speed {
+    pub fn words(self) -> &'static str {
+        match self {
+            Speed::AsFast => "as fast as the pinned one",
+            Speed::Faster => "faster than the pinned one",
+            Speed::Slower => "slower than the pinned one",
+            Speed::NotComparable => "not comparable",
+        }
+    }
+
+    /// Whether nothing need be looked at.
+    pub fn is_fine(self) -> bool {
+        matches!(self, Speed::AsFast | Speed::Faster)
+    }
+}
+
+/// Judges the same job of both sides; a ratio within the tolerance is none. `peak` is the fastest matrix product of others.
+pub fn judge(
+    pinned: &Installation,
+    yours: &Installation,
+    peak: Option<f64>,
+    tolerance: f64,
+) -> Finding {
+    let of = pinned.records.first().or(yours.records.first());
+    let (experiment, title) =
+        of.map(|one| (one.experiment.clone(), one.title.clone())).unwrap_or_default();
+    let ratios = paired(pinned, yours);
+    let mut sorted = ratios.clone();
+    let ratio = median(&mut sorted).unwrap_or(f64::NAN);
+    let (low, high) = match stats::summarise(&ratios).and_then(|summary| summary.interval) {
+        Some(interval) if ratios.len() >= stats::ENOUGH_FOR_INTERVAL => interval,
+        _ => (sorted.first().copied().unwrap_or(ratio), sorted.last().copied().unwrap_or(ratio)),
+    };
+    let products = [&pinned.facts, &yours.facts].map(|facts| number(facts, "product_gflops"));
+    let peak = products.into_iter().flatten().chain(peak).reduce(f64::max);
+    let reason = not_comparable(pinned, yours, &ratios);
+    let verdict = match &reason {
+        Some(_) => Speed::NotComparable,
+        None if ratio > 1.0 + tolerance && low > 1.0 => Speed::Slower,
+        None if ratio < 1.0 / (1.0 + tolerance) && high < 1.0 => Speed::Faster,
+        None => Speed::AsFast,
+    };
+    Finding {
+        experiment,
+        title,
+        device: of.map(|one| one.device.to_string()).unwrap_or_default(),
+        pairs: ratios.len(),
+        threads: of.map_or(0, |one| one.cost.threads_allowed),
+        ratio,
+        ratio_low: low,
+        ratio_high: high,
+        verdict,
+        reason,
+        pinned: numbers(pinned, peak),
+        yours: numbers(yours, peak),
+        peak_gflops: peak,
+        suspects: suspect::suspects(pinned, yours, ratio),
+        machine: of.map(|one| suspect::machine(&one.machine)).unwrap_or_default(),
+    }
+}
+
+/// Returns time of yours / time of the pinned one for each pair of which both have a time.
+fn paired(pinned: &Installation, yours: &Installation) -> Vec<f64> {
+    let pairs = pinned.records.iter().zip(&yours.records);
+    pairs.filter_map(|(theirs, ours)| Some(seconds(ours)? / seconds(theirs)?)).collect()
+}
+
+/// Returns what a job took: its training, or an image.
+fn seconds(record: &Record) -> Option<f64> {
+    let seconds = match record.task {
+        Task::Classification => record.times.training,
+        Task::Features => record.times.predict_rate.map(|rate| 1.0 / rate),
+    };
+    seconds.filter(|seconds| record.is_whole() && seconds.is_finite() && *seconds > 0.0)
+}
+
+fn not_comparable(pinned: &Installation, yours: &Installation, ratios: &[f64]) -> Option<String> {
+    let sides = [("the pinned one", pinned), ("yours", yours)];
+    for (name, side) in sides {
+        let failed = side.records.iter().find(|record| !record.is_whole());
+        if let Some(record) = failed {
+            let (status, reason) = (record.outcome.status.as_str(), &record.outcome.reason);
+            let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            return Some(format!("{name} {status}{reason}"));
+        }
+        if grade(side) == Some(Grade::Different) {
+            return Some(format!("{name} does not compute the same experiment"));
+        }
+    }
+    ratios.is_empty().then(|| "no pair has two times".to_owned())
+}
+
+fn grade(side: &Installation) -> Option<Grade> {
+    Some(side.records.first()?.equivalence.as_ref()?.grade)
+}
+
+fn numbers(side: &Installation, peak: Option<f64>) -> Numbers {
+    let seconds = median(&mut side.records.iter().filter_map(seconds).collect::<Vec<_>>());
+    let gflops = side.records.first().zip(seconds).and_then(|(record, seconds)| {
+        let work = match record.task {
+            Task::Classification => {
+                let rows = record.epochs.iter().map(|epoch| epoch.samples).sum();
+                work::of_training(&record.experiment, rows)
+            }
+            Task::Features => work::of_row(&record.experiment),
+        };
+        Some(work? / seconds / 1e9)
+    });
+    let version = side.records.first().and_then(|record| record.framework_version.clone());
+    Numbers {
+        version: version.unwrap_or_default(),
+        seconds,
+        gflops,
+        share_of_peak: gflops.zip(peak).map(|(gflops, peak)| gflops / peak),
+        product_gflops: number(&side.facts, "product_gflops"),
+        convolution_gflops: number(&side.facts, "convolution_gflops"),
+        grade: grade(side),
+    }
+}
+
+fn number(facts: &BTreeMap<String, Value>, name: &str) -> Option<f64> {
+    facts.get(name)?.as_f64().filter(|number| number.is_finite() && *number > 0.0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! What differs between two installations and may be why one is slower; what of the machine slows both.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{Installation, number};
+use crate::machine::Machine;
+use crate::record::Record;
+use crate::report::three_digits;
+
+/// A rate below this share of the other's is another rate.
+const LESS: f64 = 0.85;
+/// The facts that have a sentence of their own.
+const RATES: [&str; 3] = ["product_gflops", "convolution_gflops", "busy_cpus"];
+
+/// Returns what may be why yours is slower, the likeliest first; nothing where it is not.
+pub(super) fn suspects(pinned: &Installation, yours: &Installation, ratio: f64) -> Vec<String> {
+    if ratio.is_nan() || ratio <= 1.0 {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    found.extend(idle_cpus(&pinned.facts, &yours.facts));
+    found.extend(threads(pinned, yours));
+    let slower = |name: &str, what: &str| {
+        let (theirs, ours) = (number(&pinned.facts, name)?, number(&yours.facts, name)?);
+        (ours < LESS * theirs).then(|| {
+            let [theirs, ours] = [theirs, ours].map(three_digits);
+            format!("its {what} reaches {ours} GFLOP/s, the pinned one's {theirs}")
+        })
+    };
+    let rates = [
+        slower("product_gflops", "matrix product (BLAS)"),
+        slower("convolution_gflops", "convolution"),
+    ];
+    let has_rates = number(&yours.facts, "product_gflops").is_some();
+    let is_even = has_rates && rates.iter().all(Option::is_none) && found.is_empty();
+    found.extend(rates.into_iter().flatten());
+    found.extend(different_facts(&pinned.facts, &yours.facts));
+    found.extend(different_versions(pinned, yours));
+    if is_even {
+        found.push(
+            "its products and convolutions are as fast: look at what goes on around them, such as feeding and dispatch"
+                .to_owned(),
+        );
+    }
+    found
+}
+
+/// Says that fewer CPUs are busy in a matrix product.
+fn idle_cpus(pinned: &BTreeMap<String, Value>, yours: &BTreeMap<String, Value>) -> Option<String> {
+    let (theirs, ours) = (number(pinned, "busy_cpus")?, number(yours, "busy_cpus")?);
+    (ours < LESS * theirs).then(|| {
+        format!("it keeps {ours:.1} CPUs busy in a matrix product, the pinned one {theirs:.1}: threads are limited, or its build has none")
+    })
+}
+
+/// Says that a job had fewer threads.
+fn threads(pinned: &Installation, yours: &Installation) -> Option<String> {
+    let seen = |side: &Installation| side.records.iter().filter_map(|r| r.cost.threads_seen).max();
+    let (theirs, ours) = (seen(pinned)?, seen(yours)?);
+    let allowed = yours.records.first()?.cost.threads_allowed;
+    (ours < allowed && theirs >= allowed)
+        .then(|| format!("its jobs had {ours} threads of {allowed}"))
+}
+
+/// Says what the builds tell of themselves and is not the same: `onednn: off in yours, on in the pinned one`.
+fn different_facts(
+    pinned: &BTreeMap<String, Value>,
+    yours: &BTreeMap<String, Value>,
+) -> Vec<String> {
+    let names = pinned.keys().chain(yours.keys().filter(|name| !pinned.contains_key(*name)));
+    let differs =
+        |name: &&String| !RATES.contains(&name.as_str()) && pinned.get(*name) != yours.get(*name);
+    let told = |value: Option<&Value>| match value {
+        Some(Value::String(text)) => text.clone(),
+        Some(value) => value.to_string(),
+        None => "not set".to_owned(),
+    };
+    let say = |name: &String| {
+        let (theirs, ours) = (told(pinned.get(name)), told(yours.get(name)));
+        format!("{name}: `{ours}` in yours, `{theirs}` in the pinned one")
+    };
+    names.filter(differs).map(say).collect()
+}
+
+fn different_versions(pinned: &Installation, yours: &Installation) -> Vec<String> {
+    let (Some(theirs), Some(ours)) = (pinned.records.first(), yours.records.first()) else {
+        return Vec::new();
+    };
+    let version = |record: &Record| record.framework_version.clone().unwrap_or_default();
+    let interpreter = |record: &Record| {
+        record.env.as_ref().and_then(|env| env.interpreter.clone()).unwrap_or_default()
+    };
+    let pairs = [
+        ("version", version(theirs), version(ours)),
+        ("Python", interpreter(theirs), interpreter(ours)),
+    ];
+    let differs = pairs.into_iter().filter(|(_, theirs, ours)| theirs != ours);
+    differs
+        .map(|(what, theirs, ours)| format!("{what}: {ours} in yours, {theirs} in the pinned one"))
+        .collect()
+}
+
+/// Returns what of a machine keeps every installation from being faster.
+pub(super) fn machine(machine: &Machine) -> Vec<String> {
+    let mut found = Vec::new();
+    if let Some(governor) = machine.governor.as_ref().filter(|name| *name != "performance") {
+        found.push(format!("the CPU's governor is `{governor}`, not `performance`"));
+    }
+    if machine.turbo == Some(false) {
+        found.push("the CPU's turbo is off".to_owned());
+    }
+    for gpu in &machine.gpus {
+        if let Some(why) = &gpu.throttle {
+            found.push(format!("{} is held back: {why}", gpu.name));
+        }
+        if gpu.is_split == Some(true) {
+            found.push(format!("{} is split into instances (MIG)", gpu.name));
+        }
+    }
+    found
+}
