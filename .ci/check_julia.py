@@ -35,7 +35,7 @@ def main():
     found = {
         "status": (record["outcome"]["status"], "ok"),
         "grade": (record["equivalence"]["grade"], "exact"),
-        "version": (record["framework"]["version"], said.split()[-1]),
+        "version": (record["framework_version"], said.split()[-1]),
         "provider": (record["env"]["provider"], "julia"),
     }
     wrong = [f"{name} is {is_so}, not {should}" for name, (is_so, should) in found.items() if is_so != should]

@@ -12,6 +12,9 @@ use crate::stats::{median, quantile};
 /// Durations on both clocks may differ by this much, or by [`CLOCK_SHARE`].
 const CLOCK_SECONDS: f64 = 0.05;
 const CLOCK_SHARE: f64 = 0.02;
+/// How many times as large as the first one, or as 1, a loss must be to be that of a training that diverges: no training
+/// that ends well has been seen to come near it.
+const DIVERGED: f64 = 1_000.0;
 
 /// What a stream of events says, as it grows.
 #[derive(Debug, Default)]
@@ -22,8 +25,9 @@ pub struct Fold {
     pub metrics: Vec<Metric>,
     pub outputs: Option<Outputs>,
     pub is_ended: bool,
-    /// The first loss that was not finite: where, and what it was.
+    /// The first loss that was not finite, or far beyond the first one: where, and what it was.
     pub bad_loss: Option<String>,
+    first_loss: Option<f64>,
     /// The first thing that no job of the protocol says.
     pub violation: Option<String>,
     start: Option<Stamp>,
@@ -177,11 +181,12 @@ impl Fold {
     }
 
     fn see_loss(&mut self, loss: Option<f64>, place: impl Fn() -> String) {
-        if let Some(loss) = loss
-            && !loss.is_finite()
-            && self.bad_loss.is_none()
-        {
+        let (Some(loss), None) = (loss, &self.bad_loss) else { return };
+        let first = *self.first_loss.get_or_insert(loss);
+        if !loss.is_finite() {
             self.bad_loss = Some(format!("the loss was {loss} at {}", place()));
+        } else if loss > DIVERGED * first.abs().max(1.0) {
+            self.bad_loss = Some(format!("the loss rose from {first} to {loss} at {}", place()));
         }
     }
 
@@ -301,6 +306,21 @@ mod tests {
         r#"11.2 "ev":"array","t":11.1,"name":"outputs","path":"o.npy","shape":[50,10],"dtype":"float32","ready":10.6"#,
         r#"11.3 "ev":"end","t":11.2"#,
     ];
+
+    #[test]
+    fn a_loss_diverges_where_it_is_far_above_the_first_and_above_one() {
+        let bad = |losses: &[f64]| {
+            let mut fold = Fold::new(0);
+            losses.iter().for_each(|loss| fold.see_loss(Some(*loss), || "a step".to_owned()));
+            fold.bad_loss
+        };
+        assert_eq!(bad(&[2.3, 40.0, 2.0]), None);
+        assert_eq!(bad(&[1e-6, 900.0]), None, "a first loss near 0 is no measure");
+        assert_eq!(bad(&[5e5, 4e8]), None);
+        let expected = "the loss rose from 2.5 to 2600 at a step".to_owned();
+        assert_eq!(bad(&[2.5, 2_600.0, f64::NAN]), Some(expected));
+        assert_eq!(bad(&[2.5, f64::NAN]), Some("the loss was NaN at a step".to_owned()));
+    }
 
     #[test]
     fn durations_follow_from_phases_and_epochs() {

@@ -1,5 +1,7 @@
 //! NVIDIA GPUs through the driver's own library, opened at run time. Must not depend on jobs.
 
+mod faults;
+
 use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -10,6 +12,8 @@ use nvml_wrapper::bitmasks::device::ThrottleReasons;
 use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
 use nvml_wrapper::enums::device::UsedGpuMemory;
 use serde::{Deserialize, Serialize};
+
+use self::faults::Faults;
 
 /// A GPU and its state when it was looked at.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -39,9 +43,15 @@ const MIG_ON: u32 = 1;
 const SIGNS_OF_A_DRIVER: [&str; 4] =
     ["/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/dxg", "/dev/nvgpu"];
 
+/// The variable that names the driver's library where it is not where a loader looks, or another one that plays it.
+const LIBRARY: &str = "ROSETTA_NVML";
+
 /// Returns the driver's library, if there is a driver. Without one, looking for the library would cost every job 0.4 ms of
 /// searching folders.
 fn init() -> Option<Nvml> {
+    if let Some(library) = std::env::var_os(LIBRARY).filter(|path| !path.is_empty()) {
+        return Nvml::builder().lib_path(&library).init().ok();
+    }
     let is_here = SIGNS_OF_A_DRIVER.iter().any(|sign| Path::new(sign).exists());
     is_here.then(Nvml::init)?.ok()
 }
@@ -81,6 +91,11 @@ pub fn is_here() -> bool {
     init().is_some_and(|nvml| nvml.device_count().is_ok_and(|count| count > 0))
 }
 
+/// Returns how many processes compute on a GPU now, whoever's they are.
+pub fn foreign_processes() -> usize {
+    init().map_or(0, |nvml| sample(&nvml).foreign_processes)
+}
+
 /// What a job and others used of the GPUs while it ran.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
@@ -96,6 +111,9 @@ pub struct Usage {
     pub joules: Option<f64>,
     /// What held the clocks down meanwhile, apart from idleness and limits that were set.
     pub throttled: Vec<String>,
+    /// How a GPU failed, if one did: what computes on it computes nothing any more.
+    #[serde(default)]
+    pub failure: Option<String>,
 }
 
 /// A CUDA context alone takes more than this.
@@ -143,16 +161,25 @@ pub struct Peak {
 const INTERVAL: Duration = Duration::from_millis(200);
 
 impl Peak {
-    /// Begins to watch, where there is a GPU. What is held of it now was not held by the job.
-    pub fn start() -> Option<Peak> {
+    /// Begins to watch, where there is a GPU. What is held of it now was not held by the job. A GPU that fails is told
+    /// at once.
+    pub fn start(on_failure: impl Fn() + Send + 'static) -> Option<Peak> {
         let nvml = init()?;
         let idle_bytes = sample(&nvml).used_bytes;
         let before = millijoules(&nvml);
         let (stop, stopped) = channel();
+        let (ready, is_ready) = channel();
         let watch = move || {
             let mut usage = Usage::default();
+            let faults = Faults::before(&nvml);
+            // Whoever waits for this may be gone.
+            let _ = ready.send(());
             loop {
                 usage.add(&sample(&nvml), idle_bytes);
+                if usage.failure.is_none() {
+                    usage.failure = faults.since();
+                    usage.failure.iter().for_each(|_| on_failure());
+                }
                 if stopped.recv_timeout(INTERVAL) != Err(RecvTimeoutError::Timeout) {
                     let spent = before.zip(millijoules(&nvml));
                     usage.joules = spent.map(|(a, b)| b.saturating_sub(a) as f64 / 1000.0);
@@ -161,6 +188,8 @@ impl Peak {
             }
         };
         let thread = std::thread::Builder::new().name("gpu".to_owned()).spawn(watch).ok()?;
+        // What fails from here on is seen.
+        let _ = is_ready.recv();
         Some(Peak { stop, thread })
     }
 

@@ -92,6 +92,7 @@ pub mod spec;
 pub mod stats;
 pub mod store;
 pub mod table;
+pub mod trend;
 pub mod ui;
 pub mod variant;
 pub mod verify;

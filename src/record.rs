@@ -58,6 +58,9 @@ pub struct Record {
     pub env: Option<EnvIdentity>,
     pub machine: Machine,
     pub rosetta: Version,
+    /// How attempts ended that were made before, the first one first; absent before there were any.
+    #[serde(default)]
+    pub earlier: Vec<Outcome>,
 }
 
 /// How a job ended.

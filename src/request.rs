@@ -44,6 +44,18 @@ pub struct Request {
     pub threads: Option<u32>,
     pub limits: Limits,
     pub data: Option<Source>,
+    /// How long the run may take as a whole; absent for no limit.
+    #[serde(rename = "budget_seconds", with = "seconds")]
+    pub budget: Option<Duration>,
+    /// How often a job is started once more that ended by a cause which passes.
+    pub retries: u32,
+    /// How often a job is measured once more that was disturbed.
+    pub retry_tainted: u32,
+    /// How long each job waits for a quiet machine; absent for not at all.
+    #[serde(rename = "wait_quiet_seconds", with = "seconds")]
+    pub wait_quiet: Option<Duration>,
+    /// Fail instead of waiting for another run of the same home.
+    pub no_wait: bool,
     /// Variables to pass on: `NAME` or `NAME=VALUE`.
     pub environment: Vec<String>,
     /// Whether a target is checked before it runs.
@@ -147,6 +159,8 @@ mod tests {
                 memory_bytes: Some(1 << 33),
             },
             data: Some(Source::Synthetic),
+            budget: Some(Duration::from_secs(7_200)),
+            retries: 1,
             environment: vec!["A=1".to_owned()],
             check: true,
             ..Request::default()

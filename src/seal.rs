@@ -216,6 +216,16 @@ impl Alone {
     }
 }
 
+/// Returns what processes that were making folders in `parent` have left there, or are at work on.
+pub fn leftovers(parent: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_left = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with(MAKING) || name.starts_with(OLD)
+    };
+    entries.filter(is_left).collect()
+}
+
 /// Removes what killed processes left in `parent` beside the folders that they were making.
 ///
 /// `try_lock` takes the lock under which a folder is made, unless somebody has it. Nothing fails if something cannot be

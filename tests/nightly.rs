@@ -125,3 +125,19 @@ fn a_program_that_cannot_be_told_is_named_and_nothing_is_lost() {
     let done = night(&project, &["-r", "1", "--notify", "test -s \"$ROSETTA_SUMMARY\""]);
     assert_eq!(done.code, Some(0), "{done:?}");
 }
+
+#[test]
+fn a_night_with_a_budget_says_what_was_dropped_and_is_no_alarm() {
+    let slow = format!("sleep 0.5\n{}", good());
+    let project = Project::new().harness("mine", &slow).harness("yours", &slow);
+    let done = night(&project, &["--budget", "3s", "--repeats", "9"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let headline = done.stdout.lines().next().unwrap();
+    assert!(headline.contains("nothing to compare with yet; "), "{headline}");
+    assert!(headline.ends_with(" jobs were dropped"), "{headline}");
+    let summary = fs::read_to_string(newest_run(&project).join("summary.json")).unwrap();
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    let (ok, dropped) = (summary["ok"].as_u64().unwrap(), summary["dropped"].as_u64().unwrap());
+    assert_eq!((ok + dropped, &summary["skipped"]), (18, &0.into()), "{summary}");
+    assert!(done.stdout.contains(&format!("{ok} ok, 0 not ok, 0 skipped, {dropped} dropped in ")));
+}

@@ -59,7 +59,7 @@ fn a_slow_installation_is_told_with_what_may_be_why() {
         "times as long, in 2 pairs",
         "suspect: its matrix product (BLAS) reaches 20.5 GFLOP/s, the pinned one's 41",
         "suspect: onednn: `off` in yours, `on` in the pinned one",
-        "peak: 41 GFLOP/s",
+        "peak: 41 GFLOP/s, the fastest of these",
     ] {
         assert!(done.stdout.contains(words), "no `{words}` in {done:?}");
     }

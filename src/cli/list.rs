@@ -1,5 +1,6 @@
 //! `rosetta list`.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::cli::{NOT_OK, OK};
 use crate::project::Project;
 use crate::report::Heading;
 use crate::spec::Experiment;
-use crate::store::{Outline, Store};
+use crate::store::{About, Outline, Store};
 use crate::ui;
 
 /// What is listed: cells for people, and for each row an object for programs.
@@ -32,7 +33,7 @@ pub fn list(project: &Project, store: &Store, what: Listing, as_json: bool) -> R
             let survey = store.survey()?;
             ui::warn(&survey.troubles);
             is_all_read = survey.troubles.is_empty();
-            runs(survey.outlines())
+            runs(survey.folders())
         }
     };
     let (rows, objects) = listed.rows.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
@@ -105,10 +106,11 @@ fn targets(project: &Project) -> Result<Listed> {
     Ok(Listed { headings: headings.map(Heading::words).into(), rows: rows.collect() })
 }
 
-fn runs<'a>(runs: impl Iterator<Item = &'a Outline>) -> Listed {
+fn runs<'a>(runs: impl Iterator<Item = (&'a Path, &'a Outline)>) -> Listed {
     let headings = vec![
         Heading::words("Run"),
         Heading::words("State"),
+        Heading::words("Label"),
         Heading::words("Profile"),
         Heading::numbers("Jobs"),
         Heading::numbers("Ok"),
@@ -123,7 +125,8 @@ fn runs<'a>(runs: impl Iterator<Item = &'a Outline>) -> Listed {
     Listed { headings, rows: runs.map(row).collect() }
 }
 
-fn row(run: &Outline) -> (Vec<String>, Value) {
+fn row((folder, run): (&Path, &Outline)) -> (Vec<String>, Value) {
+    let about = About::of(folder);
     let (state, (_, jobs)) = (state(run), run.jobs());
     let object = json!({
         "run": run.id,
@@ -137,18 +140,22 @@ fn row(run: &Outline) -> (Vec<String>, Value) {
         "jobs": jobs,
         "ok": run.ok,
         "not_ok": run.not_ok,
-        "skipped": run.skipped,
+        "skipped": run.skipped - run.dropped,
+        "dropped": run.dropped,
         "command": run.command,
+        "label": about.label,
+        "note": about.note,
     });
     let ahead = if run.is_ahead { " (in the future)" } else { "" };
     let cells = vec![
         run.id.clone(),
         state.to_owned(),
+        about.label.unwrap_or_default(),
         run.profile.clone().unwrap_or_default(),
         jobs.to_string(),
         run.ok.to_string(),
         run.not_ok.to_string(),
-        run.skipped.to_string(),
+        (run.skipped - run.dropped).to_string(),
         run.seconds.map(|seconds| ui::words(Duration::from_secs_f64(seconds))).unwrap_or_default(),
         run.experiments.join(", "),
         few(&run.targets),
@@ -159,13 +166,13 @@ fn row(run: &Outline) -> (Vec<String>, Value) {
 }
 
 /// Returns the command as it would be typed where rosetta is on the path.
-fn typed(command: &[String]) -> String {
+pub(super) fn typed(command: &[String]) -> String {
     let arguments = command.iter().skip(1).map(String::as_str);
     std::iter::once("rosetta").chain(arguments).collect::<Vec<_>>().join(" ")
 }
 
 /// Returns how a run ended: fewer records than jobs, or a job that was cancelled, is an interruption.
-fn state(run: &Outline) -> &'static str {
+pub(super) fn state(run: &Outline) -> &'static str {
     if run.is_running {
         "running"
     } else if run.planned.is_none() {

@@ -2,6 +2,7 @@
 
 pub mod args;
 mod check;
+mod clean;
 mod compare;
 mod complete;
 mod data;
@@ -9,6 +10,7 @@ mod defaults;
 mod doctor;
 mod env;
 mod export;
+mod history;
 mod list;
 mod nightly;
 mod plan;
@@ -17,6 +19,7 @@ mod read;
 mod report;
 mod request;
 mod run;
+mod runs;
 mod table;
 mod verify;
 mod words;
@@ -120,6 +123,9 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
         Command::Compare(args) => {
             here(&|project| compare::compare(project, &store(project)?, args))
         }
+        Command::History(args) => {
+            here(&|project| history::history(project, &store(project)?, args))
+        }
         Command::Read(args) => here(&|project| read::read(project, args).map(|()| OK)),
         Command::Plot(args) => {
             here(&|project| plot::plot(project, &store(project)?, args).map(|()| OK))
@@ -130,6 +136,8 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
         Command::Defaults(args) => {
             here(&|project| defaults::defaults(project, &store(project)?, args))
         }
+        Command::Runs(command) => here(&|project| runs::runs(project, &store(project)?, command)),
+        Command::Clean(args) => here(&|project| clean::clean(project, &store(project)?, args)),
         Command::List { what, json } => {
             here(&|project| list::list(project, &store(project)?, *what, *json))
         }

@@ -124,6 +124,11 @@ impl Night<'_> {
             1 => words += "; 1 job is not ok",
             count => words += &format!("; {count} jobs are not ok"),
         }
+        match self.ended.dropped {
+            0 => {}
+            1 => words += "; 1 job was dropped",
+            count => words += &format!("; {count} jobs were dropped"),
+        }
         if self.ended.is_interrupted {
             words += "; interrupted";
         }
@@ -159,8 +164,12 @@ impl Night<'_> {
         paragraph("Not ok:", &failed.chain(more).collect::<Vec<_>>());
         let (ok, skipped) = (self.count(Status::Ok), self.count(Status::Skipped));
         let ended = self.ended.records.len() - skipped;
-        let never = self.planned.saturating_sub(ended);
-        let mut totals = format!("{ok} ok, {} not ok, {skipped} skipped", ended - ok);
+        let dropped = self.ended.dropped;
+        let never = self.planned.saturating_sub(ended + dropped);
+        let mut totals = format!("{ok} ok, {} not ok, {} skipped", ended - ok, skipped - dropped);
+        if dropped > 0 {
+            totals += &format!(", {dropped} dropped");
+        }
         if never > 0 {
             totals += &format!(", {never} not started");
         }
@@ -197,7 +206,8 @@ impl Night<'_> {
             "is_interrupted": self.ended.is_interrupted,
             "seconds": self.took.as_secs_f64(),
             "ok": self.count(Status::Ok),
-            "skipped": self.count(Status::Skipped),
+            "skipped": self.count(Status::Skipped) - self.ended.dropped,
+            "dropped": self.ended.dropped,
             "not_ok": self.not_ok().iter().map(failed).collect::<Vec<_>>(),
             "changes": changes.map(|grids| parse(Format::Json.write(&grids))),
             "tables": parse(Format::Json.write(tables)),

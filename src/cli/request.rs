@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::cli::args::{
-    CheckArgs, DefaultsArgs, EraArg, NightlyArgs, ProviderArg, RunArgs, Selection, SourceArg,
+    CheckArgs, DefaultsArgs, EraArg, LimitArgs, NightlyArgs, ProviderArg, RunArgs, Selection,
+    SourceArg,
 };
 use crate::hint::hinted;
 use crate::request::{FrameworksFrom, Limits, Request};
@@ -56,6 +57,25 @@ fn refuse_unused(provider: Option<ProviderArg>, python: &Option<PathBuf>) -> Res
     }
 }
 
+impl LimitArgs {
+    /// Returns a request with these limits.
+    fn request(&self, request: Request) -> Request {
+        Request {
+            limits: Limits {
+                timeout: self.timeout,
+                stall_timeout: self.stall_timeout,
+                memory_bytes: self.memory_limit,
+            },
+            budget: self.budget,
+            retries: self.retries,
+            retry_tainted: self.retry_tainted,
+            wait_quiet: self.wait_quiet,
+            no_wait: self.no_wait,
+            ..request
+        }
+    }
+}
+
 impl RunArgs {
     pub fn request(&self) -> Request {
         Request {
@@ -63,13 +83,8 @@ impl RunArgs {
             repeats: self.repeats,
             order_seed: self.order_seed,
             threads: self.threads,
-            limits: Limits {
-                timeout: self.timeout,
-                stall_timeout: self.stall_timeout,
-                memory_bytes: self.memory_limit,
-            },
             check: !self.no_check,
-            ..self.selection.request()
+            ..self.limits.request(self.selection.request())
         }
     }
 }
@@ -81,7 +96,7 @@ impl NightlyArgs {
             repeats: self.repeats,
             threads: self.threads,
             check: !self.no_check,
-            ..self.selection.request()
+            ..self.limits.request(self.selection.request())
         }
     }
 }

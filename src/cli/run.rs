@@ -19,6 +19,7 @@ use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::project::Project;
 use crate::record::Status;
+use crate::request::Request;
 use crate::run::{Ended, Session, Unfinished};
 use crate::store::Store;
 use crate::ui::{self, Live};
@@ -30,7 +31,15 @@ pub fn run(project: &Project, store: &Store, args: &RunArgs) -> Result<ExitCode>
         Some(named) => Some(unfinished(store, named.as_deref(), &args.selection.environment)?),
         None => None,
     };
-    let request = unfinished.as_ref().map_or_else(|| args.request(), |run| run.request.clone());
+    let request = match &unfinished {
+        // The budget is that of this start, and whether it waits is this person's to say.
+        Some(run) => Request {
+            budget: args.limits.budget.or(run.request.budget),
+            no_wait: args.limits.no_wait,
+            ..run.request.clone()
+        },
+        None => args.request(),
+    };
     let experiments = project.experiments()?;
     let session = Session::open(project, store, request.provider)?;
     let mut plan = session.plan(&request, &experiments)?;
@@ -104,11 +113,16 @@ fn summary(ended: &Ended, planned: usize, started: Instant) -> String {
         ended.records.iter().filter(|record| is(record.outcome.status)).count()
     };
     let ok = count(&|status| status == Status::Ok);
-    let skipped = count(&|status| status == Status::Skipped);
-    let not_ok = ended.records.len() - ok - skipped;
-    let never = planned - (ok + not_ok);
+    let skipped = count(&|status| status == Status::Skipped) - ended.dropped;
+    let not_ok = ended.records.len() - ok - skipped - ended.dropped;
+    let never = planned - (ok + not_ok + ended.dropped);
     let mut words = vec![format!("{ok} ok")];
-    let others = [(not_ok, "not ok"), (skipped, "skipped"), (never, "not started")];
+    let others = [
+        (not_ok, "not ok"),
+        (ended.dropped, "dropped"),
+        (skipped, "skipped"),
+        (never, "not started"),
+    ];
     words.extend(others.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")));
     let took = ui::words(started.elapsed());
     format!("\n{} in {took}; run {} is in {}", words.join(", "), ended.id, ended.folder.display())

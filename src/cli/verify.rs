@@ -163,10 +163,7 @@ fn text(found: &Finding) -> String {
     ];
     lines.extend(rows.into_iter().flatten());
     if let Some(peak) = found.peak_gflops {
-        lines.push(format!(
-            "  peak: {} GFLOP/s, the fastest matrix product of the two",
-            three_digits(peak)
-        ));
+        lines.push(format!("  peak: {} GFLOP/s, the fastest of these", three_digits(peak)));
     }
     lines.extend(found.suspects.iter().map(|suspect| format!("  suspect: {suspect}")));
     lines.extend(found.machine.iter().map(|why| format!("  this machine: {why}")));

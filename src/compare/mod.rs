@@ -3,12 +3,14 @@
 
 mod cause;
 mod grid;
+mod history;
 mod side;
 mod verdict;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use self::history::{Changed, History, Night, histories};
 use self::side::Row;
 pub use self::side::Side;
 pub use self::verdict::{Change, TOLERANCE, Verdict};

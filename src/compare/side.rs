@@ -72,7 +72,7 @@ impl Side {
     }
 }
 
-fn key(record: &Record) -> RowKey {
+pub(super) fn key(record: &Record) -> RowKey {
     RowKey {
         experiment: record.experiment.clone(),
         profile: record.profile.clone(),

@@ -20,6 +20,7 @@ mod pickle;
 mod resnet50;
 mod sealed;
 mod signature;
+mod spare;
 mod store;
 mod supply;
 mod twin;

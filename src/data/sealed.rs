@@ -45,7 +45,10 @@ pub fn ready(
 /// Returns the manifest of a folder whose arrays are as that recipe made them.
 fn usable(folder: &Path, recipe: &str) -> Option<Manifest> {
     let found = trusted(folder).ok().flatten();
-    found.filter(|manifest| manifest.recipe == recipe)
+    let found = found.filter(|manifest| manifest.recipe == recipe)?;
+    // By this time it is known what nobody misses; a home that cannot be written to is nobody's to clean.
+    let _ = place(folder).used();
+    Some(found)
 }
 
 /// Makes a folder, replacing one that is there.
@@ -72,7 +75,7 @@ fn lock_file(root: &Path, key: &str) -> PathBuf {
 }
 
 /// Removes what killed processes left anywhere in the store: halves of files that nobody makes again would stay.
-fn sweep(root: &Path) {
+pub(super) fn sweep(root: &Path) {
     let try_lock = |folder: &Path| Lock::try_take(&lock_file(root, &key(root, folder)));
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
         seal::clear_leftovers(&entry.path(), manifest::SEAL, try_lock);

@@ -35,6 +35,40 @@ pub(super) struct Candidate<'a> {
     pub(super) age: Duration,
 }
 
+/// A built environment: who it is, when it was used last, and what it takes of the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsedEnv {
+    pub name: String,
+    pub short: String,
+    pub age: Duration,
+    pub bytes: u64,
+}
+
+/// Returns the environments that are built.
+pub(super) fn used(home: &Home) -> Result<Vec<UsedEnv>> {
+    let mut found = Vec::new();
+    for entry in entries(home)?.into_iter().filter(|entry| !entry.is_log) {
+        if let Some(age) = sealed(&entry.path).age() {
+            let bytes = entry.bytes();
+            found.push(UsedEnv { name: entry.name, short: entry.digest, age, bytes });
+        }
+    }
+    Ok(found)
+}
+
+/// Removes these environments and their logs, those that nobody uses just now.
+pub(super) fn remove_used(home: &Home, these: &[UsedEnv]) -> Result<Freed> {
+    let sweep = Sweep::Done;
+    let mut cleaning = Cleaning { sweep, freed: Freed::default(), failed: None };
+    let is_kept = |candidate: &Candidate| {
+        !these.iter().any(|one| one.name == candidate.name && one.short == candidate.short)
+    };
+    for entry in entries(home)? {
+        environment(home, &entry, &is_kept, &mut cleaning)?;
+    }
+    cleaning.failed.map_or(Ok(cleaning.freed), Err)
+}
+
 /// A clean-up under way.
 struct Cleaning {
     sweep: Sweep,

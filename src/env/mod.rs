@@ -48,7 +48,7 @@ mod uv;
 mod workshop;
 
 pub use self::built::{Built, Command, Runtime};
-pub use self::clean::Sweep;
+pub use self::clean::{Sweep, UsedEnv};
 pub use self::envs::{Availability, EnvStatus, Envs, Held};
 pub use crate::seal::Freed;
 

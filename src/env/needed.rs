@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::clean::{self, Candidate, Sweep};
+use super::clean::{self, Candidate, Sweep, UsedEnv};
 use super::envs::Envs;
 use super::provider::{has_conda_lock, has_docker_lock};
 use super::store;
@@ -60,6 +60,16 @@ impl Envs {
         };
         let engine = self.engine().ok();
         clean::gc(home, &is_needed, &is_compiled, engine.as_ref(), sweep)
+    }
+
+    /// Returns the environments that are built under the home, whoever's they are.
+    pub fn used(&self) -> Result<Vec<UsedEnv>> {
+        clean::used(&self.workshop.home)
+    }
+
+    /// Removes such, those that nobody uses just now.
+    pub fn remove_used(&self, these: &[UsedEnv]) -> Result<Freed> {
+        clean::remove_used(&self.workshop.home, these)
     }
 
     fn is_current(&self, catalog: &Catalog, name: &str, short: &str) -> bool {

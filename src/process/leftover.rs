@@ -14,14 +14,20 @@ use super::tree::{entries_named, started_seconds};
 /// They are known by a variable that their shim gave them; one that has cleared its environment is lost. Those of another
 /// container, whose process numbers mean something else, and of other users are left alone.
 pub fn end_leftovers() -> usize {
-    let mut ended = 0;
+    let left = leftovers();
+    left.iter().for_each(|pid| kernel::send(*pid, Signal::KILL));
+    left.len()
+}
+
+/// Returns those processes.
+pub fn leftovers() -> Vec<i32> {
+    let mut left = Vec::new();
     for (pid, tag) in entries_named(TAG) {
         if is_of_a_dead_rosetta(&tag) && is_of_our_numbers(pid) && pid != kernel::own_pid() {
-            kernel::send(pid, Signal::KILL);
-            ended += 1;
+            left.push(pid);
         }
     }
-    ended
+    left
 }
 
 /// Whether nobody has the number of the rosetta that a tag names, or somebody else has it by now.

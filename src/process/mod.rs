@@ -28,7 +28,7 @@ pub use environment::{Environment, MASK, is_secret};
 pub use intake::LineCounts;
 pub(crate) use intake::{Intake, Taken};
 pub use kernel::survive_file_limits;
-pub use leftover::{end_leftovers, is_of_a_dead_rosetta};
+pub use leftover::{end_leftovers, is_of_a_dead_rosetta, leftovers};
 pub(crate) use log::Log;
 pub use order::{Cancel, Launch, Order};
 pub use shim::{SHIM, TAG, shim_main};

@@ -6,6 +6,7 @@
 //! /sys where there is no driver of GPUs; a driver's library takes what it takes.
 
 use super::done::{Done, Exit};
+use super::kernel::{self, Signal};
 use super::order::Launch;
 use crate::catalog::Device;
 use crate::gpu;
@@ -26,7 +27,10 @@ impl Site {
         let uses_gpu = launch.is_measured && launch.device == Device::Cuda;
         Site {
             machine: launch.is_measured.then(|| known.map_or_else(Machine::look, Machine::now)),
-            meter: uses_gpu.then(gpu::Peak::start).flatten(),
+            // The watch of the job takes this as the wish to end it at once.
+            meter: uses_gpu
+                .then(|| gpu::Peak::start(|| kernel::send(kernel::own_pid(), Signal::USR1)))
+                .flatten(),
             counters: Counters::read(),
             own_kills: launch.container.as_ref().and_then(|_| oom_kills_in_cgroup()),
         }

@@ -16,7 +16,8 @@ use super::tree::{self, Sample, Tree};
 /// How long descendants may take to leave by themselves once the process has ended.
 const LINGER: Duration = Duration::from_millis(250);
 /// How long to wait for a killed process. One that sits in a driver may never go.
-const GIVE_UP: Duration = Duration::from_secs(10);
+/// With the grace before it and the sweep after it, a job that is asked to stop is sealed within 20 s.
+const GIVE_UP: Duration = Duration::from_secs(6);
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum LifeStage {

@@ -8,11 +8,13 @@ mod json;
 mod latex;
 mod markdown;
 mod number;
+mod spark;
 mod terminal;
 
 pub use self::escape::{printable, visible};
 pub use self::markdown::write as markdown;
 pub use self::number::three_digits;
+pub use self::spark::spark;
 pub use self::terminal::{Screen, table as terminal_table, write as terminal};
 
 /// Rows under headings, with what stands above and below them.

@@ -18,10 +18,13 @@ use crate::event::{Event, Line};
 use crate::fold::Fold;
 use crate::launch::{Finished, Launcher, Local, environment};
 use crate::plan::Job;
-use crate::process::{Cancel, Launch};
+use crate::process::{Cancel, Exit, Launch};
 
 /// How long a job may take to stop when asked.
 const GRACE: Duration = Duration::from_secs(5);
+/// The least that a job may be silent for. A framework may compile for minutes without a word, and an epoch or a pass over
+/// the test rows that is one call says nothing before its end: the longer a job may take, the longer it may be silent.
+const STALL: Duration = Duration::from_secs(10 * 60);
 /// How long a job may take that no profile sets a limit for.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
@@ -55,6 +58,8 @@ pub(super) struct Attempt<'a> {
     /// Its limit where the conditions set none.
     pub(super) timeout: Duration,
     pub(super) asked: Asked,
+    /// What is left of the run's budget.
+    pub(super) left: Option<Duration>,
     /// Whether it has its CPUs for itself and the machine is watched.
     pub(super) is_timed: bool,
     /// Further variables.
@@ -75,8 +80,20 @@ pub(super) struct Ending {
     pub(super) finished: Finished,
     pub(super) fold: Fold,
     pub(super) asked: Asked,
-    /// The limit that it had.
+    /// The limits that it had.
     pub(super) timeout: Duration,
+    pub(super) stall_timeout: Option<Duration>,
+    /// Why rosetta ended it, where that is not a limit of its own.
+    pub(super) stop: Option<Stop>,
+}
+
+/// Why rosetta ends a job early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// Its loss is not a number any more, or far from where it began: nothing will come of it.
+    Diverged,
+    /// The run has no time left.
+    OutOfBudget,
 }
 
 impl Attempt<'_> {
@@ -87,15 +104,42 @@ impl Attempt<'_> {
         mut on_event: impl FnMut(&Event),
     ) -> Result<Ending> {
         let launch = self.launch()?;
+        let (stop, mut stopped) = watch::channel(*cancel.borrow_and_update());
         let mut fold = Fold::new(self.asked.steps);
+        let mut is_diverged = false;
         let mut on_line = |line| {
             if let Line::Event(stamped) = line {
                 on_event(&stamped.event);
                 fold.take(stamped.at.unwrap_or_default(), &stamped);
+                if self.is_timed && !is_diverged && fold.bad_loss.is_some() {
+                    is_diverged = true;
+                    stop.send_replace(Cancel::Gracefully);
+                }
             }
         };
-        let finished = Local::new().run(&launch, cancel, &mut on_line).await?;
-        Ok(Ending { finished, fold, asked: self.asked, timeout: launch.timeout })
+        let local = Local::new();
+        let mut running = local.run(&launch, &mut stopped, &mut on_line);
+        let mut may_cancel = true;
+        let finished = loop {
+            tokio::select! {
+                finished = &mut running => break finished?,
+                changed = cancel.changed(), if may_cancel => {
+                    may_cancel = changed.is_ok();
+                    if *cancel.borrow_and_update() != Cancel::No {
+                        stop.send_replace(*cancel.borrow());
+                    }
+                }
+            }
+        };
+        drop(running);
+        let is_cut = self.left.is_some_and(|left| left <= launch.timeout);
+        let stop = match finished.exit {
+            Exit::Cancelled if is_diverged => Some(Stop::Diverged),
+            Exit::TimedOut if is_cut => Some(Stop::OutOfBudget),
+            _ => None,
+        };
+        let (timeout, stall_timeout) = (launch.timeout, launch.stall_timeout);
+        Ok(Ending { finished, fold, asked: self.asked, timeout, stall_timeout, stop })
     }
 
     fn launch(&self) -> Result<Launch> {
@@ -117,14 +161,16 @@ impl Attempt<'_> {
         environment.extend(target.environment.clone());
         environment.set("ROSETTA_JOB", self.job_file.to_string_lossy());
         environment.extend(self.environment.clone());
+        let timeout = limits.timeout.unwrap_or(self.timeout);
+        let silence = self.is_timed.then(|| STALL.max(timeout / 2));
         Ok(Launch {
             program: command.program,
             args: command.args,
             environment,
             folder: framework.folder.clone(),
             job_folder,
-            timeout: limits.timeout.unwrap_or(self.timeout),
-            stall_timeout: limits.stall_timeout,
+            timeout: self.left.map_or(timeout, |left| timeout.min(left)),
+            stall_timeout: limits.stall_timeout.or(silence),
             grace: GRACE,
             device,
             cpus: Some(threads).filter(|_| self.is_timed),

@@ -46,6 +46,7 @@ pub(super) async fn ask(
         writes: Vec::new(),
         conditions,
         timeout: TIMEOUT,
+        left: None,
         asked: Asked::default(),
         is_timed: true,
         environment: Default::default(),

@@ -2,11 +2,15 @@
 //!
 //! Must not depend on the other jobs, on how anything is drawn, or on YAML.
 
+use std::path::Path;
+use std::time::Duration;
+
 use anyhow::Result;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::attempt::{Asked, Attempt, Ending, Program};
+use super::again::passing;
+use super::attempt::{Asked, Attempt, Ending, Program, Stop};
 use super::conditions::Conditions;
 use super::notice::{Notice, Notify};
 use super::outcome::{self, Scored, advice};
@@ -17,6 +21,7 @@ use crate::digest::sha256;
 use crate::jobfile::{self, JobFile, JobPlace};
 use crate::machine::Machine;
 use crate::material::Material;
+use crate::obstacle::Obstacle;
 use crate::plan::{Job, Skip};
 use crate::process::Cancel;
 use crate::proof::{Equivalence, Verdict};
@@ -24,7 +29,6 @@ use crate::record::{Outcome, Record, Status, Version};
 use crate::regular;
 use crate::score;
 use crate::spec::Task;
-use crate::store::RunFolder;
 
 /// What the jobs of one run share.
 pub(super) struct RunContext<'a> {
@@ -35,53 +39,84 @@ pub(super) struct RunContext<'a> {
     pub(super) verdicts: &'a [Verdict],
     pub(super) conditions: Conditions,
     pub(super) prepared: Prepared,
-    pub(super) folder: RunFolder,
+}
+
+/// What an attempt at a job came to.
+pub(super) struct Attempted {
+    pub(super) record: Record,
+    /// By which cause it ended, if that is one that passes.
+    pub(super) passing: Option<&'static str>,
+    /// How a GPU failed meanwhile.
+    pub(super) gpu_failure: Option<String>,
+    /// Whether it was ended because the run had no time left.
+    pub(super) is_out_of_budget: bool,
+}
+
+impl Attempted {
+    fn not_started(record: Record) -> Attempted {
+        Attempted { record, passing: None, gpu_failure: None, is_out_of_budget: false }
+    }
 }
 
 impl RunContext<'_> {
-    /// Runs one job and returns its record.
+    /// Runs one job in a folder of its own; `left` is what is left of the run's budget.
     pub(super) async fn job(
         &self,
         job: &Job<'_>,
+        folder: &Path,
+        left: Option<Duration>,
         cancel: &mut watch::Receiver<Cancel>,
         notify: Notify<'_>,
-    ) -> Result<Record> {
+    ) -> Result<Attempted> {
         let origin = self.origin(job);
         let built = match self.prepared.built_for(job, &self.conditions) {
             Ok(built) => built,
-            Err(outcome) => return Ok(Record::of(job, origin, Became::NotStarted(outcome))),
+            Err(outcome) => {
+                let record = Record::of(job, origin, Became::NotStarted(outcome));
+                return Ok(Attempted::not_started(record));
+            }
         };
         let harness = &job.framework.harnesses[job.experiment.name()];
         // That a compiled harness is not there concerns this job alone.
         if let Err(error) = built.command(harness, job.experiment.name()) {
             let outcome = Outcome::because(Status::Failed, format!("{error:#}"));
-            return Ok(Record::of(job, origin, Became::NotStarted(outcome)));
+            let record = Record::of(job, origin, Became::NotStarted(outcome));
+            return Ok(Attempted::not_started(record));
         }
         let material = self.prepared.material(job.experiment);
-        let folder = self.folder.job(&job.name())?;
         let place = JobPlace {
             job: job.name(),
             target: &job.target.name,
             device: job.device,
             threads: self.conditions.threads,
-            outputs: &folder,
+            outputs: folder,
         };
         let file = JobFile::of_run(job.experiment, material, &place);
         let attempt = Attempt {
             program: Program::of(job, harness),
             built,
-            job_file: &jobfile::write(&folder, &file)?,
+            job_file: &jobfile::write(folder, &file)?,
             writes: Vec::new(),
             conditions: &self.conditions,
             timeout: job.experiment.profile(&job.profile)?.timeout.0,
             asked: asked(material),
+            left,
             is_timed: true,
             environment: Default::default(),
         };
         let ending = attempt.run(cancel, |event| notify(Notice::JobEvent(event))).await?;
         let mut scored = self.scored(job, &ending);
         scored.outcome.hint = advice(&scored.outcome, built, &folder.join("stderr.log"));
-        Ok(Record::of(job, origin, Became::Ended { built, ending: &ending, scored }))
+        let record = Record::of(job, origin, Became::Ended { built, ending: &ending, scored });
+        let gpu_failure = outcome::gpu_failure(&ending).map(str::to_owned);
+        let is_out_of_budget = ending.stop == Some(Stop::OutOfBudget);
+        Ok(Attempted { record, passing: passing(&ending), gpu_failure, is_out_of_budget })
+    }
+
+    /// Returns the record of a job that is not begun any more.
+    pub(super) fn dropped(&self, job: &Job, obstacle: Obstacle) -> Record {
+        let outcome = Outcome::of(Status::Skipped, obstacle);
+        Record::of(job, self.origin(job), Became::NotStarted(outcome))
     }
 
     /// Returns the outcome of a job, its outputs included.
@@ -112,7 +147,7 @@ impl RunContext<'_> {
     }
 
     /// Returns what is known of a job before it starts.
-    fn origin(&self, job: &Job) -> JobOrigin<'_> {
+    pub(super) fn origin(&self, job: &Job) -> JobOrigin<'_> {
         let harness = job.framework.harnesses.get(job.experiment.name());
         let harness = harness.and_then(|path| regular::read(path).ok());
         let material = self.prepared.find_material(job.experiment);

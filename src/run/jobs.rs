@@ -4,25 +4,31 @@
 //! Must not depend on how a job goes, on how anything is drawn, or on YAML.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
 use jiff::Timestamp;
 
+use super::again::{Attempts, Retries};
+use super::budget::Budget;
 use super::conditions::Conditions;
-use super::job::RunContext;
+use super::expected::Expected;
+use super::job::{Attempted, RunContext};
 use super::notice::{Notice, Notify};
 use super::prepare::Needs;
 use super::resume::Resumed;
 use super::session::Session;
 use super::signals;
 use super::stamp::{run_id, seconds};
+use crate::catalog::Device;
 use crate::launch;
 use crate::machine::Machine;
 use crate::material::Size;
+use crate::obstacle::Obstacle;
 use crate::plan::{Job, Plan};
 use crate::process::Cancel;
 use crate::proof::Verdict;
-use crate::record::Record;
+use crate::record::{Record, Status};
 use crate::request::Request;
 use crate::store::{Run, RunFolder};
 
@@ -32,23 +38,27 @@ pub struct Ended {
     pub folder: PathBuf,
     pub records: Vec<Record>,
     pub is_interrupted: bool,
+    /// How many jobs of the plan were not begun, or not ended, because there was no time or no GPU left.
+    pub dropped: usize,
 }
 
 /// Runs a plan. Each finished job is on disk before the next one starts, with what `verdicts` say
 /// of its target. Nothing is stored unless everything could be made ready. A run that goes on has the
 /// plan of what is left of it.
-pub async fn run(
+pub(super) async fn run(
     plan: &Plan<'_>,
     resumed: Option<Resumed>,
     verdicts: &[Verdict],
     request: &Request,
+    budget: Budget,
     session: &Session,
     notify: Notify<'_>,
 ) -> Result<Ended> {
+    let jobs = budget.order(&plan.jobs);
     let (started, machine) = (Timestamp::now(), Machine::look());
     let profile = request.profile.clone().unwrap_or_default();
     let conditions = Conditions::of(request);
-    let needs = Needs::of(&plan.jobs, Size::Profile(&profile), &conditions);
+    let needs = Needs::of(&jobs, Size::Profile(&profile), &conditions);
     let prepared = needs.prepare(&conditions, session, notify)?;
     let rosetta = session.version();
     let Resumed { id, folder, mut records } = match resumed {
@@ -62,32 +72,61 @@ pub async fn run(
                 command: session.command.clone(),
                 request: Some(without_secrets(request)),
                 profile: profile.clone(),
-                jobs: plan.jobs.iter().map(Job::name).collect(),
+                jobs: jobs.iter().map(Job::name).collect(),
                 machine: machine.clone(),
                 rosetta: rosetta.clone(),
             })?;
             Resumed { id, folder, records: Vec::new() }
         }
     };
-    let running = RunContext { id, rosetta, machine, verdicts, conditions, prepared, folder };
+    let running = RunContext { id, rosetta, machine, verdicts, conditions, prepared };
     for skip in &plan.skips {
         let record = running.skipped(skip, &profile);
-        seal(record, &running.folder, notify, &mut records)?;
+        seal(record, &folder, notify, &mut records)?;
     }
+    let (retries, wait_quiet) = (Retries::of(request), request.wait_quiet);
+    let mut under_way = Attempts { running, folder, budget, retries, wait_quiet };
     let (expected, mut cancel) = (session.expected(), signals::listen()?);
-    for (index, job) in plan.jobs.iter().enumerate() {
+    let (mut lost_gpu, mut dropped) = (None, 0);
+    for (index, job) in jobs.iter().enumerate() {
         if *cancel.borrow() != Cancel::No {
             break;
         }
-        let material = running.prepared.material(job.experiment);
-        let left = expected.left(&plan.jobs[index..]);
-        notify(Notice::JobStarted { index, total: plan.jobs.len(), left, job, material });
-        let record = running.job(job, &mut cancel, notify).await?;
-        seal(record, &running.folder, notify, &mut records)?;
+        if let Some(why) = not_begun(job, &under_way.budget, &expected, &lost_gpu) {
+            dropped += 1;
+            seal(under_way.running.dropped(job, why), &under_way.folder, notify, &mut records)?;
+            continue;
+        }
+        let material = under_way.running.prepared.material(job.experiment);
+        let left = expected.left(&jobs[index..]);
+        notify(Notice::JobStarted { index, total: jobs.len(), left, job, material });
+        let Attempted { record, gpu_failure, .. } = under_way.job(job, &mut cancel, notify).await?;
+        under_way.budget.note(job, Duration::from_secs_f64(record.times.wall.unwrap_or_default()));
+        lost_gpu = lost_gpu.or(gpu_failure.map(|why| (job.name(), why)));
+        dropped += usize::from(record.outcome.status == Status::Skipped);
+        seal(record, &under_way.folder, notify, &mut records)?;
     }
     let is_interrupted = *cancel.borrow() != Cancel::No;
-    let folder = running.folder.path().to_owned();
-    Ok(Ended { id: running.id, folder, records, is_interrupted })
+    let folder = under_way.folder.path().to_owned();
+    Ok(Ended { id: under_way.running.id, folder, records, is_interrupted, dropped })
+}
+
+/// Returns why a job of the plan is not begun any more, if so; `lost_gpu` has the job in which a GPU failed, and how.
+fn not_begun(
+    job: &Job,
+    budget: &Budget,
+    expected: &Expected,
+    lost_gpu: &Option<(String, String)>,
+) -> Option<Obstacle> {
+    if let (Device::Cuda, Some((other, why))) = (job.device, lost_gpu) {
+        let reason = format!("the GPU failed in job `{other}`: {why}");
+        return Some(Obstacle::new(
+            reason,
+            "a reset of the GPU or a restart of the machine may help",
+        ));
+    }
+    let why = budget.why_dropped(job, expected)?;
+    Some(Obstacle::new(why, "`rosetta run --resume RUN` does what was dropped"))
 }
 
 /// Stores a record and tells of it.

@@ -3,7 +3,9 @@
 //!
 //! Must not depend on how anything is drawn, nor on YAML.
 
+mod again;
 mod attempt;
+mod budget;
 mod check;
 mod conditions;
 mod defaults;
@@ -16,6 +18,7 @@ mod outcome;
 mod pairs;
 mod prepare;
 mod preview;
+mod quiet;
 mod record;
 mod resume;
 mod session;
@@ -28,7 +31,7 @@ pub use self::check::{CheckSettings, Checked, at_once, check, threads};
 pub use self::conditions::Conditions;
 pub use self::defaults::{Gathered, gather, sources};
 pub use self::expected::Expected;
-pub use self::jobs::{Ended, run};
+pub use self::jobs::Ended;
 pub use self::notice::{Notice, Notify};
 pub use self::pairs::{PairSide, Paired, pairs};
 pub use self::preview::{Preview, ToBuild};

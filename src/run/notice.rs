@@ -45,6 +45,19 @@ pub enum Notice<'a> {
         material: &'a Material,
     },
     JobEvent(&'a Event),
+    /// What the next job waits for, or has waited for in vain.
+    NotQuiet {
+        why: String,
+        limit: Duration,
+        is_over: bool,
+    },
+    /// The running job ended by a cause that passes, or was disturbed: it begins once more.
+    Again {
+        job: &'a Job<'a>,
+        number: u32,
+        of: u32,
+        why: &'a str,
+    },
     JobFinished(&'a Record),
 }
 

@@ -2,15 +2,16 @@
 //! clock.
 
 use std::path::Path;
-use std::time::Duration;
 
-use super::attempt::{Asked, Ending};
+use super::attempt::{Asked, Ending, Stop};
 use crate::catalog::Device;
 use crate::env::Built;
 use crate::fold::Fold;
 use crate::gpu;
 use crate::launch::Finished;
+use crate::obstacle::Obstacle;
 use crate::process::Exit;
+use crate::quantity::duration_words;
 use crate::record::{Outcome, Score, Status};
 
 /// An accuracy that the harness reports may be off by this much from the one that is computed here.
@@ -50,9 +51,19 @@ pub(super) fn exit_mark(ending: &Ending) -> Option<String> {
 
 /// Returns how a job ended, as far as its process and its events tell.
 pub(super) fn of_process(ending: &Ending) -> Outcome {
-    let Ending { finished, fold, timeout, .. } = ending;
-    let early = ended_early(finished, timeout).filter(|_| exit_mark(ending).is_none());
+    let Ending { finished, fold, .. } = ending;
+    if let Some(why) = gpu_failure(ending) {
+        let hint =
+            "the driver's log, as `dmesg | grep -i xid`, says more; a reset or a restart may help";
+        return Outcome::of(Status::Failed, Obstacle::new(format!("the GPU failed: {why}"), hint));
+    }
+    let early = ended_early(ending).filter(|_| exit_mark(ending).is_none());
     early.unwrap_or_else(|| complete(finished, fold))
+}
+
+/// Returns how a GPU failed while the job ran, whatever the job made of it.
+pub(super) fn gpu_failure(ending: &Ending) -> Option<&str> {
+    ending.finished.gpu.as_ref()?.failure.as_deref()
 }
 
 /// What the outputs of a job are worth.
@@ -136,7 +147,17 @@ fn trained_otherwise(fold: &Fold, asked: Asked) -> Option<String> {
 }
 
 /// Returns why a process did not end by itself with 0, unless it did.
-pub(super) fn ended_early(finished: &Finished, timeout: &Duration) -> Option<Outcome> {
+pub(super) fn ended_early(ending: &Ending) -> Option<Outcome> {
+    let Ending { finished, fold, timeout, .. } = ending;
+    match (ending.stop, &fold.bad_loss) {
+        (Some(Stop::OutOfBudget), _) => {
+            return Some(Outcome::because(Status::Skipped, "it was ended with the run's budget"));
+        }
+        (Some(Stop::Diverged), Some(why)) => {
+            return Some(Outcome::because(Status::Failed, why.clone()));
+        }
+        _ => {}
+    }
     let at = place(finished).map(|place| format!(" ({place})")).unwrap_or_default();
     let said = last_words(finished).map(|line| format!(": {line}{at}")).unwrap_or_default();
     let (status, reason) = match &finished.exit {
@@ -149,7 +170,10 @@ pub(super) fn ended_early(finished: &Finished, timeout: &Duration) -> Option<Out
         Exit::TimedOut => {
             (Status::TimedOut, format!("it took longer than {} s", timeout.as_secs_f64()))
         }
-        Exit::Stalled => (Status::Stalled, "it said nothing for too long".to_owned()),
+        Exit::Stalled => {
+            let silence = ending.stall_timeout.map_or("too long".to_owned(), duration_words);
+            (Status::Stalled, format!("it said nothing for {silence}"))
+        }
         Exit::OutOfMemory => (Status::OutOfMemory, "it used more memory than it may".to_owned()),
         Exit::Cancelled => (Status::Cancelled, "it was interrupted".to_owned()),
         Exit::DidNotExit => (Status::TimedOut, "it did not exit".to_owned()),
@@ -254,6 +278,7 @@ fn signal_name(signal: i32) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use std::collections::BTreeSet;
+    use std::time::Duration;
 
     use serde_json::json;
 
@@ -305,6 +330,8 @@ pub(super) mod tests {
             fold: fold(events),
             asked: Asked::default(),
             timeout: Duration::from_secs(90),
+            stall_timeout: Some(Duration::from_secs(600)),
+            stop: None,
         }
     }
 
@@ -323,7 +350,7 @@ pub(super) mod tests {
             (Exit::Signal(libc::SIGSEGV), Status::Crashed, "ended by SIGSEGV (invalid memory"),
             (Exit::Signal(64), Status::Crashed, "ended by signal 64: no such layer"),
             (Exit::TimedOut, Status::TimedOut, "it took longer than 90 s"),
-            (Exit::Stalled, Status::Stalled, "it said nothing for too long"),
+            (Exit::Stalled, Status::Stalled, "it said nothing for 10 min 00 s"),
             (Exit::OutOfMemory, Status::OutOfMemory, "it used more memory than it may"),
             (Exit::Cancelled, Status::Cancelled, "it was interrupted"),
             (Exit::CannotStart("gone".to_owned()), Status::Failed, "it cannot be started: gone"),

@@ -4,6 +4,7 @@
 
 use anyhow::Result;
 
+use super::budget::Budget;
 use super::check::{CheckSettings, Checked, check};
 use super::conditions::Conditions;
 use super::jobs::run;
@@ -47,7 +48,7 @@ impl Session {
 /// Runs one job so often on each side; who is first changes with each pair.
 pub fn pairs(sides: [&PairSide; 2], job: [&Job; 2], count: u32, notify: Notify) -> Result<Paired> {
     // One run at a time on a machine: nobody else shall be timed meanwhile.
-    let _machine = sides[0].session.machine(notify);
+    let _machine = sides[0].session.machine(false, notify)?;
     let runtime = signals::runtime()?;
     let mut paired = Paired::default();
     for pair in 0..count {
@@ -65,7 +66,8 @@ pub fn pairs(sides: [&PairSide; 2], job: [&Job; 2], count: u32, notify: Notify) 
                 }
             };
             let plan = Plan { jobs: vec![job], ..Plan::default() };
-            let going = run(&plan, None, verdicts, request, session, &notify_failure);
+            let no_limit = Budget::begin(None);
+            let going = run(&plan, None, verdicts, request, no_limit, session, &notify_failure);
             let ended = runtime.block_on(going)?;
             notify(told(&step, ended.records.last()));
             paired.records[side].extend(ended.records);

@@ -107,6 +107,7 @@ fn blank(job: &Job, origin: JobOrigin) -> Record {
         env: None,
         machine: origin.machine,
         rosetta: origin.rosetta.clone(),
+        earlier: Vec::new(),
     }
 }
 

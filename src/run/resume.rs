@@ -74,10 +74,15 @@ impl Unfinished {
     pub fn resume<'a>(self, mut plan: Plan<'a>, session: &Session) -> Result<(Resumed, Plan<'a>)> {
         let Unfinished { stored, .. } = self;
         let id = stored.id.clone();
-        let is_done = |record: &Record| record.outcome.status != Status::Cancelled;
+        let planned = stored.run.map(|run| run.jobs).unwrap_or_default();
+        // A job that was planned and skipped was dropped.
+        let is_done = |record: &Record| match record.outcome.status {
+            Status::Cancelled => false,
+            Status::Skipped => !planned.contains(&record.job),
+            _ => true,
+        };
         let records = stored.records.into_iter().filter(is_done).collect::<Vec<_>>();
         let is_recorded = |name: &str| records.iter().any(|record| record.job == name);
-        let planned = stored.run.map(|run| run.jobs).unwrap_or_default();
         let left = planned.iter().filter(|name| !is_recorded(name)).collect::<Vec<_>>();
         if left.is_empty() {
             let message =

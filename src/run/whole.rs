@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 
+use super::budget::Budget;
 use super::check::{CheckSettings, Checked, at_once, check, threads};
 use super::conditions::Conditions;
 use super::jobs::{Ended, run};
@@ -16,6 +17,7 @@ use super::resume::Resumed;
 use super::session::Session;
 use super::signals;
 use crate::container::{containers, remove_containers};
+use crate::hint::hinted;
 use crate::lock::{Lock, holders};
 use crate::plan::{Job, Plan};
 use crate::process::{end_leftovers, is_of_a_dead_rosetta};
@@ -31,7 +33,8 @@ impl Session {
         request: &Request,
         notify: Notify,
     ) -> Result<Option<Ended>> {
-        let _machine = self.machine(notify);
+        let budget = Budget::begin(request.budget);
+        let _machine = self.machine(request.no_wait, notify)?;
         let containers = self.end_left_containers();
         match end_leftovers() + containers {
             0 => {}
@@ -67,7 +70,9 @@ impl Session {
             }
         };
         let (runtime, verdicts) = (signals::runtime()?, checked.verdicts.as_slice());
-        runtime.block_on(run(plan, resumed, verdicts, request, self, &notify_once)).map(Some)
+        runtime
+            .block_on(run(plan, resumed, verdicts, request, budget, self, &notify_once))
+            .map(Some)
     }
 
     /// Removes containers of jobs whose rosetta is gone, and returns how many they were. An engine that does not answer is
@@ -83,16 +88,24 @@ impl Session {
 
     /// Waits until no other run of this home uses the machine. A home that cannot be written to has no lock; its runs
     /// are told apart by their marks.
-    pub(super) fn machine(&self, notify: Notify) -> Option<Lock> {
+    pub(super) fn machine(&self, no_wait: bool, notify: Notify) -> Result<Option<Lock>> {
         let path = self.home.run_lock();
-        std::fs::create_dir_all(self.home.root()).ok()?;
-        Lock::try_take(&path).or_else(|| {
-            let others = holders(&path);
-            if !others.is_empty() {
-                notify(Notice::Waiting { process: others.first().copied() });
-            }
-            Lock::wait(&path, "another run", &|_| ()).ok()
-        })
+        if std::fs::create_dir_all(self.home.root()).is_err() {
+            return Ok(None);
+        }
+        if let Some(lock) = Lock::try_take(&path) {
+            return Ok(Some(lock));
+        }
+        let process = holders(&path).first().copied();
+        if no_wait && process.is_some() {
+            let process = process.map(|pid| format!(" (process {pid})")).unwrap_or_default();
+            let message = format!("another run uses this machine{process}");
+            return Err(hinted(message, "leave `--no-wait` out to wait for its end"));
+        }
+        if process.is_some() {
+            notify(Notice::Waiting { process });
+        }
+        Ok(Lock::wait(&path, "another run", &|_| ()).ok())
     }
 
     /// Checks what has no verdict yet, before anything is timed. That it cannot be checked, the inner error, is no

@@ -104,11 +104,12 @@ fn read_records(folder: &Path, troubles: &mut Vec<Trouble>) -> (Vec<Record>, Opt
             continue;
         }
         match read_whole::<Record>(&sealed) {
-            Ok(record) => {
-                known.insert(record.job.clone());
+            // A record may say that it is of another job than its folder, which has been read.
+            Ok(record) if known.insert(record.job.clone()) => {
                 records.push(record);
                 mended += 1;
             }
+            Ok(_) => {}
             Err(damage) => {
                 known.insert(name_of(&job));
                 troubles.push(Trouble::of(&sealed, damage));

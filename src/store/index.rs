@@ -19,7 +19,7 @@ use crate::store::folder::Span;
 use crate::store::outline::Outline;
 
 /// Version of the format of an index; another one counts as not there.
-const VERSION: &str = concat!("1 of ", env!("CARGO_PKG_VERSION"));
+const VERSION: &str = concat!("2 of ", env!("CARGO_PKG_VERSION"));
 
 /// A file that was written less than this ago may change once more without a sign of it: clocks of file systems are coarse.
 const SETTLED: Duration = Duration::from_secs(2);

@@ -5,13 +5,13 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::publish::publish;
-use crate::store::folder::subfolders;
+use crate::store::folder::{is_held, subfolders};
 use crate::store::parse::is_regular;
 use crate::store::whole_lines;
 
@@ -21,23 +21,43 @@ struct Named {
     job: String,
 }
 
+/// The home of a job while it goes on, in its folder.
+const JOB_HOME: &str = "home";
+
 /// What the name of a run's folder begins with until it is whole.
 pub(super) const MAKING: &str = ".making-";
 
-/// Removes folders of runs that were killed at birth: nobody holds them.
-fn sweep_half_made(runs: &Path) {
+/// What the name of a run's folder begins with while it is removed.
+pub(super) const REMOVING: &str = ".removing-";
+
+/// Returns folders of runs that were killed at birth, for nobody holds them, and of runs whose removal was.
+fn half_made(runs: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
     for entry in fs::read_dir(runs).into_iter().flatten().flatten() {
-        let is_half_made = entry.file_name().to_string_lossy().starts_with(MAKING);
+        let name = entry.file_name().to_string_lossy().into_owned();
         let is_old = || {
             let changed = entry.metadata().and_then(|metadata| metadata.modified()).ok();
             let age = changed.and_then(|changed| changed.elapsed().ok());
             age.is_some_and(|age| age > HALF_MADE)
         };
-        if is_half_made && is_old() {
-            // One that cannot be removed does no harm.
-            let _ = fs::remove_dir_all(entry.path());
+        if (name.starts_with(MAKING) || name.starts_with(REMOVING)) && is_old() {
+            found.push(entry.path());
         }
     }
+    found
+}
+
+/// Returns what killed rosettas have left among runs.
+pub(super) fn leftovers(runs: &Path) -> Vec<PathBuf> {
+    let mut found = half_made(runs);
+    for run in subfolders(runs).unwrap_or_default() {
+        if is_held(&run.join("run.json")) {
+            continue;
+        }
+        let jobs = subfolders(&run).unwrap_or_default();
+        found.extend(jobs.iter().flat_map(|job| parts(job)));
+    }
+    found
 }
 
 /// Longer than a rosetta takes to make the folder of a run.
@@ -45,7 +65,10 @@ const HALF_MADE: Duration = Duration::from_secs(60);
 
 /// Mends every run that no rosetta holds. What cannot be mended stays as it is: readers find the same in `record.json`.
 pub(super) fn mend(runs: &Path) {
-    sweep_half_made(runs);
+    for folder in half_made(runs) {
+        // One that cannot be removed does no harm.
+        let _ = fs::remove_dir_all(folder);
+    }
     for run in subfolders(runs).unwrap_or_default() {
         let path = run.join("run.json");
         let lock = || File::open(&path).and_then(|file| Ok(file.try_lock()?));
@@ -71,11 +94,13 @@ fn mend_run(run: &Path) -> io::Result<()> {
         true if is_regular(&path) => fs::read(&path)?,
         true => return Ok(()),
     };
+    // A line without its end is written anew: whoever appends next would cut it off.
     let is_whole = text.last().is_none_or(|byte| *byte == b'\n');
     if is_whole && memchr::memchr_iter(b'\n', &text).count() >= sealed.len() {
         return Ok(());
     }
-    let lines = text.split(|byte| *byte == b'\n');
+    let whole = memchr::memrchr(b'\n', &text).map_or(&text[..0], |end| &text[..end]);
+    let lines = whole.split(|byte| *byte == b'\n');
     let named = lines.filter_map(|line| serde_json::from_slice::<Named>(line).ok());
     let known = named.map(|named| named.job).collect::<BTreeSet<_>>();
     let mut missing = Vec::new();
@@ -115,12 +140,21 @@ pub(super) fn forget(path: &Path, jobs: &[String]) -> io::Result<()> {
     if kept.len() == text.len() { Ok(()) } else { publish(path, &kept) }
 }
 
-/// Removes hidden parts of a record that was being written.
-fn sweep(job: &Path) {
-    for entry in fs::read_dir(job).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(".record.json.") {
-            // One that cannot be removed does no harm.
-            let _ = fs::remove_file(entry.path());
-        }
+/// Removes from the folder of a job what a rosetta that was killed has left.
+pub(super) fn sweep(job: &Path) {
+    for part in parts(job) {
+        // One that cannot be removed does no harm.
+        let _ = match part.is_dir() && !part.is_symlink() {
+            true => fs::remove_dir_all(part),
+            false => fs::remove_file(part),
+        };
     }
+}
+
+/// Returns hidden parts of a record that was being written, and the home that the job had for itself.
+fn parts(job: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(job).into_iter().flatten().flatten();
+    let is_part = |name: &str| name.starts_with(".record.json.") || name == JOB_HOME;
+    let parts = entries.filter(|entry| is_part(&entry.file_name().to_string_lossy()));
+    parts.map(|entry| entry.path()).collect()
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! results/runs/<run>/run.json                what was asked, when, on what
 //!                   /records.jsonl           one record a line, in the order of their end
+//!                   /about.json              its label and its note, if a person gave it one
 //!                   /<job>/record.json       the same record, sealed by an atomic rename
 //!                   /<job>/…                 events, logs and outputs as the job left them
 //!                   /attempts/<job>.<n>/…    the same of attempts that were cut short, once the run was resumed
@@ -19,6 +20,7 @@
 mod defaults;
 mod folder;
 mod index;
+mod manage;
 mod mend;
 mod outline;
 mod parse;
@@ -34,6 +36,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 pub use self::defaults::{StoredDefaults, StoredFact};
+pub use self::manage::{About, check_label};
 pub use self::outline::Outline;
 pub use self::read::{Reading, Stored, Trouble};
 pub use self::survey::Survey;
@@ -211,19 +214,30 @@ impl RunFolder {
 
     /// Moves what earlier attempts of jobs have left out of the way, below `attempts/`, so that they can be done again.
     pub fn set_aside(&self, jobs: &[String]) -> Result<()> {
-        let attempts = self.folder.join("attempts");
-        for name in jobs {
-            let folder = self.folder.join(name);
-            if !folder.exists() {
-                continue;
-            }
-            let mut free = (1..).map(|number| attempts.join(format!("{name}.{number}")));
-            let aside = free.find(|path| !path.exists()).expect("a number is free");
-            let moved = fs::create_dir_all(&attempts).and_then(|()| fs::rename(&folder, &aside));
-            moved.map_err(|error| cannot_write(&folder, &error))?;
+        for name in jobs.iter().filter(|name| self.folder.join(name).exists()) {
+            self.aside(name)?;
         }
         mend::forget(&self.folder.join("records.jsonl"), jobs)
             .map_err(|error| cannot_write(&self.folder, &error))
+    }
+
+    /// Keeps an attempt at a job that will be made once more: its record with what it left, below `attempts/`.
+    pub fn keep_attempt(&self, record: &Record) -> Result<()> {
+        let folder = self.aside(&record.job)?;
+        let keep = || publish(&folder.join("record.json"), &json_line(record)?);
+        keep().map_err(|error| cannot_write(&folder, &error))
+    }
+
+    /// Moves the folder of a job out of the way, and returns where it is then.
+    fn aside(&self, name: &str) -> Result<PathBuf> {
+        let attempts = self.folder.join("attempts");
+        let mut free = (1..).map(|number| attempts.join(format!("{name}.{number}")));
+        let aside = free.find(|path| !path.exists()).expect("a number is free");
+        let folder = self.folder.join(name);
+        mend::sweep(&folder);
+        let moved = fs::create_dir_all(&attempts).and_then(|()| fs::rename(&folder, &aside));
+        moved.map_err(|error| cannot_write(&folder, &error))?;
+        Ok(aside)
     }
 
     /// Seals a job: its record is on disk when this returns.

@@ -1,6 +1,6 @@
 //! What a run is in a list of runs: how it ended, and what its jobs were. Must not depend on what records measure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,8 @@ pub struct Outline {
     pub ok: usize,
     pub not_ok: usize,
     pub skipped: usize,
+    /// Of those, how many had been planned.
+    pub dropped: usize,
     /// Whether a job was cancelled.
     pub is_cancelled: bool,
     pub experiments: Vec<String>,
@@ -46,7 +48,9 @@ impl Outline {
     /// Returns whether jobs are left to do, and nobody does them.
     pub fn is_interrupted(&self) -> bool {
         let (ended, planned) = self.jobs();
-        !self.is_running && self.planned.is_some() && (ended < planned || self.is_cancelled)
+        !self.is_running
+            && self.planned.is_some()
+            && (ended + self.dropped < planned || self.is_cancelled)
     }
 
     /// What runs are sorted by: oldest first, those whose clock was ahead of today's before all others.
@@ -54,11 +58,17 @@ impl Outline {
         (!self.is_ahead, self.started.clone(), self.id.clone())
     }
 
-    pub(super) fn of(stored: &Stored) -> Outline {
+    /// Returns what a list says of a run.
+    pub fn of(stored: &Stored) -> Outline {
         let records = &stored.records;
         let count = |is: &dyn Fn(&Record) -> bool| records.iter().filter(|r| is(r)).count();
         let ok = count(&Record::is_ok);
         let skipped = count(&|r| r.outcome.status == Status::Skipped);
+        let planned = stored.run.as_ref().map(|run| run.jobs.iter().collect::<HashSet<_>>());
+        let dropped = count(&|r| {
+            r.outcome.status == Status::Skipped
+                && planned.as_ref().is_some_and(|planned| planned.contains(&r.job))
+        });
         let profile = stored.run.as_ref().map(|run| &run.profile);
         Outline {
             id: stored.id.clone(),
@@ -71,6 +81,7 @@ impl Outline {
             ok,
             not_ok: records.len() - ok - skipped,
             skipped,
+            dropped,
             is_cancelled: count(&|r| r.outcome.status == Status::Cancelled) > 0,
             experiments: each_once(records.iter().map(|record| record.experiment.as_str())),
             targets: each_once(records.iter().map(|record| record.target.as_str())),

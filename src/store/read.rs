@@ -13,7 +13,7 @@ use crate::record::Record;
 use crate::store::folder::{Span, is_ahead, name_of, own_names_first, read_folder, subfolders};
 use crate::store::outline::Outline;
 use crate::store::parse::{Damage, REMOVE, read_whole};
-use crate::store::{Run, Store};
+use crate::store::{About, Run, Store};
 
 /// What reading the results found.
 #[derive(Debug, Default)]
@@ -118,7 +118,13 @@ impl Store {
         Ok(places.into_iter().map(|(_, id, folder)| (id, folder)).collect())
     }
 
-    fn find(&self, name: &str) -> Result<PathBuf> {
+    /// Returns the folders of all runs.
+    pub fn folders(&self) -> Result<Vec<PathBuf>> {
+        Ok(self.places()?.into_iter().map(|(_, folder)| folder).collect())
+    }
+
+    /// Returns the folder of a run, named by its id, a beginning of it, its label, `latest` or a folder.
+    pub fn find(&self, name: &str) -> Result<PathBuf> {
         let as_path = Path::new(name);
         if as_path.join("run.json").is_file() {
             return Ok(as_path.to_owned());
@@ -127,6 +133,11 @@ impl Store {
         let matching = match name {
             "latest" => places.last().into_iter().collect::<Vec<_>>(),
             _ => places.iter().filter(|(id, _)| id.starts_with(name)).collect(),
+        };
+        let is_called = |folder: &Path| About::of(folder).label.as_deref() == Some(name);
+        let matching = match matching.is_empty() {
+            true => places.iter().filter(|(_, folder)| is_called(folder)).collect(),
+            false => matching,
         };
         match matching.as_slice() {
             [(_, folder)] => Ok(folder.clone()),

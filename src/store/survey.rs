@@ -23,6 +23,8 @@ use crate::store::{Store, Trouble};
 #[derive(Debug)]
 pub struct Survey {
     runs: Vec<Surveyed>,
+    /// What the numbers of briefs stand for.
+    pub names: Words,
     pub troubles: Vec<Trouble>,
 }
 
@@ -79,11 +81,13 @@ impl Store {
                 false => troubles.push(Trouble::copy(&folder, &surveyed.outline.id)),
             }
         }
+        let index = Index { names, runs: entries };
         if let Some(path) = self.index.as_deref().filter(|_| is_changed || !known.is_empty()) {
-            Index { names, runs: entries }.write(path);
+            index.write(path);
         }
+        let names = index.names;
         runs.sort_by_cached_key(|run| run.outline.order());
-        Ok(Survey { runs, troubles })
+        Ok(Survey { runs, names, troubles })
     }
 }
 
@@ -109,6 +113,16 @@ fn read(folder: &Path, names: &mut Words, troubles: &mut Vec<Trouble>) -> Option
 impl Survey {
     pub fn outlines(&self) -> impl Iterator<Item = &Outline> {
         self.runs.iter().map(|run| &run.outline)
+    }
+
+    /// Returns the folder of each run with what is known of it.
+    pub fn folders(&self) -> impl Iterator<Item = (&Path, &Outline)> {
+        self.runs.iter().map(|run| (run.folder.as_path(), &run.outline))
+    }
+
+    /// Returns what the records of each run are chosen by.
+    pub fn briefs(&self) -> impl Iterator<Item = &[Brief]> {
+        self.runs.iter().map(|run| run.briefs.as_slice())
     }
 
     /// Returns where a run stands among all, from 0.

@@ -101,6 +101,7 @@ columns! {
         Words(|r| r.env.as_ref().map(|env| env.name.clone()));
     Provider: "provider", "Provider", "provider", Text, 5, Nothing,
         Words(|r| r.env.as_ref().map(|env| env.provider.clone()));
+    Rank: "rank", "Rank", "rank", Text, 4, Nothing, Row(|row| words(row.rank.clone()));
     Run: "run", "Run", "run", Text, 6, Nothing, Words(|r| Some(r.run.clone()));
     PublishedAccuracy: "published-accuracy", "2017 Accuracy (%)", "published_test_accuracy_percent", Number, 4, Nothing,
         Row(|row| number(row.published.and_then(|old| old.test_accuracy_percent)));

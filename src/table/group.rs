@@ -17,6 +17,8 @@ pub struct Group<'a> {
     /// Whether a row of the same target, but of another installation, stands beside it.
     pub(super) has_twin: bool,
     pub(super) published: Option<&'a PublishedRow>,
+    /// Where it stands among the rows of its table, where others may stand too: `=2`.
+    pub(super) rank: Option<String>,
     /// The framework's newest version on the same machine, with the same data.
     pub(super) now: Option<Box<Group<'a>>>,
 }
@@ -91,7 +93,8 @@ pub fn worth(record: &Record) -> Worth {
     worth_of(record.outcome.status, record.is_tainted())
 }
 
-pub(super) fn worth_of(status: Status, is_tainted: bool) -> Worth {
+/// Returns the same of a record that is not at hand.
+pub fn worth_of(status: Status, is_tainted: bool) -> Worth {
     match status {
         Status::Ok if is_tainted => Worth::Disturbed,
         Status::Ok => Worth::Sound,
@@ -142,7 +145,7 @@ pub(super) fn group<'a>(
         if place == rows.len() {
             let published = published.and_then(|table| table.row(&record.title));
             let (records, newer) = (Vec::new(), Vec::new());
-            rows.push(Group { records, newer, has_twin: false, published, now: None });
+            rows.push(Group { records, newer, has_twin: false, published, rank: None, now: None });
         }
         rows[place].records.push(record);
     }

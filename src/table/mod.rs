@@ -8,6 +8,7 @@ mod needed;
 mod notes;
 mod provenance;
 mod published;
+mod rank;
 mod usual;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +17,7 @@ use anyhow::Result;
 
 pub use self::chosen::{Condition, RowOrder};
 pub use self::column::Column;
-pub use self::group::{Group, counted, without_version as name_without_version, worth};
+pub use self::group::{Group, counted, without_version as name_without_version, worth, worth_of};
 pub use self::needed::needed;
 use self::provenance::Provenance;
 pub use self::published::{Published, PublishedRow, PublishedTable};
@@ -178,6 +179,10 @@ fn other_profiles(records: &[&Record], shown: &Record) -> Option<String> {
     (!words.is_empty()).then(|| format!("not shown: results of {words}"))
 }
 
+/// What a rank is.
+const RANK: &str = "rank: = where the repeats do not tell which is faster (95 % interval of the paired ratio; of fewer than five pairs \
+    their range)";
+
 /// Returns a table of rows in their order.
 fn fill(
     name: &str,
@@ -188,8 +193,13 @@ fn fill(
     choice: &Choice,
 ) -> Grid {
     group::sort(&mut groups);
+    rank::rank(&mut groups);
     choice.order.iter().for_each(|order| order.sort(&mut groups));
     let mut notes = notes::notes(&groups, columns, published);
+    if columns.contains(&Column::Rank) {
+        notes.push(RANK.to_owned());
+    }
+    notes.extend(rank::noise_floor(&groups));
     notes.extend(notes::ahead(&groups, &choice.ahead));
     let mut grid = Grid {
         experiment: name.to_owned(),

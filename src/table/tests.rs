@@ -54,6 +54,7 @@ pub(crate) fn record(experiment: &str, target: &str, seconds: f64) -> Record {
         env: None,
         machine: crate::machine::Machine::default(),
         rosetta: Version { version: "0.1.0".to_owned(), revision: None },
+        earlier: Vec::new(),
     }
 }
 
@@ -314,4 +315,63 @@ fn the_publication_is_shown_cell_for_cell() {
     assert!(published.tables["cnn"].row("TensorFlow 1.4").is_some());
     assert!(published.tables["cnn"].row("Keras 2.2 (Theano)").is_some());
     assert!(published.tables["cnn"].row("Keras 3").is_none());
+}
+
+/// Returns a run of repeats of one target.
+fn repeats(target: &str, seconds: &[f64]) -> Vec<Record> {
+    let one = |(index, seconds): (usize, &f64)| Record {
+        repeat: index as u32 + 1,
+        ..record("cnn", target, *seconds)
+    };
+    seconds.iter().enumerate().map(one).collect()
+}
+
+fn ranks(table: &Grid) -> Vec<String> {
+    let place = place(table, Column::Rank).expect("it has ranks");
+    table.rows.iter().map(|row| row[place].shown(Kind::Text)).collect()
+}
+
+#[test]
+fn rows_that_the_repeats_cannot_tell_apart_share_a_rank() {
+    let mut records = repeats("a", &[10.0, 10.2, 9.9, 10.1, 10.0]);
+    records.extend(repeats("b", &[10.1, 10.0, 10.1, 10.0, 10.1]));
+    records.extend(repeats("c", &[12.0, 12.1, 11.9, 12.2, 12.0]));
+    let table = &tables(&records, &Choice::default())[0];
+    assert_eq!(
+        (libraries(table), ranks(table)),
+        (["a", "b", "c"].map(String::from).into(), ["=1", "=1", "3"].map(String::from).into())
+    );
+    let notes = table.notes.iter().map(|note| note.words.as_str()).collect::<Vec<_>>();
+    assert!(notes.iter().any(|note| note.starts_with("rank: = where the repeats")), "{notes:?}");
+    assert!(
+        notes.iter().any(|note| note.starts_with("noise floor: ") && note.contains("(3 rows)")),
+        "{notes:?}"
+    );
+}
+
+#[test]
+fn repeats_of_one_block_are_paired() {
+    // The machine gets slower by half; within each block b takes 3 % more.
+    let drift = [10.0, 11.0, 12.0, 13.0, 14.0, 15.0];
+    let mut records = repeats("a", &drift);
+    records.extend(repeats("b", &drift.map(|seconds| seconds * 1.03)));
+    let table = &tables(&records, &Choice::default())[0];
+    assert_eq!(ranks(table), ["1", "2"]);
+    // Of another run they are not pairs, and the drift hides the difference.
+    for record in records.iter_mut().filter(|record| record.target == "b") {
+        record.run = "another".to_owned();
+    }
+    let table = &tables(&records, &Choice::default())[0];
+    assert_eq!(ranks(table), ["=1", "=1"]);
+}
+
+#[test]
+fn single_repeats_are_ranked_only_where_somebody_asks() {
+    let records = [record("cnn", "slow", 20.0), record("cnn", "fast", 10.0)];
+    let table = &tables(&records, &Choice::default())[0];
+    assert_eq!(place(table, Column::Rank), None);
+    let choice = Choice { columns: vec![Column::Rank, Column::Library], ..Choice::default() };
+    let table = &tables(&records, &choice)[0];
+    assert_eq!(ranks(table), ["1", "2"]);
+    assert!(table.notes.iter().all(|note| !note.words.starts_with("noise floor")));
 }

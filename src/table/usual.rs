@@ -2,15 +2,21 @@
 
 use crate::record::Record;
 use crate::spec::Task;
+use crate::stats::ENOUGH_FOR_INTERVAL;
 use crate::table::column::Column;
 use crate::table::group::Group;
 
 /// Returns the columns that a table has unless others are chosen.
 pub(super) fn usual(task: Task, groups: &[Group], with_published: bool) -> Vec<Column> {
+    let most = groups.iter().map(|group| group.counted(None).len()).max().unwrap_or_default();
     let mut columns = match task {
         Task::Classification => vec![Column::Library, Column::Accuracy, Column::TrainingTime],
         Task::Features => vec![Column::Library, Column::RateGpu, Column::RateCpu],
     };
+    // With fewer repeats most rows would share a rank.
+    if most >= ENOUGH_FOR_INTERVAL && groups.len() > 1 {
+        columns.insert(1, Column::Rank);
+    }
     let any = |is: &dyn Fn(&Record) -> bool| {
         groups.iter().flat_map(|group| &group.records).any(|record| is(record))
     };

@@ -97,6 +97,18 @@ impl Live {
                 self.job_started((index, total), left, job, material);
             }
             Notice::JobEvent(event) => self.job_event(event),
+            Notice::NotQuiet { why, limit, is_over } => {
+                let limit = duration_words(limit);
+                self.say(&match is_over {
+                    false => format!("waiting until the machine is quiet: {why} (at most {limit})"),
+                    true => format!("waited {limit} for a quiet machine; it is not: the job begins all the same ({why})"),
+                });
+            }
+            Notice::Again { job, number, of, why } => {
+                let name =
+                    format!("{} · {} · {}", job.experiment.name(), job.target.title, job.device);
+                self.say(&format!("{YELLOW}↻{RESET} {name} once more ({number} of {of}): {why}"));
+            }
             Notice::JobFinished(record) => self.job_finished(record),
         }
     }

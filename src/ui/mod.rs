@@ -7,13 +7,13 @@ use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use anyhow::Result;
 
 pub use self::live::Live;
 use crate::defaults::Sheet;
 use crate::proof::{Verdict, report as verdict};
+pub use crate::quantity::duration_words as words;
 use crate::report::{self, Grid, Heading, Screen};
 
 static IS_QUIET: AtomicBool = AtomicBool::new(false);
@@ -115,17 +115,6 @@ pub fn defaults(sheet: &Sheet) -> String {
 /// Returns a list as a terminal shows it: rows under headings.
 pub fn list(headings: impl IntoIterator<Item = Heading>, rows: Vec<Vec<String>>) -> String {
     report::terminal_table(&Grid::of_texts(headings, rows), Screen::look())
-}
-
-/// Returns a duration in a few words: `0.4 s`, `12 s`, `3 min 05 s`, `2 h 10 min`.
-pub fn words(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match seconds {
-        0..10 => format!("{:.1} s", duration.as_secs_f64()),
-        10..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
-    }
 }
 
 /// Returns a size in a few words: `512 B`, `1.2 MiB`, `3.4 GiB`.

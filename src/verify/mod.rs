@@ -41,7 +41,7 @@ pub struct Finding {
     pub reason: Option<String>,
     pub pinned: Numbers,
     pub yours: Numbers,
-    /// The fastest matrix product that was seen, in GFLOP/s.
+    /// The fastest matrix product or convolution that was seen, in GFLOP/s.
     pub peak_gflops: Option<f64>,
     /// What may be why, the likeliest first.
     pub suspects: Vec<String>,
@@ -90,7 +90,7 @@ impl Speed {
     }
 }
 
-/// Judges the same job of both sides; a ratio within the tolerance is none. `peak` is the fastest matrix product of others.
+/// Judges the same job of both sides; a ratio within the tolerance is none. `peak` is the fastest that others have reached.
 pub fn judge(
     pinned: &Installation,
     yours: &Installation,
@@ -107,8 +107,10 @@ pub fn judge(
         Some(interval) if ratios.len() >= stats::ENOUGH_FOR_INTERVAL => interval,
         _ => (sorted.first().copied().unwrap_or(ratio), sorted.last().copied().unwrap_or(ratio)),
     };
-    let products = [&pinned.facts, &yours.facts].map(|facts| number(facts, "product_gflops"));
-    let peak = products.into_iter().flatten().chain(peak).reduce(f64::max);
+    let rates = [&pinned.facts, &yours.facts]
+        .into_iter()
+        .flat_map(|facts| ["product_gflops", "convolution_gflops"].map(|name| number(facts, name)));
+    let peak = rates.flatten().chain(peak).reduce(f64::max);
     let reason = not_comparable(pinned, yours, &ratios);
     let verdict = match &reason {
         Some(_) => Speed::NotComparable,
@@ -131,14 +133,34 @@ pub fn judge(
         yours: numbers(yours, peak),
         peak_gflops: peak,
         suspects: suspect::suspects(pinned, yours, ratio),
-        machine: of.map(|one| suspect::machine(&one.machine)).unwrap_or_default(),
+        machine: disturbed(pinned, yours)
+            .into_iter()
+            .chain(of.map(|one| suspect::machine(&one.machine)).unwrap_or_default())
+            .collect(),
     }
 }
 
-/// Returns time of yours / time of the pinned one for each pair of which both have a time.
+/// Returns time of yours / time of the pinned one for each pair of which both have a time: of those that nothing disturbed, or
+/// of all where there is none.
 fn paired(pinned: &Installation, yours: &Installation) -> Vec<f64> {
     let pairs = pinned.records.iter().zip(&yours.records);
-    pairs.filter_map(|(theirs, ours)| Some(seconds(ours)? / seconds(theirs)?)).collect()
+    let ratio = |(theirs, ours): &(&Record, &Record)| Some(seconds(ours)? / seconds(theirs)?);
+    let is_calm = |(theirs, ours): &(&Record, &Record)| !theirs.is_tainted() && !ours.is_tainted();
+    let calm = pairs.clone().filter(is_calm).filter_map(|pair| ratio(&pair)).collect::<Vec<_>>();
+    if calm.is_empty() { pairs.filter_map(|pair| ratio(&pair)).collect() } else { calm }
+}
+
+/// Returns what to say of pairs that something disturbed.
+fn disturbed(pinned: &Installation, yours: &Installation) -> Option<String> {
+    let all = pinned.records.len().min(yours.records.len());
+    let pairs = pinned.records.iter().zip(&yours.records);
+    let count = pairs.filter(|(theirs, ours)| theirs.is_tainted() || ours.is_tainted()).count();
+    let why = |side: &Installation| side.records.iter().flat_map(|r| r.marks.clone()).next();
+    let why = why(pinned).or_else(|| why(yours)).unwrap_or_default();
+    (count > 0).then(|| {
+        let left = if count == all { "counted all the same" } else { "not counted" };
+        format!("{count} of {all} pairs were disturbed, {left} ({why})")
+    })
 }
 
 /// Returns what a job took: its training, or an image.

@@ -38,7 +38,7 @@ pub(super) fn suspects(pinned: &Installation, yours: &Installation, ratio: f64) 
     found.extend(rates.into_iter().flatten());
     found.extend(different_facts(&pinned.facts, &yours.facts));
     found.extend(different_versions(pinned, yours));
-    if is_even {
+    if is_even && found.is_empty() {
         found.push(
             "its products and convolutions are as fast: look at what goes on around them, such as feeding and dispatch"
                 .to_owned(),

@@ -116,3 +116,13 @@ fn what_failed_or_is_another_experiment_is_not_compared() {
         assert!(!found.verdict.is_fine());
     }
 }
+
+#[test]
+fn a_pair_that_was_disturbed_does_not_count() {
+    let mut yours = plain(&[10.0, 30.0, 10.1, 10.2, 9.9]);
+    yours.records[1].marks = vec!["tainted: other processes used 40 % of the CPU time".to_owned()];
+    let found = judged(&yours);
+    assert_eq!((found.pairs, found.verdict), (4, Speed::AsFast));
+    assert!(found.ratio_high < 1.1, "{found:?}");
+    assert!(found.machine[0].starts_with("1 of 5 pairs were disturbed, not counted"), "{found:?}");
+}

@@ -7,16 +7,16 @@ use clap::Args;
 use clap_complete::ArgValueCandidates as Names;
 
 use super::choice::{EraArg, LaneArg, ProviderArg, SourceArg};
+use super::limits::LimitArgs;
 use super::show::FormatArgs;
 use crate::catalog::Device;
 use crate::cli::complete;
-use crate::quantity::{parse_bytes, parse_duration, parse_percent};
+use crate::quantity::{parse_duration, parse_percent};
 
-/// Headings of `run` and `check`.
+/// Heading of `run` and `check`.
 const SELECTION: &str = "What to compute";
-const LIMITS: &str = "Limits";
 /// What a resumed run has from its beginning.
-const RESUMED_WITHOUT: [&str; 19] = [
+const RESUMED_WITHOUT: [&str; 22] = [
     "experiments",
     "frameworks",
     "all",
@@ -33,6 +33,9 @@ const RESUMED_WITHOUT: [&str; 19] = [
     "timeout",
     "stall_timeout",
     "memory_limit",
+    "retries",
+    "retry_tainted",
+    "wait_quiet",
     "order_seed",
     "no_check",
     "dry_run",
@@ -125,15 +128,8 @@ pub struct RunArgs {
     /// CPU threads of each job [default: the cores of this machine]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub threads: Option<u32>,
-    /// Time limit of each job, as 90s, 1h30m or 1.5h [default: the profile's]
-    #[arg(long, value_parser = parse_duration, help_heading = LIMITS)]
-    pub timeout: Option<Duration>,
-    /// End a job that has said nothing for this long [default: no limit but the one on its time]
-    #[arg(long, value_parser = parse_duration, value_name = "TIME", help_heading = LIMITS)]
-    pub stall_timeout: Option<Duration>,
-    /// End a job whose processes use more memory than this, as 8G or 500M
-    #[arg(long, value_parser = parse_bytes, value_name = "SIZE", help_heading = LIMITS)]
-    pub memory_limit: Option<u64>,
+    #[command(flatten)]
+    pub limits: LimitArgs,
     /// Seed of the order in which targets run
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     pub order_seed: u64,
@@ -175,6 +171,8 @@ pub struct NightlyArgs {
     /// CPU threads of each job [default: the cores of this machine]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub threads: Option<u32>,
+    #[command(flatten)]
+    pub limits: LimitArgs,
     /// Do not check first whether a target computes the experiment
     #[arg(long)]
     pub no_check: bool,

@@ -3,11 +3,23 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use clap_complete::ArgValueCandidates as Names;
 
 use super::choice::MakerArg;
+use super::runs::AgreementArgs;
 use crate::cli::complete;
+use crate::quantity::parse_bytes;
+
+/// What is removed, and how much may stay.
+#[derive(Debug, Clone, Args)]
+pub struct CleanArgs {
+    /// How much environments and data may hold together, as 40G
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, env = "ROSETTA_DISK")]
+    pub disk: Option<u64>,
+    #[command(flatten)]
+    pub agreement: AgreementArgs,
+}
 
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {

@@ -2,7 +2,9 @@
 
 mod choice;
 mod compute;
+mod limits;
 mod manage;
+mod runs;
 mod show;
 
 use std::path::PathBuf;
@@ -16,9 +18,12 @@ pub use self::choice::{
 pub use self::compute::{
     CheckArgs, DefaultsArgs, JobArgs, NightlyArgs, RunArgs, Selection, VerifyArgs,
 };
-pub use self::manage::{DataCommand, EnvCommand};
+pub use self::limits::LimitArgs;
+pub use self::manage::{CleanArgs, DataCommand, EnvCommand};
+pub use self::runs::{AgreementArgs, RunArg, RunsCommand, RunsShowArgs};
 pub use self::show::{
-    CompareArgs, ExportCommand, FormatArgs, PlotArgs, ReadArgs, ReportArgs, TableArgs, WordsArgs,
+    CompareArgs, ExportCommand, FormatArgs, HistoryArgs, PlotArgs, ReadArgs, ReportArgs, TableArgs,
+    WordsArgs,
 };
 use crate::cli::complete;
 use crate::machine;
@@ -82,6 +87,8 @@ pub enum Command {
     Table(TableArgs),
     /// Compare two runs: what is slower, faster or broken, and what may be why
     Compare(CompareArgs),
+    /// Show how a framework's numbers went, night by night, and where they changed
+    History(HistoryArgs),
     /// Read the harnesses of an experiment side by side
     Read(ReadArgs),
     /// Look up how each framework says a thing
@@ -111,6 +118,25 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look after runs that are stored: show, label, remove
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  rosetta runs list                        all runs, and how each ended
+  rosetta runs show latest                 its jobs, one by one
+  rosetta runs label 20261127 before-2.15  a name for it, as in `rosetta compare before-2.15`
+  rosetta runs prune --keep 30 --dry-run   which old runs no table needs"
+    )]
+    Runs(RunsCommand),
+    /// Remove what killed runs have left, what no project needs, and what is too much for the disk
+    #[command(after_help = "Examples:
+  rosetta clean --dry-run              what would go
+  rosetta clean --yes --disk 40G       for cron: environments and data hold at most 40 GiB
+
+What goes: processes and containers of jobs whose rosetta is gone, half-made folders and files, environments
+that no project needs. With --disk also, least lately used first, environments, and data that can be made
+again, until the rest fits; data that were fetched or imported, runs, and what a run uses stay.")]
+    Clean(CleanArgs),
     /// Show, fetch, import, make or verify data sets and weights
     #[command(
         subcommand,

@@ -215,6 +215,41 @@ pub struct PlotArgs {
     pub all_machines: bool,
 }
 
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  rosetta history cnn pytorch              how its time went, night by night, and where it changed
+  rosetta history cnn pytorch --all        each night
+  rosetta history resnet50 onnxruntime --device cpu --json
+
+A level is at least three nights long, and its median differs from that before by more than the tolerance and by
+more than the noise of the nights explains. One slow night is none. What differs names what was recorded
+otherwise in the first night of a level than in the night before.")]
+pub struct HistoryArgs {
+    /// Experiment
+    #[arg(add = Names::new(complete::experiments))]
+    pub experiment: String,
+    /// Framework or target
+    #[arg(add = Names::new(complete::frameworks_and_targets))]
+    pub framework: String,
+    /// Only this profile
+    #[arg(short, long, add = Names::new(complete::profiles))]
+    pub profile: Option<String>,
+    /// Only this device
+    #[arg(short, long, value_enum)]
+    pub device: Option<Device>,
+    /// A change of level by less is none
+    #[arg(long, value_name = "PERCENT", default_value = "5%", value_parser = parse_percent)]
+    pub tolerance: f64,
+    /// Show each night too
+    #[arg(long)]
+    pub all: bool,
+    /// Take in results from other machines, each by itself
+    #[arg(long)]
+    pub all_machines: bool,
+    #[command(flatten)]
+    pub format: FormatArgs,
+}
+
 /// Returns the parser of what can be drawn; the names stand in the help and in completions.
 fn drawn() -> PossibleValuesParser {
     let columns = Column::ALL.iter().map(|column| column.name());

@@ -167,6 +167,7 @@ impl Computer<'_> {
             writes,
             conditions: self.conditions,
             timeout: TIMEOUT,
+            left: None,
             asked: Asked::default(),
             // Several checks share the CPUs.
             is_timed: false,
@@ -201,7 +202,7 @@ impl Computer<'_> {
 
 /// Returns why a process may not have done all of its work; empty where it told nothing.
 fn how_it_ended(ending: &Ending) -> String {
-    match ended_early(&ending.finished, &ending.timeout) {
+    match ended_early(ending) {
         Some(outcome) => outcome.reason.unwrap_or_default(),
         // A series goes on after a job that fails; the log has why.
         None => last_words(&ending.finished).unwrap_or_default().to_owned(),
