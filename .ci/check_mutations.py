@@ -6,10 +6,12 @@ A check that cannot fail proves nothing. Each mutation is a framework of its
 own in a temporary project: a harness of this one, with a mistake that people
 make. Every one must be graded `different` with the cause that is named here,
 and the harnesses without a mistake must pass. `--full` adds those of the
-historic frameworks whose environments nothing else in .ci/run needs.
+historic frameworks whose environments nothing else in .ci/run needs. Those of
+Julia are planted then too, where ROSETTA_JULIA names one.
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -402,12 +404,46 @@ FULL = {
     ),
 }
 
+# In Julia: what a user of NumPy or of a convolution in the strict sense writes.
+JULIA = {
+    "julia-flipped": (
+        "plain-julia",
+        "cnn",
+        [
+            ('k, bias = params["$name.weight"],', 'k, bias = params["$name.weight"][end:-1:1, end:-1:1, :, :],'),
+            ('gradients["$name.weight"] = dk\n', 'gradients["$name.weight"] = dk[end:-1:1, end:-1:1, :, :]\n'),
+        ],
+        "kernel_flipped",
+    ),
+    "julia-flatten": (
+        "plain-julia",
+        "cnn",
+        [
+            (
+                "rows = reshape(x, :, size(x, ndims(x)))",
+                "is_image = ndims(x) == 4\n"
+                "    rows = is_image ? permutedims(x, (3, 1, 2, 4)) : x\n"
+                "    shape = size(rows)\n"
+                "    rows = reshape(rows, :, size(x, ndims(x)))",
+            ),
+            (
+                "return reshape(weight * dy, size(x))",
+                "dx = reshape(weight * dy, shape)\n"
+                "        return is_image ? permutedims(dx, (2, 3, 1, 4)) : dx",
+            ),
+        ],
+        "flatten_channels_last",
+    ),
+}
+
 
 def main():
     rosetta, *only = [word for word in sys.argv[1:] if word != "--full"]
     only = [word.replace("_", "-") for word in only]
     is_full = "--full" in sys.argv
     historic = {**HISTORIC, **(FULL if is_full else {})}
+    if os.environ.get("ROSETTA_JULIA") and (is_full or only):
+        historic.update(JULIA)
     expected = {}
     with tempfile.TemporaryDirectory() as folder:
         project = planting.make(folder)

@@ -60,6 +60,15 @@ def enlarge(project):
         spec.write_text("".join(lines))
 
 
+def harness_of(folder, experiment):
+    """Returns a script that is a harness, and its language."""
+    for language, extension in (("python", "py"), ("julia", "jl")):
+        path = folder / f"{experiment}.{extension}"
+        if path.is_file():
+            return path, language
+    sys.exit(f"{folder} has no script for {experiment}")
+
+
 def plant(project, name, target, experiment, edits, *more):
     """Adds a framework to the project: a harness of `target` with `edits` made.
 
@@ -67,7 +76,7 @@ def plant(project, name, target, experiment, edits, *more):
     `more` are lines for its framework.yaml, as "variants: {rnn: [adam_epsilon_hat]}".
     """
     source, fields = target_of(target)
-    source /= f"{experiment}.py"
+    source, language = harness_of(source, experiment)
     text = source.read_text()
     for old, new in edits:
         if old in text:
@@ -85,6 +94,6 @@ def plant(project, name, target, experiment, edits, *more):
         fields["float64"] = f"    float64: {str(can).lower()}"
     lines = [f"    title: {name}", *fields.values(), *(f"    {line}" for line in more)]
     (folder / "framework.yaml").write_text(
-        f"version: 1\nname: {name}\ntitle: {name}\nlanguage: python\nera: current\n"
+        f"version: 1\nname: {name}\ntitle: {name}\nlanguage: {language}\nera: current\n"
         f"targets:\n  - name: {name}\n" + "\n".join(lines) + "\n"
     )

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::environment::{EnvFile, EnvSpec, FixUp};
 pub use self::gpu_needs::GpuNeeds;
-pub use self::provider::{Crate, Own, Pins, Provider, ProviderName};
+pub use self::provider::{Crate, Own, Pins, Provider, ProviderName, Toml};
 use crate::hint::unknown;
 use crate::spec::Precision;
 use crate::spec::check_name;
@@ -154,6 +154,8 @@ pub struct Target {
     /// Experiment → why it cannot be the same there, in words for a footnote.
     #[serde(default)]
     pub differences: BTreeMap<String, String>,
+    /// Why nobody has seen it run yet, in words for a footnote; until a record says otherwise.
+    pub unverified: Option<String>,
 }
 
 /// What a target can compute in float64.

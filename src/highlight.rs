@@ -134,15 +134,27 @@ mod tests {
         assert_eq!(found, expected);
         let found = pieces("fn f<'a>() {} // x", Language::Rust);
         assert_eq!(found, [(Keyword, "fn"), (Plain, " f<'a>() {} "), (Comment, "// x")]);
+        let found = pieces("f(w') = w' * \"$x\"  # y\nend", Language::Julia);
+        let expected = [
+            (Plain, "f(w') = w' * "),
+            (Text, "\"$x\""),
+            (Plain, "  "),
+            (Comment, "# y"),
+            (Plain, "\n"),
+            (Keyword, "end"),
+        ];
+        assert_eq!(found, expected);
         assert_eq!(pieces("\"\"\"a\nb\"\"\"", Language::Python), [(Text, "\"\"\"a\nb\"\"\"")]);
     }
 
     #[test]
     fn nothing_is_lost_of_any_harness() {
         let harnesses = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("harnesses");
-        for (file, language) in
-            [("pytorch/cnn.py", Language::Python), ("burn/rnn.rs", Language::Rust)]
-        {
+        for (file, language) in [
+            ("pytorch/cnn.py", Language::Python),
+            ("burn/rnn.rs", Language::Rust),
+            ("knet/rnn.jl", Language::Julia),
+        ] {
             let text = std::fs::read_to_string(harnesses.join(file)).unwrap();
             let found = pieces(&text, language);
             assert_eq!(found.iter().map(|(_, piece)| *piece).collect::<String>(), text);

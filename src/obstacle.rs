@@ -32,6 +32,12 @@ impl Obstacle {
         }
     }
 
+    /// Returns the obstacle with more behind its reason.
+    pub fn with(self, more: &str) -> Obstacle {
+        let reason = format!("{}; {more}", self.reason);
+        Obstacle { reason, ..self }
+    }
+
     /// Returns the error that says first what cannot be done.
     pub fn stops(self, what: &str) -> anyhow::Error {
         let reason = format!("{what}: {}", self.reason);

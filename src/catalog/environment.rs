@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::gpu_needs::GpuNeeds;
-use super::provider::{Crate, Own, OwnProvider, Pins, Provider, ProviderName};
+use super::provider::{Crate, Own, OwnProvider, Pins, Provider, ProviderName, Toml};
 use crate::quantity::parse_bytes;
 use crate::yaml::{self, Location, Spanned};
 
@@ -72,6 +72,10 @@ pub struct EnvFile {
     /// `cargo`: features to build with.
     #[schemars(with = "Option<Vec<String>>")]
     features: Option<Spanned<Vec<String>>>,
+    /// `julia`: the Julia that is needed, as `"1.10"`; `Project.toml` and `Manifest.toml` beside this file, if they are
+    /// there, name its packages.
+    #[schemars(with = "Option<String>")]
+    julia: Option<Spanned<String>>,
     /// Programs that must be on PATH to build it.
     #[serde(default)]
     programs: Vec<String>,
@@ -97,7 +101,7 @@ struct ProviderField {
     place: fn(&EnvFile) -> Option<Location>,
 }
 
-const SETTINGS: [ProviderField; 6] = [
+const SETTINGS: [ProviderField; 7] = [
     ProviderField {
         field: "python",
         of: &[ProviderName::Venv],
@@ -134,16 +138,23 @@ const SETTINGS: [ProviderField; 6] = [
         is_needed: false,
         place: |file| place(&file.features),
     },
+    ProviderField {
+        field: "julia",
+        of: &[ProviderName::Julia],
+        is_needed: true,
+        place: |file| place(&file.julia),
+    },
 ];
 
 /// The providers that env.yaml may name.
-const NAMES: [ProviderName; 2] = [ProviderName::Venv, ProviderName::Cargo];
+const NAMES: [ProviderName; 3] = [ProviderName::Venv, ProviderName::Cargo, ProviderName::Julia];
 
 impl EnvSpec {
     /// Returns what the file at `path` means.
     pub(super) fn of(file: EnvFile, path: &Path, project: &Path) -> Result<EnvSpec> {
         check_settings(path, &file)?;
         check_version(path, "python", file.python.as_ref(), "3.12")?;
+        check_version(path, "julia", file.julia.as_ref(), "1.10")?;
         check_version(path, "glibc", file.glibc.as_ref(), "2.35")?;
         let size_bytes = size(path, file.size.as_ref())?;
         file.gpu.as_ref().map_or(Ok(()), |gpu| gpu.check(path))?;
@@ -193,6 +204,7 @@ impl EnvFile {
                 manifest: value(&self.manifest),
                 features: value(&self.features),
             }),
+            OwnProvider::Julia => Provider::Julia(Toml { julia: value(&self.julia) }),
         }
     }
 }
@@ -283,6 +295,8 @@ mod tests {
     const VENV: &str = "version: 1\nname: x\nprovider: venv\npython: \"3.12\"\n";
     const CARGO: &str = "version: 1\nname: x\nprovider: cargo\nmanifest: a/Cargo.toml\n";
 
+    const JULIA: &str = "version: 1\nname: x\nprovider: julia\njulia: \"1.10\"\n";
+
     fn load(text: &str) -> Result<EnvSpec> {
         let path = Path::new("envs/x/env.yaml");
         EnvSpec::of(yaml::parse(path, text)?, path, Path::new(""))
@@ -303,6 +317,8 @@ mod tests {
         let expected = Crate { manifest: "a/Cargo.toml".into(), features: vec!["cuda".to_owned()] };
         assert_eq!(spec.provider, Provider::Cargo(expected));
         assert_eq!(spec.provider.python(), None);
+        let spec = load(JULIA).unwrap();
+        assert_eq!(spec.provider, Provider::Julia(Toml { julia: "1.10".to_owned() }));
     }
 
     #[test]
@@ -330,7 +346,15 @@ mod tests {
             ),
             (
                 VENV.replace("venv", "system"),
-                "env.yaml:3:11: unknown variant `system`; allowed: `venv`, `cargo`",
+                "env.yaml:3:11: unknown variant `system`; allowed: `venv`, `cargo`, `julia`",
+            ),
+            (
+                format!("{JULIA}python: \"3.12\"\n"),
+                "env.yaml:5:9: `python` is a setting of the provider `venv`; this one is `julia`",
+            ),
+            (
+                JULIA.replace("1.10", "lts"),
+                "env.yaml:4:8: `julia: lts` is not a version; write `\"1.10\"`",
             ),
             (
                 format!("{VENV}fixups: [{{why: w, run: []}}]\n"),
@@ -366,9 +390,10 @@ mod tests {
         let schema: Value = serde_json::from_str(&yaml::schema::<EnvFile>()).unwrap();
         let [venv, cargo] = [&schema["allOf"][0]["then"], &schema["allOf"][1]["then"]];
         assert_eq!(venv["required"], json!(["python"]));
-        assert_eq!(venv["properties"], json!({"manifest": false, "features": false}));
+        let foreign = json!({"manifest": false, "features": false, "julia": false});
+        assert_eq!(venv["properties"], foreign);
         assert_eq!(cargo["required"], json!(["manifest"]));
         assert_eq!(schema["properties"]["cures"]["items"], schema["properties"]["fixups"]["items"]);
-        assert_eq!(schema["$defs"]["ProviderName"]["enum"], json!(["venv", "cargo"]));
+        assert_eq!(schema["$defs"]["ProviderName"]["enum"], json!(["venv", "cargo", "julia"]));
     }
 }

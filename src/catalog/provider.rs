@@ -21,6 +21,7 @@ pub enum Provider {
         base: Option<String>,
     },
     Cargo(Crate),
+    Julia(Toml),
     /// An interpreter that the user names; no env.yaml has it.
     System(Own),
 }
@@ -33,6 +34,7 @@ pub enum ProviderName {
     Conda,
     Docker,
     Cargo,
+    Julia,
     #[serde(skip_deserializing)]
     System,
 }
@@ -44,6 +46,7 @@ pub enum ProviderName {
 pub(super) enum OwnProvider {
     Venv,
     Cargo,
+    Julia,
 }
 
 /// Python packages that are installed from `requirements.lock`.
@@ -75,6 +78,13 @@ pub struct Crate {
     pub features: Vec<String>,
 }
 
+/// Julia and, where a Project.toml stands beside env.yaml, the packages that its Manifest.toml pins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Toml {
+    /// The Julia that is needed, as `1.10`: one whose version begins so.
+    pub julia: String,
+}
+
 /// The providers that a person may choose instead of env.yaml's own.
 const CHOSEN: [ProviderName; 2] = [ProviderName::Conda, ProviderName::Docker];
 
@@ -83,6 +93,7 @@ impl OwnProvider {
         match self {
             OwnProvider::Venv => ProviderName::Venv,
             OwnProvider::Cargo => ProviderName::Cargo,
+            OwnProvider::Julia => ProviderName::Julia,
         }
     }
 }
@@ -94,6 +105,7 @@ impl Provider {
             Provider::Conda(_) => ProviderName::Conda,
             Provider::Docker { .. } => ProviderName::Docker,
             Provider::Cargo(_) => ProviderName::Cargo,
+            Provider::Julia(_) => ProviderName::Julia,
             Provider::System(_) => ProviderName::System,
         }
     }
@@ -104,7 +116,7 @@ impl Provider {
             Provider::Venv(pins) | Provider::Conda(pins) | Provider::Docker { pins, .. } => {
                 Some(&pins.python)
             }
-            Provider::Cargo(_) | Provider::System(_) => None,
+            Provider::Cargo(_) | Provider::Julia(_) | Provider::System(_) => None,
         }
     }
 }
@@ -116,6 +128,7 @@ impl ProviderName {
             ProviderName::Conda => "conda",
             ProviderName::Docker => "docker",
             ProviderName::Cargo => "cargo",
+            ProviderName::Julia => "julia",
             ProviderName::System => "system",
         }
     }
@@ -123,7 +136,7 @@ impl ProviderName {
     /// Returns what a command line must say to mean it, with a space before it.
     pub fn flag(self) -> &'static str {
         match self {
-            ProviderName::Venv | ProviderName::Cargo => "",
+            ProviderName::Venv | ProviderName::Cargo | ProviderName::Julia => "",
             ProviderName::Conda => " --provider conda",
             ProviderName::Docker => " --provider docker",
             ProviderName::System => " --provider system",
@@ -139,7 +152,7 @@ impl std::fmt::Display for ProviderName {
 
 impl EnvSpec {
     /// Returns the environment as another provider makes it; itself where that one makes none such,
-    /// as conda and docker make no crates.
+    /// as conda and docker make no crates and no Julia.
     pub fn provided_by(&self, provider: ProviderName) -> EnvSpec {
         let provider = match (provider, &self.provider) {
             (ProviderName::Conda, Provider::Venv(pins)) => Provider::Conda(pins.clone()),

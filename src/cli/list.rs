@@ -90,6 +90,7 @@ fn targets(project: &Project) -> Result<Listed> {
             "experiments": runs,
             "environments": environments.collect::<serde_json::Map<_, _>>(),
             "starter": target.starter,
+            "unverified": target.unverified,
         });
         let cells = vec![
             target.name.clone(),
@@ -97,10 +98,11 @@ fn targets(project: &Project) -> Result<Listed> {
             runs.join(", "),
             envs.collect::<Vec<_>>().join(", "),
             if target.starter { "yes" } else { "" }.to_owned(),
+            target.unverified.clone().unwrap_or_default(),
         ];
         (cells, object)
     });
-    let headings = ["Target", "Title", "Experiments", "Environments", "Starter"];
+    let headings = ["Target", "Title", "Experiments", "Environments", "Starter", "Unverified"];
     Ok(Listed { headings: headings.map(Heading::words).into(), rows: rows.collect() })
 }
 

@@ -62,6 +62,8 @@ pub enum Runtime {
     },
     /// A Python in an image, for scripts.
     Container(Image),
+    /// A Julia, for scripts.
+    Julia { julia: PathBuf, version: String },
 }
 
 /// A program with its arguments and what to change in the variables of the shell.
@@ -89,6 +91,13 @@ impl Built {
                 (python.clone(), args)
             }
             Runtime::Programs { .. } => (self.program(experiment)?, Vec::new()),
+            Runtime::Julia { julia, .. } => {
+                // What a person has in startup.jl is no part of a job.
+                let mut args = vec!["--startup-file=no".to_owned()];
+                args.extend(self.starter.as_ref().map(|file| text(file)).transpose()?);
+                args.push(text(harness)?);
+                (julia.clone(), args)
+            }
         };
         let (program, args) = self.wrapped(program, args)?;
         let (environment, unset) = (self.environment.clone(), self.unset.clone());
@@ -108,7 +117,7 @@ impl Built {
     pub fn interpreter(&self) -> Option<&Path> {
         match &self.runtime {
             Runtime::Interpreter { python, .. } => Some(python),
-            Runtime::Programs { .. } | Runtime::Container(_) => None,
+            Runtime::Programs { .. } | Runtime::Container(_) | Runtime::Julia { .. } => None,
         }
     }
 
@@ -122,9 +131,9 @@ impl Built {
 
     pub fn interpreter_version(&self) -> Option<&str> {
         match &self.runtime {
-            Runtime::Interpreter { version, .. } | Runtime::Container(Image { version, .. }) => {
-                Some(version)
-            }
+            Runtime::Interpreter { version, .. }
+            | Runtime::Container(Image { version, .. })
+            | Runtime::Julia { version, .. } => Some(version),
             Runtime::Programs { .. } => None,
         }
     }
@@ -135,6 +144,10 @@ impl Built {
             // A venv holds absolute paths, and its interpreter is a link that ends with the other.
             Runtime::Interpreter { python, .. } => {
                 (self.root == folder && python.is_file()).then_some(self)
+            }
+            // So do the precompiled packages of a depot.
+            Runtime::Julia { julia, .. } => {
+                (self.root == folder && julia.is_file()).then_some(self)
             }
             Runtime::Container(_) => (self.root == folder).then_some(self),
             // Compiled programs may be copied to another machine.

@@ -71,6 +71,8 @@ impl Parts {
             "environment.yml",
             "docker.lock",
             "Dockerfile",
+            "Project.toml",
+            "Manifest.toml",
         ];
         let others = others.map(|name| spec.folder.join(name));
         let mut files = files_under(&spec.folder)?;

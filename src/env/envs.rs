@@ -181,7 +181,7 @@ impl Envs {
         let contents = found.ok_or_else(|| anyhow!("an interpreter is used as it is"))?;
         let root = match &contents.runtime {
             Runtime::Interpreter { python, .. } => python.parent().unwrap_or(Path::new("/")),
-            Runtime::Programs { .. } | Runtime::Container(_) => Path::new("/"),
+            _ => Path::new("/"),
         };
         let (root, environment) = (root.to_owned(), contents.environment.clone());
         let mut built = self.with_variables(&spec, assembled(&spec, &root, contents))?;
@@ -315,7 +315,10 @@ impl Envs {
         }
         let host = inside.as_ref().unwrap_or(&self.workshop.host);
         add_variables(&mut built.environment, host, spec, &names)?;
-        built.starter = Some(self.workshop.python_sdk().join("rosetta/__main__.py"));
+        built.starter = Some(match &built.runtime {
+            Runtime::Julia { .. } => self.workshop.julia_sdk().join("start.jl"),
+            _ => self.workshop.python_sdk().join("rosetta/__main__.py"),
+        });
         built.unset = provider.unwanted().iter().map(|&name| name.to_owned()).collect();
         Ok(built)
     }

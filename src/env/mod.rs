@@ -15,7 +15,7 @@
 //! | `lockfile` | requirements.lock |
 //! | `conda` | explicit locks, their archives, the clients that install and solve them |
 //! | `docker` | base images, and the recipe of an image |
-//! | `workshop` | what this machine has for builds: `python`, `compilers`, `uv`, `tool` |
+//! | `workshop` | what this machine has for builds: `python`, `compilers`, `julia`, `uv`, `tool` |
 //! | `surroundings`, `settings` | which variables and configuration files of the user a build heeds |
 //!
 //! Must not depend on events, records, tables or the command line.
@@ -32,6 +32,7 @@ mod digest;
 mod docker;
 mod envs;
 mod intact;
+mod julia;
 mod lockfile;
 mod names;
 mod needed;

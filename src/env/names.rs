@@ -12,28 +12,43 @@ use super::python::parse_version;
 use super::tool::{Host, text};
 use crate::catalog::EnvSpec;
 
-/// What stands for `{env}`, `{folder}`, `{site}` and `{python}`.
+/// What stands for `{env}`, `{folder}`, `{site}`, `{python}` and `{julia}`.
 #[derive(Debug)]
 pub(super) struct Names {
     root: PathBuf,
     folder: PathBuf,
     site: Option<PathBuf>,
     python: Option<PathBuf>,
+    julia: Option<PathBuf>,
 }
 
 impl Names {
     /// Returns the names of an environment in `root`.
     pub(super) fn of(spec: &EnvSpec, root: &Path, runtime: &Runtime) -> Names {
-        let (site, python) = match runtime {
-            Runtime::Interpreter { python, version } => (site(root, version), Some(python.clone())),
-            Runtime::Container(image) => {
-                let site = site(&image.root, &image.version);
-                let (root, folder) = (image.root.clone(), spec.folder.clone());
-                return Names { root, folder, site, python: Some(image.python.clone()) };
+        let (mut site_of, mut python_of, mut julia_of) = (None, None, None);
+        match runtime {
+            Runtime::Interpreter { python, version } => {
+                site_of = site(root, version);
+                python_of = Some(python.clone());
             }
-            Runtime::Programs { .. } => (None, None),
+            Runtime::Container(image) => {
+                site_of = site(&image.root, &image.version);
+                python_of = Some(image.python.clone());
+            }
+            Runtime::Julia { julia, .. } => julia_of = Some(julia.clone()),
+            Runtime::Programs { .. } => {}
+        }
+        let root = match runtime {
+            Runtime::Container(image) => &image.root,
+            _ => root,
         };
-        Names { root: root.to_owned(), folder: spec.folder.clone(), site, python }
+        Names {
+            root: root.to_owned(),
+            folder: spec.folder.clone(),
+            site: site_of,
+            python: python_of,
+            julia: julia_of,
+        }
     }
 
     /// Returns a text of env.yaml with the names replaced by what they stand for.
@@ -44,6 +59,7 @@ impl Names {
             ("{folder}", Some(&self.folder)),
             ("{site}", self.site.as_ref()),
             ("{python}", self.python.as_ref()),
+            ("{julia}", self.julia.as_ref()),
         ];
         for (name, path) in known {
             if let (true, Some(path)) = (replaced.contains(name), path) {
@@ -90,6 +106,7 @@ mod tests {
             folder: "/project/envs/x".into(),
             site: Some("/home/envs/x-1/lib/python3.99/site-packages".into()),
             python: Some("/home/envs/x-1/bin/python".into()),
+            julia: Some("/opt/julia/bin/julia".into()),
         }
     }
 
@@ -98,6 +115,7 @@ mod tests {
         let cases = [
             ("{env}/cure", "/home/envs/x-1/cure"),
             ("{python} {folder}/a.py", "/home/envs/x-1/bin/python /project/envs/x/a.py"),
+            ("{julia} -e 1", "/opt/julia/bin/julia -e 1"),
             ("{site}", "/home/envs/x-1/lib/python3.99/site-packages"),
             ("{\"a\": {other}}", "{\"a\": {other}}"),
         ];

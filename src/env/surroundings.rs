@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 
 /// Where things are, and how the network is reached.
-const SEEN: [&str; 70] = [
+const SEEN: [&str; 78] = [
     "PATH",
     "HOME",
     "USER",
@@ -77,6 +77,14 @@ const SEEN: [&str; 70] = [
     "PIP_NO_INPUT",
     "PIP_KEYRING_PROVIDER",
     "PIP_CACHE_DIR",
+    "ROSETTA_JULIA",
+    "JULIAUP_DEPOT_PATH",
+    "JULIA_NUM_PRECOMPILE_TASKS",
+    "JULIA_PKG_OFFLINE",
+    "JULIA_PKG_SERVER",
+    "JULIA_PKG_SERVER_REGISTRY_PREFERENCE",
+    "JULIA_PKG_USE_CLI_GIT",
+    "JULIA_SSL_CA_ROOTS_PATH",
 ];
 
 /// The same: every variable that begins so.
@@ -146,6 +154,8 @@ mod tests {
             "UV_OVERRIDE",
             "UV_EXCLUDE_NEWER",
             "UV_PYTHON",
+            "JULIA_DEPOT_PATH",
+            "JULIA_LOAD_PATH",
             "PYTHONPATH",
             "PYTHONOPTIMIZE",
             "VIRTUAL_ENV",

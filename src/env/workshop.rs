@@ -8,6 +8,7 @@ use anyhow::Result;
 
 use super::compilers::Compilers;
 use super::conda::client::{self, Client};
+use super::julia::Julias;
 use super::python::{Interpreter, Interpreters};
 use super::tool::Host;
 use super::uv::{self, Uvs};
@@ -24,6 +25,7 @@ pub(super) struct Workshop {
     pub(super) project: PathBuf,
     pub(super) interpreters: Interpreters,
     pub(super) compilers: Compilers,
+    pub(super) julias: Julias,
     uvs: Uvs,
     conda: OnceLock<Result<Client, Obstacle>>,
     engine: OnceLock<Result<Engine, Obstacle>>,
@@ -31,8 +33,8 @@ pub(super) struct Workshop {
 
 impl Workshop {
     pub(super) fn new(host: Host, home: Home, project: PathBuf) -> Workshop {
-        let (interpreters, compilers, uvs, conda, engine) = Default::default();
-        Workshop { host, home, project, interpreters, compilers, uvs, conda, engine }
+        let (interpreters, compilers, julias, uvs, conda, engine) = Default::default();
+        Workshop { host, home, project, interpreters, compilers, julias, uvs, conda, engine }
     }
 
     pub(super) fn has(&self, program: &str) -> bool {
@@ -87,6 +89,11 @@ impl Workshop {
     /// Returns the folder of the Python SDK.
     pub(super) fn python_sdk(&self) -> PathBuf {
         self.project.join("harnesses/sdk/python")
+    }
+
+    /// Returns the folder of the Julia SDK.
+    pub(super) fn julia_sdk(&self) -> PathBuf {
+        self.project.join("harnesses/sdk/julia")
     }
 
     /// Returns the program of an interpreter that the user names.

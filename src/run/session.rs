@@ -153,6 +153,10 @@ impl Session {
 
 fn skip<'a>(job: &Job<'a>, obstacle: Obstacle) -> Skip<'a> {
     let Job { experiment, framework, target, device, .. } = *job;
+    let obstacle = match &target.unverified {
+        Some(why) => obstacle.with(&format!("unverified: {why}")),
+        None => obstacle,
+    };
     Skip { experiment, framework, target, device, obstacle }
 }
 

@@ -5,6 +5,7 @@
 mod cargo;
 mod conda;
 mod docker;
+mod julia;
 mod provide;
 mod system;
 mod venv;
@@ -26,6 +27,7 @@ pub(super) fn of<'a>(spec: &'a EnvSpec, workshop: &'a Workshop) -> Box<dyn Provi
             Box::new(docker::Docker { spec, pins, base: base.as_deref(), workshop })
         }
         Provider::Cargo(of) => Box::new(cargo::Cargo { spec, of, workshop }),
+        Provider::Julia(toml) => Box::new(julia::Julia { spec, toml, workshop }),
         Provider::System(own) => Box::new(system::System { own, workshop }),
     }
 }

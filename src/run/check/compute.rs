@@ -98,7 +98,7 @@ impl Computer<'_> {
             )?);
         }
         let mut words = BTreeMap::new();
-        if entrant.job.framework.spec.language == Language::Python {
+        if entrant.job.framework.spec.language != Language::Rust {
             let series = folder.join("series");
             fs::create_dir_all(&series)?;
             let file = jobfile::write(&series, &Series::of(&files))?;

@@ -1,0 +1,255 @@
+//! Environments of Julia's: the real rosetta, with a Julia that is a script. What a real Julia does,
+//! `.ci/check_julia.py` sees.
+
+mod common;
+
+use std::fs;
+use std::process::Command;
+
+use common::{Done, Project, good};
+
+/// Says its version; installs, which it notes with what it saw; or runs a harness, which is a script.
+const JULIA: &str = r#"
+[ "$1" = --version ] && echo 'julia version {version}' && exit
+case "$2" in
+*/sdk/julia/start.jl) env >{at}/seen-by-job; echo "$*" >{at}/started; exec sh "$3" ;;
+esac
+for script; do :; done
+echo "$script" >>{at}/scripts
+env >{at}/seen-by-build
+{more}
+case "$script" in *Pkg.update*) echo '[[deps.Lux]]' >"$JULIA_PROJECT/Manifest.toml" ;; esac
+mkdir -p "${JULIA_DEPOT_PATH%%:*}/packages"
+"#;
+
+const PROJECT: &str = "[deps]\nLux = \"b2108857-7c20-44ae-9111-449ecde12c47\"\n";
+const MANIFEST: &str =
+    "julia_version = \"1.10.4\"\nmanifest_format = \"2.0\"\n\n[[deps.Lux]]\nversion = \"1.2.3\"\n";
+
+/// Returns a project with a harness in Julia, whose environment wants Julia 1.10 and no packages.
+fn project() -> Project {
+    let project = Project::new();
+    project.write("envs/lux/env.yaml", "version: 1\nname: lux\nprovider: julia\njulia: \"1.10\"\n");
+    let yaml = "version: 1\nname: lux\ntitle: Lux\nlanguage: julia\nera: current\n\
+        targets:\n  - {name: lux, title: Lux, env: {cpu: lux}, starter: true}\n";
+    project.write("harnesses/lux/framework.yaml", yaml);
+    let script = good().replace("{good}", &project.path("good.npy").to_string_lossy());
+    project.write("harnesses/lux/tiny.jl", &script);
+    project
+}
+
+/// Returns the same with packages.
+fn project_with_packages() -> Project {
+    let project = project();
+    project.write("envs/lux/Project.toml", PROJECT);
+    project.write("envs/lux/Manifest.toml", MANIFEST);
+    julia(&project, "path/julia", "1.10.4", "");
+    project
+}
+
+fn julia(project: &Project, name: &str, version: &str, more: &str) {
+    let at = project.path("").display().to_string();
+    let script = JULIA.replace("{version}", version).replace("{more}", more);
+    project.program(name, &script.replace("{at}", at.trim_end_matches('/')));
+}
+
+/// Returns rosetta with only what the test has on PATH, besides what scripts need.
+fn alone(project: &Project, args: &[&str]) -> Command {
+    let mut command = project.command(args);
+    command.env_clear();
+    command.env("ROSETTA_HOME", project.path("home")).env("NO_COLOR", "1");
+    for folder in ["user", "tools"] {
+        fs::create_dir_all(project.path(folder)).unwrap();
+    }
+    for tool in ["sh", "mkdir", "env"] {
+        let link = project.path(&format!("tools/{tool}"));
+        let _ = std::os::unix::fs::symlink(format!("/bin/{tool}"), link);
+    }
+    let path = format!("{}:{}", project.path("path").display(), project.path("tools").display());
+    command.env("HOME", project.path("user")).env("PATH", path);
+    command
+}
+
+fn rosetta(project: &Project, args: &[&str]) -> Done {
+    Done::of(alone(project, args).output().unwrap())
+}
+
+fn read(project: &Project, file: &str) -> String {
+    fs::read_to_string(project.path(file)).unwrap_or_default()
+}
+
+fn says(done: &Done, code: i32, words: &[&str]) {
+    assert_eq!(done.code, Some(code), "{done:?}");
+    for words in words {
+        assert!(done.stderr.contains(words), "{words}\nis not in\n{}", done.stderr);
+    }
+}
+
+/// Returns the variables of a file that `env` has written, of those that begin with `JULIA` or end with `THREADS`.
+fn variables(project: &Project, file: &str) -> Vec<String> {
+    let text = read(project, file);
+    let of_julia = |line: &&str| {
+        let name = line.split('=').next().unwrap_or_default();
+        name.starts_with("JULIA") || name == "OPENBLAS_NUM_THREADS"
+    };
+    let mut found = text.lines().filter(of_julia).map(str::to_owned).collect::<Vec<_>>();
+    found.sort();
+    found
+}
+
+/// Returns the folder of the one environment that is built.
+fn root(project: &Project) -> String {
+    let all = common::list(&project.path("home/envs"));
+    let mut folders = all.into_iter().filter(|path| path.join("rosetta.json").is_file());
+    folders.next().expect("one is built").display().to_string()
+}
+
+const RUN: [&str; 6] = ["run", "--no-check", "--device", "cpu", "--threads", "1"];
+
+#[test]
+fn julia_alone_runs_a_harness_through_the_sdk() {
+    let project = project();
+    julia(&project, "path/julia", "1.10.4", "");
+    says(&rosetta(&project, &RUN), 0, &["1 ok"]);
+    let record = &project.records()[0];
+    assert_eq!(record["env"]["provider"], "julia");
+    assert_eq!(record["env"]["interpreter"], "1.10.4");
+    assert_eq!(record["env"]["packages"].to_string(), "[]");
+    let sdk = project.path("harnesses/sdk/julia/start.jl").display().to_string();
+    let harness = project.path("harnesses/lux/tiny.jl").display().to_string();
+    assert_eq!(read(&project, "started"), format!("--startup-file=no {sdk} {harness}\n"));
+    let root = root(&project);
+    let expected = [
+        format!("JULIA_DEPOT_PATH={root}/depot:"),
+        "JULIA_LOAD_PATH=@:@stdlib".to_owned(),
+        "JULIA_NUM_THREADS=1".to_owned(),
+        "OPENBLAS_NUM_THREADS=1".to_owned(),
+    ];
+    assert_eq!(variables(&project, "seen-by-job"), expected);
+    assert_eq!(read(&project, "scripts"), "", "there are no packages, so nothing is installed");
+}
+
+#[test]
+fn without_julia_a_job_is_skipped_with_what_helps() {
+    let project = project();
+    let yaml = read(&project, "harnesses/lux/framework.yaml");
+    let target = "starter: true, unverified: its packages cannot be had here";
+    project.write("harnesses/lux/framework.yaml", &yaml.replace("starter: true", target));
+    let reason = "tiny · lux · cpu: there is no Julia 1.10 here; unverified: its packages cannot be had here";
+    let hint = "run `juliaup add 1.10`, or name a Julia in ROSETTA_JULIA";
+    says(&rosetta(&project, &RUN), 2, &[reason, hint]);
+    let listed = rosetta(&project, &["list", "targets", "--json"]).stdout;
+    assert!(listed.contains("\"unverified\": \"its packages cannot be had here\""), "{listed}");
+    // One of another version is named.
+    julia(&project, "path/julia", "1.5.3", "");
+    let done = rosetta(&project, &["env", "build", "lux"]);
+    says(&done, 1, &["there is no Julia 1.10 here: `", "path/julia` is 1.5.3"]);
+}
+
+#[test]
+fn packages_are_installed_and_compiled_before_any_job() {
+    let project = project_with_packages();
+    let mut run = alone(&project, &RUN);
+    run.env("JULIA_PKG_SERVER", "https://mirror.example").env("JULIA_LOAD_PATH", "/astray");
+    run.env("JULIA_DEPOT_PATH", format!("{}::/more", project.path("given").display()));
+    says(&Done::of(run.output().unwrap()), 0, &["1 ok"]);
+    let scripts = read(&project, "scripts");
+    assert!(scripts.starts_with("using Pkg; Pkg.instantiate(); Pkg.precompile()\n"), "{scripts}");
+    assert!(
+        scripts.contains("Base.require"),
+        "a package that cannot be loaded fails the build: {scripts}"
+    );
+    let root = root(&project);
+    let depots =
+        format!("JULIA_DEPOT_PATH={root}/depot:{}:/more:", project.path("given").display());
+    let common = [&depots, "JULIA_LOAD_PATH=@:@stdlib", &format!("JULIA_PROJECT={root}/project")];
+    let mut built = common.map(str::to_owned).to_vec();
+    built.insert(2, "JULIA_PKG_SERVER=https://mirror.example".to_owned());
+    assert_eq!(variables(&project, "seen-by-build"), built);
+    let seen = variables(&project, "seen-by-job");
+    assert!(common.iter().all(|one| seen.iter().any(|line| line == one)), "{seen:?}");
+    assert!(!seen.iter().any(|line| line.contains("SERVER")), "{seen:?}");
+    // What is in the user's `~/.julia` would not be there for a job, whose home is empty.
+    assert!(read(&project, "seen-by-build").contains(&format!("\nHOME={root}\n")));
+    assert_eq!(fs::read_to_string(format!("{root}/project/Manifest.toml")).unwrap(), MANIFEST);
+    let record = &project.records()[0];
+    assert_eq!(record["env"]["packages"].to_string(), r#"["Lux==1.2.3"]"#);
+    // It is built: a job by another shell looks into the same depots, and nothing is installed again.
+    let before = read(&project, "scripts");
+    says(&rosetta(&project, &RUN), 0, &["1 ok"]);
+    assert_eq!(read(&project, "scripts"), before);
+    assert!(variables(&project, "seen-by-job").contains(&depots));
+}
+
+#[test]
+fn what_cannot_be_installed_is_the_end_of_a_build_with_its_words() {
+    let project = project_with_packages();
+    let more = "echo 'ERROR: Unsatisfiable requirements detected for package Lux' >&2; exit 1";
+    julia(&project, "path/julia", "1.10.4", more);
+    let done = rosetta(&project, &["env", "build", "lux"]);
+    says(&done, 1, &["`julia` failed (exit status: 1)", "Unsatisfiable requirements"]);
+    assert!(!project.path("home/envs/lux").exists());
+}
+
+#[test]
+fn a_lock_is_made_from_the_project_and_must_have_its_packages() {
+    let project = project_with_packages();
+    let build = ["env", "build", "lux"];
+    fs::remove_file(project.path("envs/lux/Manifest.toml")).unwrap();
+    says(&rosetta(&project, &build), 1, &["it has no Manifest.toml", "rosetta env lock lux"]);
+    project.write("envs/lux/Manifest.toml", "[[Knet]]\nversion = \"1.2.3\"\n");
+    let stale = "its Manifest.toml lacks `Lux` of Project.toml";
+    says(&rosetta(&project, &build), 1, &[stale, "rosetta env lock lux"]);
+    says(&rosetta(&project, &["env", "lock", "lux"]), 0, &[]);
+    assert_eq!(read(&project, "envs/lux/Manifest.toml"), "[[deps.Lux]]\n");
+    assert_eq!(read(&project, "scripts"), "using Pkg; Pkg.update()\n");
+    says(&rosetta(&project, &build), 0, &[]);
+}
+
+#[test]
+fn another_julia_or_lock_is_another_environment() {
+    let project = project_with_packages();
+    let build = ["env", "build", "lux"];
+    let count =
+        || common::list(&project.path("home/envs")).iter().filter(|path| path.is_dir()).count();
+    says(&rosetta(&project, &build), 0, &[]);
+    says(&rosetta(&project, &build), 0, &[]);
+    assert_eq!(count(), 1);
+    julia(&project, "path/julia", "1.10.5", "");
+    says(&rosetta(&project, &build), 0, &[]);
+    assert_eq!(count(), 2);
+    project.write("envs/lux/Manifest.toml", &MANIFEST.replace("1.2.3", "1.2.4"));
+    says(&rosetta(&project, &build), 0, &[]);
+    assert_eq!(count(), 3);
+    // One that a person names may be a script with options: it counts by its path too.
+    let named = |program: &str| {
+        let mut named = alone(&project, &build);
+        named.env("ROSETTA_JULIA", project.path(program));
+        Done::of(named.output().unwrap())
+    };
+    julia(&project, "elsewhere/julia", "1.10.5", "");
+    says(&named("elsewhere/julia"), 0, &[]);
+    says(&named("elsewhere/julia"), 0, &[]);
+    assert_eq!(count(), 4);
+    says(&named("path/julia"), 0, &[]);
+    assert_eq!(count(), 5);
+}
+
+#[test]
+fn what_is_built_runs_in_a_shell_that_finds_no_julia() {
+    let project = project_with_packages();
+    julia(&project, "elsewhere/julia", "1.10.4", "");
+    for named in [false, true] {
+        let mut build = alone(&project, &["env", "build", "lux"]);
+        if named {
+            fs::remove_file(project.path("path/julia")).unwrap();
+            build.env("ROSETTA_JULIA", project.path("elsewhere/julia"));
+        }
+        says(&Done::of(build.output().unwrap()), 0, &[]);
+        // As on the nodes of a cluster: Julia is there, and no variable says where.
+        let mut run = alone(&project, &RUN);
+        run.env("PATH", project.path("tools"));
+        says(&Done::of(run.output().unwrap()), 0, &["1 ok"]);
+        fs::remove_dir_all(project.path("home/envs")).unwrap();
+    }
+}
