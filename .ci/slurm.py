@@ -240,6 +240,8 @@ def is_alive(pid):
 
 def main():
     match sys.argv[1:]:
+        case ["install"]:
+            sys.exit(0 if install() else 1)
         case ["up", folder]:
             if not install():
                 sys.exit("Slurm is not here and could not be installed: as root, `apt-get install " + " ".join(PACKAGES) + "`")
