@@ -46,8 +46,8 @@ const SIGNS_OF_A_DRIVER: [&str; 4] =
 /// The variable that names the driver's library where it is not where a loader looks, or another one that plays it.
 const LIBRARY: &str = "ROSETTA_NVML";
 
-/// Returns the driver's library, if there is a driver. Without one, looking for the library would cost every job 0.4 ms of
-/// searching folders.
+/// Returns the driver's library, if there is a driver. Without one, looking for the library would cost every job some 60 system
+/// calls in search of it.
 fn init() -> Option<Nvml> {
     if let Some(library) = std::env::var_os(LIBRARY).filter(|path| !path.is_empty()) {
         return Nvml::builder().lib_path(&library).init().ok();
