@@ -262,3 +262,31 @@ fn the_readme_shows_what_is_printed() {
     let lines = text.trim().lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
     assert!(page.contains(&lines), "README.md does not show this of `rosetta read`:\n{lines}");
 }
+
+/// Lines of up to 438 characters could not be read in an editor, nor a change of one in a diff.
+#[test]
+fn prose_of_the_pages_is_wrapped() {
+    // Written by programs.
+    let made = ["docs/results.md", "docs/defaults.md"];
+    let mut pages =
+        ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "harnesses/README.md"]
+            .map(|name| root().join(name))
+            .to_vec();
+    pages.extend(fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path()));
+    let is_page = |page: &&PathBuf| page.extension().is_some_and(|ext| ext == "md");
+    let is_made = |page: &PathBuf| made.iter().any(|name| root().join(name) == *page);
+    for page in pages.iter().filter(is_page).filter(|page| !is_made(page)) {
+        let text = fs::read_to_string(page).unwrap();
+        let mut is_code = false;
+        for (number, line) in (1..).zip(text.lines()) {
+            is_code ^= line.trim_start().starts_with("```");
+            let (is_table, length) = (line.trim_start().starts_with('|'), line.chars().count());
+            let has_room = line.trim().contains(' ') && length > 140;
+            let place = format!("{}:{number}", page.display());
+            assert!(
+                is_code || is_table || !has_room,
+                "{place}: {length} characters: wrap it at 120"
+            );
+        }
+    }
+}
