@@ -589,3 +589,35 @@ fn a_job_file_can_be_printed_for_a_run_by_hand() {
     let weights = Path::new(job["weights"]["folder"].as_str().unwrap()).join("dense.weight.npy");
     assert!(weights.is_file() && Path::new(job["order"].as_str().unwrap()).is_file());
 }
+
+#[test]
+fn a_list_of_targets_has_versions_years_and_what_is_built() {
+    let project = Project::new().harness("mine", &good()).fake_uv();
+    project.write(
+        "envs/fake/env.yaml",
+        "version: 1\nname: fake\nprovider: venv\npython: \"3.12\"\nrequirements: [\"fakelib[extra]==1.2.3\", numpy==2.0]\n",
+    );
+    let hash = format!("--hash=sha256:{}", "0".repeat(64));
+    let lock = format!("fakelib==1.2.3 {hash}\nnumpy==2.0 {hash}\n");
+    project.write("envs/fake/requirements.lock", &lock);
+    let path = "harnesses/mine/framework.yaml";
+    let yaml = fs::read_to_string(project.path(path)).unwrap();
+    project.write(path, &yaml.replace("era: current", "era: current\nyear: 2024"));
+    let listed = |project: &Project| {
+        let path = format!("{}:/usr/bin:/bin", project.path("path").display());
+        let mut command = project.command(&["list", "--json"]);
+        let done = Done::of(command.env("PATH", path).output().unwrap());
+        serde_json::from_str::<serde_json::Value>(&done.stdout)
+            .unwrap_or_else(|_| panic!("{done:?}"))
+    };
+    let before = listed(&project);
+    assert_eq!(
+        (before[0]["version"].as_str(), before[0]["year"].as_u64()),
+        (Some("1.2.3"), Some(2024))
+    );
+    assert_eq!(before[0]["is_built"], false);
+    let mut build = project.command(&["env", "build", "fake"]);
+    let path = format!("{}:/usr/bin:/bin", project.path("path").display());
+    assert!(build.env("PATH", path).status().unwrap().success());
+    assert_eq!(listed(&project)[0]["is_built"], true);
+}

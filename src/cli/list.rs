@@ -7,9 +7,11 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::catalog::Framework;
+use crate::catalog::{EnvSpec, Framework, Pins, Provider};
 use crate::cli::args::Listing;
 use crate::cli::{NOT_OK, OK};
+use crate::env::Envs;
+use crate::home::Home;
 use crate::project::Project;
 use crate::report::Heading;
 use crate::spec::Experiment;
@@ -78,16 +80,26 @@ fn frameworks(project: &Project) -> Result<Listed> {
 fn targets(project: &Project) -> Result<Listed> {
     let catalog = project.catalog()?;
     let experiments = project.experiments()?;
+    // Without a home nothing is built.
+    let envs = Home::find().ok().map(|home| Envs::new(home, project.root.clone()));
     let rows = catalog.targets().map(|(framework, target)| {
         let has = |e: &&Experiment| framework.harnesses.contains_key(e.name());
         let runs = experiments.iter().filter(has).map(Experiment::name).collect::<Vec<_>>();
-        let envs = target.env.iter().map(|(device, env)| format!("{device}: {}", env.value));
+        let own = target.env.values().next().and_then(|env| catalog.envs.get(&env.value));
+        let version = own.and_then(pinned_version).unwrap_or_default();
+        let year = target.year.or(framework.spec.year);
+        let is_built =
+            own.zip(envs.as_ref()).is_some_and(|(spec, envs)| envs.built(spec).is_some());
+        let named = target.env.iter().map(|(device, env)| format!("{device}: {}", env.value));
         let environments =
             target.env.iter().map(|(device, env)| (device.to_string(), json!(env.value)));
         let object = json!({
             "target": target.name,
             "title": target.title,
+            "version": own.and_then(pinned_version),
+            "year": year,
             "experiments": runs,
+            "is_built": is_built,
             "environments": environments.collect::<serde_json::Map<_, _>>(),
             "starter": target.starter,
             "unverified": target.unverified,
@@ -95,15 +107,36 @@ fn targets(project: &Project) -> Result<Listed> {
         let cells = vec![
             target.name.clone(),
             target.title.clone(),
+            version,
+            year.map(|year| year.to_string()).unwrap_or_default(),
             runs.join(", "),
-            envs.collect::<Vec<_>>().join(", "),
+            named.collect::<Vec<_>>().join(", "),
+            if is_built { "yes" } else { "" }.to_owned(),
             if target.starter { "yes" } else { "" }.to_owned(),
             target.unverified.clone().unwrap_or_default(),
         ];
         (cells, object)
     });
-    let headings = ["Target", "Title", "Experiments", "Environments", "Starter", "Unverified"];
+    let headings = [
+        "Target",
+        "Title",
+        "Version",
+        "Year",
+        "Experiments",
+        "Environments",
+        "Built",
+        "Starter",
+        "Unverified",
+    ];
     Ok(Listed { headings: headings.map(Heading::words).into(), rows: rows.collect() })
+}
+
+/// Returns the version that an environment pins its framework to: by custom the first of its requirements. Compiled
+/// frameworks have theirs in a Cargo.lock.
+fn pinned_version(spec: &EnvSpec) -> Option<String> {
+    let Provider::Venv(Pins { requirements, .. }) = &spec.provider else { return None };
+    let (_, version) = requirements.first()?.split_once("==")?;
+    Some(version.to_owned())
 }
 
 fn runs<'a>(runs: impl Iterator<Item = (&'a Path, &'a Outline)>) -> Listed {
