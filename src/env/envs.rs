@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ffi::OsString;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,6 +15,7 @@ use anyhow::{Context, Result, anyhow};
 use super::built::{Built, Runtime};
 use super::intact::missing_file;
 use super::names::{Names, add_variables};
+use super::programs::digests;
 use super::provider::{self, Contents, Provide, size_of_image};
 use super::store::{self, Place};
 use super::tool::{Build, Host, text};
@@ -242,23 +242,7 @@ impl Envs {
     /// Returns compiled harnesses that the user names by their folder as an environment, with the digest of each.
     pub fn programs(&self, folder: &Path) -> Result<Built> {
         let root = std::path::absolute(folder)?;
-        let failed = || {
-            let hint =
-                "name a folder that has a program for each experiment, called as the experiment";
-            hinted(format!("cannot read the folder of programs `{}`", root.display()), hint)
-        };
-        let mut packages = BTreeMap::new();
-        for entry in std::fs::read_dir(&root).map_err(|error| failed().context(error))? {
-            let path = entry.with_context(failed)?.path();
-            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            if is_program(&path) {
-                let bytes = std::fs::read(&path).with_context(failed)?;
-                packages.insert(name.to_owned(), format!("sha256:{}", sha256(bytes)));
-            }
-        }
-        if packages.is_empty() {
-            return Err(failed());
-        }
+        let packages = digests(&root)?;
         let runtime = Runtime::Programs { compiler: None };
         let (environment, found) = Default::default();
         let contents = Contents { runtime, packages, lock: None, environment, found };
@@ -387,12 +371,6 @@ impl Envs {
 }
 
 /// Returns an environment before it is known how large it is and how long it took.
-/// Whether somebody may execute a file.
-fn is_program(path: &Path) -> bool {
-    let meta = path.metadata();
-    meta.is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-}
-
 fn assembled(spec: &EnvSpec, root: &Path, contents: Contents) -> Built {
     let Contents { runtime, lock, packages, environment: _, found } = contents;
     Built {

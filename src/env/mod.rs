@@ -7,6 +7,7 @@
 //! | `built` | a built one: what is in it, and the command that starts a harness |
 //! | `names` | what texts of env.yaml stand for, and the variables of a job |
 //! | `store` | where they are kept, and their seals |
+//! | `programs` | compiled harnesses of the user's own |
 //! | `needed`, `clean` | what somebody needs, and what a clean-up removes |
 //! | `scratch` | what a build needs only while it goes on |
 //! | `intact` | whether a built one still has its files |
@@ -36,6 +37,7 @@ mod julia;
 mod lockfile;
 mod names;
 mod needed;
+mod programs;
 mod provider;
 mod python;
 mod scratch;
