@@ -204,7 +204,7 @@ def check(rosetta, engine, targets, done):
     done(f"walls, memory of a job and of its helper, a time limit; {left} processes were left behind and ended")
 
     for sent, who in ((signal.SIGINT, "rosetta"), (signal.SIGTERM, "rosetta"), (signal.SIGKILL, "rosetta"), (signal.SIGKILL, "client")):
-        words = ["run", "rnn", "-f", "sleep", "--no-check", "--profile", "smoke", "--data", "synthetic", "--device", "cpu"]
+        words = ["run", "rnn", "-f", "sleep", "--no-check", "--profile", "smoke", "--data", "synthetic", "--device", "cpu", "--retries", "0"]
         child = rosetta.start(*words, *docker)
         begun = time.time()
         while not engine.containers() and time.time() - begun < 60:
