@@ -1,6 +1,7 @@
 //! Where a project is and what it holds. Must not depend on what is asked of it.
 
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -23,14 +24,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Project {
     pub root: PathBuf,
-    /// Whether a file of it could not be read.
-    is_damaged: Cell<bool>,
+    /// What was said of files that could not be read.
+    told: RefCell<BTreeSet<String>>,
 }
 
 impl Project {
     /// Returns the project in a folder.
     pub fn at(root: impl Into<PathBuf>) -> Project {
-        Project { root: root.into(), is_damaged: Cell::new(false) }
+        Project { root: root.into(), told: RefCell::default() }
     }
 
     /// Returns the project at `named`, or the one that the current folder is in, or the one that
@@ -90,13 +91,13 @@ impl Project {
     }
 
     fn tell(&self, unreadable: &[anyhow::Error]) {
-        unreadable.iter().for_each(report);
-        self.is_damaged.set(self.is_damaged.get() || !unreadable.is_empty());
+        let mut told = self.told.borrow_mut();
+        unreadable.iter().filter(|error| told.insert(format!("{error:#}"))).for_each(report);
     }
 
     /// Whether a file of it could not be read, and was passed over.
     pub fn is_damaged(&self) -> bool {
-        self.is_damaged.get()
+        !self.told.borrow().is_empty()
     }
 
     /// Ends with an error if a framework's harnesses would not find the SDK that they import.

@@ -92,3 +92,16 @@ fn what_cannot_be_verified_is_said() {
     assert_eq!(done.code, Some(0), "its times are there all the same: {done:?}");
     assert!(done.stderr.contains("✗ speed of fake") && !done.stdout.contains("peak"), "{done:?}");
 }
+
+/// Each of its two sides has a session of its own, which reads the catalog.
+#[test]
+fn a_file_that_cannot_be_read_is_told_once() {
+    let project = project();
+    project.write("harnesses/other/framework.yaml", "version: 1\nnmae: other\n");
+    let done = verify(&project, "./python", &[]);
+    assert_eq!(
+        done.stderr.matches("nmae").count(),
+        2,
+        "the error, and the line that it quotes: {done:?}"
+    );
+}
