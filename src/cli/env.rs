@@ -9,7 +9,8 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::catalog::{Catalog, EnvSpec, Provider, ProviderName};
-use crate::cli::args::{EnvCommand, MakerArg};
+use crate::cli::args::{AgreementArgs, EnvCommand, MakerArg};
+use crate::cli::runs::may_remove;
 use crate::cli::{NOT_OK, OK};
 use crate::env::{Availability, EnvStatus, Envs, Sweep};
 use crate::hint::{hinted, unknown};
@@ -60,7 +61,7 @@ pub fn env(project: &Project, command: &EnvCommand) -> Result<ExitCode> {
                 live.say(&format!("{name}: {} freed", ui::size(freed)));
             }
         }
-        EnvCommand::Gc { dry_run, yes } => gc(&envs, &catalog, *dry_run, *yes, &live)?,
+        EnvCommand::Gc { agreement } => gc(&envs, &catalog, *agreement, &live)?,
         EnvCommand::Shell { name, provider } => {
             let spec = &made(*provider, find(&catalog, name)?)?;
             match enter(spec, &[], &envs, &live)? {}
@@ -83,20 +84,20 @@ fn enter(spec: &EnvSpec, command: &[OsString], envs: &Envs, live: &Live) -> Resu
 }
 
 /// Removes what nobody needs, once the person at the terminal has agreed.
-fn gc(envs: &Envs, catalog: &Catalog, is_dry: bool, is_agreed: bool, live: &Live) -> Result<()> {
+fn gc(envs: &Envs, catalog: &Catalog, agreement: AgreementArgs, live: &Live) -> Result<()> {
     let found = envs.gc(catalog, Sweep::Told)?;
     let size = ui::size(found.bytes);
-    if is_dry || !is_agreed {
+    if !agreement.yes {
         for name in &found.names {
             live.say(&format!("not needed any more: {name}"));
         }
     }
-    if is_dry {
+    if agreement.dry_run {
         live.say(&format!("{} folders would be removed, {size}", found.folders));
         return Ok(());
     }
-    if !found.names.is_empty() && !is_agreed && !ui::agrees(&format!("remove {size}?"))? {
-        return Err(hinted("nothing was removed", "say `--yes` to agree beforehand"));
+    if !found.names.is_empty() {
+        may_remove(agreement, &format!("remove {size}?"))?;
     }
     let freed = envs.gc(catalog, Sweep::Done)?;
     let size = ui::size(freed.bytes);

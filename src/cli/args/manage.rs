@@ -139,12 +139,8 @@ pub enum EnvCommand {
   rosetta env gc --dry-run    what would go, and how much room it takes
   rosetta env gc --yes        under cron")]
     Gc {
-        /// Say what would be removed, and remove nothing
-        #[arg(long, conflicts_with = "yes")]
-        dry_run: bool,
-        /// Do not ask; needed where nobody can be asked
-        #[arg(short, long)]
-        yes: bool,
+        #[command(flatten)]
+        agreement: AgreementArgs,
     },
     /// Start a shell in an environment
     #[command(after_help = "Examples:
