@@ -1,15 +1,18 @@
 //! What a person is told of a plan before anything is done.
 
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::catalog::Device;
+use crate::cli::OK;
 use crate::machine::cores;
 use crate::plan::{Job, Plan, Skip};
 use crate::request::Request;
-use crate::run::{Expected, Preview, ToBuild};
+use crate::run::{Expected, Preview, Session, ToBuild};
 use crate::ui;
 
 /// Returns what a person is told before disk and network are used.
@@ -67,8 +70,26 @@ pub fn length(plan: &Plan, request: &Request, expected: &Expected) -> String {
     format!("{count} job{}: {took}{checks}", if count == 1 { "" } else { "s" })
 }
 
+/// Prints a plan instead of doing it.
+pub fn print(
+    plan: &Plan,
+    request: &Request,
+    preview: &Preview,
+    session: &Session,
+    as_json: bool,
+) -> Result<ExitCode> {
+    let text = match as_json {
+        true => {
+            let json = json(plan, request, preview, &session.expected());
+            serde_json::to_string_pretty(&json)? + "\n"
+        }
+        false => text(plan),
+    };
+    ui::print(&text).map(|()| OK)
+}
+
 /// Returns the jobs, each on a line, and those that are skipped.
-pub fn text(plan: &Plan) -> String {
+fn text(plan: &Plan) -> String {
     let job = |job: &Job| format!("{}\n", job.name());
     let skip = |skip: &Skip| {
         let (experiment, target) = (skip.experiment.name(), &skip.target.name);
@@ -78,7 +99,7 @@ pub fn text(plan: &Plan) -> String {
 }
 
 /// Returns a plan for a program: times in seconds, sizes in bytes, null where something is not known.
-pub fn json(plan: &Plan, request: &Request, preview: &Preview, expected: &Expected) -> Value {
+fn json(plan: &Plan, request: &Request, preview: &Preview, expected: &Expected) -> Value {
     let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
     let (known, unknown) = expected.sum(&plan.jobs);
     let job = |job: &Job| {

@@ -51,13 +51,10 @@ pub fn run(project: &Project, store: &Store, args: &RunArgs) -> Result<ExitCode>
     let before = plan::preview_words(&preview, session.home.root());
     before.into_iter().chain(plan::crowded(&request)).for_each(say);
     if args.dry_run {
-        let expected = session.expected();
-        if args.format.json {
-            let json = plan::json(&plan, &request, &preview, &expected);
-            return ui::print(&(serde_json::to_string_pretty(&json)? + "\n")).map(|()| OK);
+        if !args.format.json {
+            say(plan::length(&plan, &request, &session.expected()));
         }
-        say(plan::length(&plan, &request, &expected));
-        return ui::print(&plan::text(&plan)).map(|()| OK);
+        return plan::print(&plan, &request, &preview, &session, args.format.json);
     }
     refuse_nothing(&plan)?;
     project.need_sdk(plan.jobs.iter().map(|job| job.framework))?;

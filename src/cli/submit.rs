@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::cli::args::RunArgs;
 use crate::cli::run::refuse_nothing;
 use crate::cli::runs::{exit_code, follow, tell};
-use crate::cli::{INTERRUPTED, OK, plan, table};
+use crate::cli::{INTERRUPTED, plan, table};
 use crate::cluster::{Launcher, find};
 use crate::hint::{hinted, say};
 use crate::project::Project;
@@ -26,13 +26,7 @@ pub fn submit(project: &Project, store: &Store, args: &RunArgs, named: &str) -> 
     let preview = session.preview(&planned, &request);
     plan::preview_words(&preview, session.home.root()).into_iter().for_each(say);
     if args.dry_run {
-        return match args.format.json {
-            true => {
-                let json = plan::json(&planned, &request, &preview, &session.expected());
-                ui::print(&(serde_json::to_string_pretty(&json)? + "\n")).map(|()| OK)
-            }
-            false => ui::print(&plan::text(&planned)).map(|()| OK),
-        };
+        return plan::print(&planned, &request, &preview, &session, args.format.json);
     }
     refuse_nothing(&planned)?;
     project.need_sdk(planned.jobs.iter().map(|job| job.framework))?;
