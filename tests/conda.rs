@@ -103,17 +103,6 @@ fn state(project: &Project, provider: &str) -> (String, String) {
     (fake["state"].as_str().unwrap().to_owned(), fake["hint"].as_str().unwrap().to_owned())
 }
 
-fn read(project: &Project, file: &str) -> String {
-    fs::read_to_string(project.path(file)).unwrap_or_default()
-}
-
-fn says(done: &Done, code: i32, words: &[&str]) {
-    assert_eq!(done.code, Some(code), "{done:?}");
-    for words in words {
-        assert!(done.stderr.contains(words), "{words}\nis not in\n{}", done.stderr);
-    }
-}
-
 const BUILD: [&str; 5] = ["env", "build", "fake", "--provider", "conda"];
 const LOCK: [&str; 5] = ["env", "lock", "fake", "--provider", "conda"];
 const RUN: [&str; 6] = ["run", "--no-check", "--device", "cpu", "--provider", "conda"];
@@ -122,12 +111,12 @@ const RUN: [&str; 6] = ["run", "--no-check", "--device", "cpu", "--provider", "c
 fn an_environment_is_built_from_its_lock_and_runs() {
     let project = project("");
     assert_eq!(state(&project, "conda").0, "can be built");
-    says(&rosetta(&project, &RUN), 0, &["1 ok"]);
+    rosetta(&project, &RUN).says(0, &["1 ok"]);
     let record = &project.records()[0];
     assert_eq!(record["env"]["provider"], "conda");
     assert_eq!(record["env"]["packages"].to_string(), r#"["python==3.12.1","tzdata==2026a"]"#);
     // conda 24.7 reads MD5 only, and sees archives that rosetta has hashed, on this machine.
-    let explicit = read(&project, "explicit");
+    let explicit = project.read("explicit");
     assert!(
         explicit.contains(
             "/archives/linux-64/python-3.12.1-0.conda#a0901c46356600fdbaffe0fc8c8ac8ba\n"
@@ -135,12 +124,12 @@ fn an_environment_is_built_from_its_lock_and_runs() {
         "{explicit}"
     );
     assert!(!explicit.contains("/channel/"), "{explicit}");
-    assert!(read(&project, "called").contains("--offline"));
+    assert!(project.read("called").contains("--offline"));
     // It is there: nobody is asked again, not even without a client.
     fs::remove_file(project.path("path/conda")).unwrap();
-    says(&rosetta(&project, &RUN), 0, &["1 ok"]);
+    rosetta(&project, &RUN).says(0, &["1 ok"]);
     assert_eq!(state(&project, "conda").0, "built");
-    assert_eq!(read(&project, "called").lines().count(), 1);
+    assert_eq!(project.read("called").lines().count(), 1);
     let left = common::list(&project.path("home/envs"));
     assert!(!left.iter().any(|path| path.to_string_lossy().ends_with(".scratch")), "{left:?}");
 }
@@ -157,21 +146,21 @@ fn each_provider_has_environments_of_its_own() {
             .filter(|name| name.starts_with("fake-") && !name.ends_with(".log"))
             .count()
     };
-    says(&build(&project), 0, &[]);
-    says(&rosetta(&project, &["env", "build", "fake"]), 0, &[]);
-    says(&rosetta(&project, &["env", "gc"]), 0, &["0 folders removed"]);
+    build(&project).says(0, &[]);
+    rosetta(&project, &["env", "build", "fake"]).says(0, &[]);
+    rosetta(&project, &["env", "gc"]).says(0, &["0 folders removed"]);
     assert_eq!(folders(), 2);
-    says(&rosetta(&project, &["env", "remove", "fake", "--provider", "conda"]), 0, &[]);
+    rosetta(&project, &["env", "remove", "fake", "--provider", "conda"]).says(0, &[]);
     assert_eq!((folders(), state(&project, "pinned").0.as_str()), (1, "built"));
-    says(&build(&project), 0, &[]);
-    says(&rosetta(&project, &["env", "remove", "fake", "--provider", "pinned"]), 0, &[]);
+    build(&project).says(0, &[]);
+    rosetta(&project, &["env", "remove", "fake", "--provider", "pinned"]).says(0, &[]);
     assert_eq!((folders(), state(&project, "conda").0.as_str()), (1, "built"));
     // What another lock stands for now is not needed any more.
     lock(&project, &[("tzdata-2026a-0", "tzdata-2026b-0")]);
-    says(&rosetta(&project, &["env", "gc", "--yes"]), 0, &["1 folders removed"]);
+    rosetta(&project, &["env", "gc", "--yes"]).says(0, &["1 folders removed"]);
     assert_eq!(folders(), 0);
-    says(&build(&project), 1, &["cannot read `", "tzdata-2026b-0.conda"]);
-    says(&rosetta(&project, &["env", "remove", "fake"]), 0, &[]);
+    build(&project).says(1, &["cannot read `", "tzdata-2026b-0.conda"]);
+    rosetta(&project, &["env", "remove", "fake"]).says(0, &[]);
 }
 
 #[test]
@@ -179,8 +168,7 @@ fn another_archive_than_the_pinned_one_is_refused_before_a_client_sees_it() {
     let project = project("");
     project.write("channel/noarch/tzdata-2026a-0.conda", "changed");
     let done = build(&project);
-    says(
-        &done,
+    done.says(
         1,
         &[
             "cannot bring `tzdata-2026a-0.conda`, line 4 of conda's lock",
@@ -188,11 +176,11 @@ fn another_archive_than_the_pinned_one_is_refused_before_a_client_sees_it() {
             "is not the pinned archive: found SHA-256",
         ],
     );
-    assert_eq!(read(&project, "called"), "");
+    assert_eq!(project.read("called"), "");
     assert_eq!(state(&project, "conda").0, "can be built");
     // The right one is taken when it is there again.
     project.write("channel/noarch/tzdata-2026a-0.conda", "another");
-    says(&build(&project), 0, &[]);
+    build(&project).says(0, &[]);
 }
 
 #[test]
@@ -210,8 +198,7 @@ fn a_lock_that_pins_too_little_is_refused_with_its_line() {
         let (state, hint) = state(&project, "conda");
         assert!(state.contains(expected), "{state}");
         assert_eq!(hint, "run `rosetta env lock fake --provider conda`");
-        says(
-            &build(&project),
+        build(&project).says(
             1,
             &[
                 "cannot build the environment `fake`: `",
@@ -231,7 +218,7 @@ fn a_lock_that_pins_too_little_is_refused_with_its_line() {
     );
     fs::remove_file(project.path("envs/fake/conda-linux-64.lock")).unwrap();
     assert_eq!(state(&project, "conda").0, "it has no conda-linux-64.lock");
-    assert_eq!(read(&project, "called"), "");
+    assert_eq!(project.read("called"), "");
 }
 
 #[test]
@@ -245,7 +232,7 @@ fn a_missing_interpreter_is_offered_from_conda_where_there_is_a_lock() {
     assert!(reason.starts_with("there is no CPython 3.12.77"), "{reason}");
     assert!(hint.ends_with(", or take conda's CPython with `--provider conda`"), "{hint}");
     let done = rosetta(&project, &["run", "--no-check", "--device", "cpu"]);
-    says(&done, 2, &["there is no CPython 3.12.77 here", "--provider conda"]);
+    done.says(2, &["there is no CPython 3.12.77 here", "--provider conda"]);
     fs::remove_file(project.path("envs/fake/conda-linux-64.lock")).unwrap();
     assert!(!state(&project, "pinned").1.contains("conda's"));
 }
@@ -254,8 +241,7 @@ fn a_missing_interpreter_is_offered_from_conda_where_there_is_a_lock() {
 fn a_client_that_will_not_do_is_named_with_what_will() {
     let project = project("");
     project.program("path/conda", "echo 'conda 4.8.3'\n");
-    says(
-        &build(&project),
+    build(&project).says(
         1,
         &[
             "path/conda` is too old: found conda 4.8.3, needed is 22.9 or newer",
@@ -263,24 +249,21 @@ fn a_client_that_will_not_do_is_named_with_what_will() {
         ],
     );
     let done = rosetta(&project, &RUN);
-    says(&done, 2, &["is too old: found conda 4.8.3"]);
+    done.says(2, &["is too old: found conda 4.8.3"]);
     fs::remove_file(project.path("path/conda")).unwrap();
-    says(
-        &build(&project),
-        1,
-        &["there is no micromamba, mamba or conda on PATH", "ROSETTA_CONDA=PATH"],
-    );
+    build(&project)
+        .says(1, &["there is no micromamba, mamba or conda on PATH", "ROSETTA_CONDA=PATH"]);
     client(&project, "");
     fs::rename(project.path("path/conda"), project.path("conda")).unwrap();
     let mut command = alone(&project, &BUILD);
     command.env("ROSETTA_CONDA", project.path("conda"));
-    says(&Done::of(command.output().unwrap()), 0, &[]);
+    Done::of(command.output().unwrap()).says(0, &[]);
 }
 
 #[test]
 fn what_is_half_built_is_never_used() {
     let project = project("echo 'LinkError: no' >&2; exit 1");
-    says(&build(&project), 1, &["`conda` failed (exit status: 1); its log is `", "LinkError: no"]);
+    build(&project).says(1, &["`conda` failed (exit status: 1); its log is `", "LinkError: no"]);
     assert_eq!(state(&project, "conda").0, "can be built");
 
     // Killed while the client works: its prefix has an interpreter by then.
@@ -298,7 +281,7 @@ fn what_is_half_built_is_never_used() {
     child.wait().unwrap();
     assert_eq!(state(&project, "conda").0, "can be built");
     client(&project, "");
-    says(&build(&project), 0, &[]);
+    build(&project).says(0, &[]);
     assert_eq!(state(&project, "conda").0, "built");
 
     // An interpreter that is gone is noticed, and made anew.
@@ -307,27 +290,23 @@ fn what_is_half_built_is_never_used() {
         .find(|path| path.join("bin/python").exists());
     fs::remove_file(root.unwrap().join("bin/python")).unwrap();
     assert_eq!(state(&project, "conda").0, "can be built");
-    says(&build(&project), 0, &[]);
+    build(&project).says(0, &[]);
 }
 
 #[test]
 fn a_client_that_ends_well_is_not_believed() {
     let project = project(": >$root/conda-meta/history; : >$root/conda-meta/more-1-0.json");
-    says(
-        &build(&project),
-        1,
-        &["the client has installed `more-1-0`, which the lock does not pin"],
-    );
+    build(&project).says(1, &["the client has installed `more-1-0`, which the lock does not pin"]);
     // A library of conda's may have the name of a Python package; two of the same do not go.
     project.write("envs/fake/requirements.lock", "tzdata==2026.1 \\\n    --hash=sha256:aa\n");
     client(&project, "");
-    says(&build(&project), 0, &[]);
-    says(&rosetta(&project, &["env", "remove", "fake"]), 0, &[]);
+    build(&project).says(0, &[]);
+    rosetta(&project, &["env", "remove", "fake"]).says(0, &[]);
     client(&project, "mkdir -p $root/lib/python3.12/site-packages/TZdata-1.dist-info");
     let twice = "conda's lock brings the Python package `tzdata`, which requirements.lock pins too";
-    says(&build(&project), 1, &[twice, "hint: leave to conda"]);
+    build(&project).says(1, &[twice, "hint: leave to conda"]);
     client(&project, "exit 0");
-    says(&build(&project), 1, &["the client ended well and has not installed `python-3.12.1-0`"]);
+    build(&project).says(1, &["the client ended well and has not installed `python-3.12.1-0`"]);
     assert_eq!(state(&project, "conda").0, "can be built");
 }
 
@@ -337,7 +316,7 @@ fn a_full_disk_is_said_in_these_words() {
         "echo '{} [Errno 28] No space left on device' >&2; exit 1",
         "a long path ".repeat(30)
     ));
-    says(&build(&project), 1, &["the disk of `", "is full", "hint: make room"]);
+    build(&project).says(1, &["the disk of `", "is full", "hint: make room"]);
 }
 
 #[test]
@@ -348,8 +327,8 @@ fn nothing_of_the_users_shell_reaches_a_build_or_a_job() {
     project.write("user/.condarc", "channels: [mine]\n");
     let mut command = alone(&project, &RUN);
     command.envs(users.map(|name| (name, "/mine")));
-    says(&Done::of(command.output().unwrap()), 0, &["1 ok"]);
-    let (seen, told) = (read(&project, "seen"), read(&project, "harnesses/fake/told"));
+    Done::of(command.output().unwrap()).says(0, &["1 ok"]);
+    let (seen, told) = (project.read("seen"), project.read("harnesses/fake/told"));
     assert!(!seen.contains("mine") && !told.contains("mine"), "{seen}\n{told}");
     let home = seen.lines().find_map(|line| line.strip_prefix("HOME=")).unwrap();
     assert!(home.ends_with(".fake.scratch/home"), "{home}");
@@ -376,8 +355,7 @@ fn a_lock_is_made_where_a_solver_is_and_invented_nowhere() {
     let project = project("");
     let path = "envs/fake/conda-linux-64.lock";
     fs::remove_file(project.path(path)).unwrap();
-    says(
-        &rosetta(&project, &LOCK),
+    rosetta(&project, &LOCK).says(
         2,
         &[
             "there is no `",
@@ -390,12 +368,12 @@ fn a_lock_is_made_where_a_solver_is_and_invented_nowhere() {
     let url = "https://c/linux-64/python-3.12.1-0.conda";
     let package = format!("{{\"name\": \"python\", \"url\": \"{url}\", \"sha256\": \"{sha}\"}}");
     solver(&project, &format!("{{\n\"actions\": {{\"LINK\": [{package}]}}\n}}\n"), 0);
-    says(&rosetta(&project, &LOCK), 0, &[]);
+    rosetta(&project, &LOCK).says(0, &[]);
     let expected = format!(
         "# made by `rosetta env lock fake --provider conda`; do not edit\n# platform: linux-64\n@EXPLICIT\n{url}#sha256:{sha}\n"
     );
-    assert_eq!(read(&project, path), expected);
-    let called = read(&project, "called");
+    assert_eq!(project.read(path), expected);
+    let called = project.read("called");
     assert!(called.contains("--override-channels --channel conda-forge python=3.12"), "{called}");
 
     solver(
@@ -403,8 +381,7 @@ fn a_lock_is_made_where_a_solver_is_and_invented_nowhere() {
         r#"{"success": false, "solver_problems": ["nothing provides python 3.12"]}"#,
         1,
     );
-    says(
-        &rosetta(&project, &LOCK),
+    rosetta(&project, &LOCK).says(
         2,
         &[
             "micromamba 2.3.0 found no solution:",
@@ -413,23 +390,20 @@ fn a_lock_is_made_where_a_solver_is_and_invented_nowhere() {
         ],
     );
     solver(&project, r#"{"actions": {"LINK": [{"name": "python", "url": "https://c/a"}]}}"#, 0);
-    says(&rosetta(&project, &LOCK), 2, &["says no SHA-256 of `python`"]);
+    rosetta(&project, &LOCK).says(2, &["says no SHA-256 of `python`"]);
     project.write(
         "envs/fake/environment.yml",
         "channels: [c]\ndependencies: [python, {pip: [numpy]}]\n",
     );
-    says(
-        &rosetta(&project, &LOCK),
-        2,
-        &["environment.yml:2:", "packages of pip belong to `requirements` of env.yaml"],
-    );
+    rosetta(&project, &LOCK)
+        .says(2, &["environment.yml:2:", "packages of pip belong to `requirements` of env.yaml"]);
     solver(&project, "", 0);
     for client in ["path/micromamba", "path/conda"] {
         fs::remove_file(project.path(client)).unwrap();
     }
-    says(&rosetta(&project, &LOCK), 2, &["there is no solver here: there is no micromamba"]);
+    rosetta(&project, &LOCK).says(2, &["there is no solver here: there is no micromamba"]);
     // What there was stays.
-    assert_eq!(read(&project, path), expected);
+    assert_eq!(project.read(path), expected);
 }
 
 /// A check of one framework would want a lock of conda's for the reference too.
@@ -437,7 +411,7 @@ fn a_lock_is_made_where_a_solver_is_and_invented_nowhere() {
 fn a_reference_without_a_lock_of_condas_has_its_own_environment() {
     let project = project("").fake_uv().harness("theirs", &good());
     project.write("specs/tiny.yaml", &format!("{}reference: theirs\n", common::TINY));
-    let yaml = read(&project, "harnesses/theirs/framework.yaml").replace("cpu: fake", "cpu: own");
+    let yaml = project.read("harnesses/theirs/framework.yaml").replace("cpu: fake", "cpu: own");
     project.write("harnesses/theirs/framework.yaml", &yaml);
     let own = "version: 1\nname: own\nprovider: venv\npython: \"3.12\"\n";
     project.write("envs/own/env.yaml", own);
@@ -446,30 +420,27 @@ fn a_reference_without_a_lock_of_condas_has_its_own_environment() {
     // These harnesses cannot be checked; that they were started is what counts.
     let done = rosetta(&project, &[&check[..], &["fake"]].concat());
     let ready = ["environment own is built", "environment fake is built"];
-    says(&done, 1, &ready);
+    done.says(1, &ready);
     let done = rosetta(&project, &[&check[..], &["theirs"]].concat());
-    says(&done, 2, &["it has no conda-linux-64.lock"]);
+    done.says(2, &["it has no conda-linux-64.lock"]);
 }
 
 #[test]
 fn one_provider_at_a_time_and_only_for_what_it_makes() {
     let project = project("");
     let both = [&RUN[..], &["--python", "./python"]].concat();
-    says(
-        &rosetta(&project, &both),
-        2,
-        &["`--python` goes with `--provider system`, not with `conda`"],
-    );
+    rosetta(&project, &both)
+        .says(2, &["`--python` goes with `--provider system`, not with `conda`"]);
     let twice = [&RUN[..], &["--provider", "pinned"]].concat();
-    says(&rosetta(&project, &twice), 2, &["--provider"]);
+    rosetta(&project, &twice).says(2, &["--provider"]);
     project.write(
         "envs/mini/env.yaml",
         "version: 1\nname: mini\nprovider: cargo\nmanifest: a/Cargo.toml\n",
     );
     let done = rosetta(&project, &["env", "build", "mini", "--provider", "conda"]);
-    says(&done, 2, &["the environment `mini` is made by cargo; conda makes those of `venv`"]);
+    done.says(2, &["the environment `mini` is made by cargo; conda makes those of `venv`"]);
     project
         .write("envs/own/env.yaml", "version: 1\nname: own\nprovider: conda\npython: \"3.12\"\n");
     let done = rosetta(&project, &["env", "list"]);
-    says(&done, 2, &["unknown variant `conda`; allowed: `venv`, `cargo`"]);
+    done.says(2, &["unknown variant `conda`; allowed: `venv`, `cargo`"]);
 }

@@ -87,7 +87,7 @@ fn project_with(script: &str) -> Project {
     let python =
         format!("case \"$1\" in */rosetta/__main__.py) exec sh \"$2\";; esac\necho '{answer}'\n");
     project.program("image-python", &python);
-    says(&rosetta(&project, &LOCK), 0, &[]);
+    rosetta(&project, &LOCK).says(0, &[]);
     project
 }
 
@@ -127,23 +127,12 @@ fn rosetta(project: &Project, args: &[&str]) -> Done {
     Done::of(alone(project, args).output().unwrap())
 }
 
-fn says(done: &Done, code: i32, words: &[&str]) {
-    assert_eq!(done.code, Some(code), "{done:?}");
-    for words in words {
-        assert!(done.stderr.contains(words), "{words}\nis not in\n{}", done.stderr);
-    }
-}
-
 /// Returns what `env list` says of `fake`: state and hint.
 fn state(project: &Project) -> (String, String) {
     let done = rosetta(project, &["env", "list", "--json", "--provider", "docker"]);
     let list: serde_json::Value = serde_json::from_str(&done.stdout).expect(&done.stderr);
     let fake = list.as_array().unwrap().iter().find(|env| env["name"] == "fake").unwrap();
     (fake["state"].as_str().unwrap().to_owned(), fake["hint"].as_str().unwrap().to_owned())
-}
-
-fn read(project: &Project, file: &str) -> String {
-    fs::read_to_string(project.path(file)).unwrap_or_default()
 }
 
 fn images(project: &Project) -> usize {
@@ -161,17 +150,17 @@ fn outcome(project: &Project) -> (String, String) {
 fn an_image_is_built_once_and_its_jobs_are_kept_to_themselves() {
     let project = project();
     assert_eq!(
-        read(&project, "envs/fake/docker.lock"),
+        project.read("envs/fake/docker.lock"),
         format!(
             "# made by `rosetta env lock fake --provider docker`; do not edit\nimage: base:1\ndigest: {BASE}\n"
         )
     );
     assert_eq!(state(&project).0, "can be built");
-    says(&rosetta(&project, &RUN), 0, &["1 ok"]);
+    rosetta(&project, &RUN).says(0, &["1 ok"]);
     let record = &project.records()[0];
     assert_eq!(record["env"]["provider"], "docker");
     assert_eq!(record["env"]["interpreter"], "3.12.1");
-    let called = read(&project, "called");
+    let called = project.read("called");
     let build = called.lines().find(|line| line.starts_with("build ")).unwrap();
     for part in
         ["--network host --pull=false --force-rm --build-arg BASE=base:1", "--tag rosetta/fake:"]
@@ -196,11 +185,11 @@ fn an_image_is_built_once_and_its_jobs_are_kept_to_themselves() {
     assert_eq!(writable.len(), 1, "{writable:?}");
     assert!(writable[0].contains("/results/runs/"), "{writable:?}");
     // It is there: nothing is built again, until the engine has it no more.
-    says(&rosetta(&project, &RUN), 0, &["1 ok"]);
+    rosetta(&project, &RUN).says(0, &["1 ok"]);
     assert_eq!((images(&project), state(&project).0.as_str()), (1, "built"));
     fs::remove_file(&common::list(&project.path("images"))[0]).unwrap();
     assert_eq!(state(&project).0, "can be built");
-    says(&rosetta(&project, &RUN), 0, &["1 ok"]);
+    rosetta(&project, &RUN).says(0, &["1 ok"]);
     assert_eq!(images(&project), 1);
     let left = common::list(&project.path("home/envs"));
     assert!(!left.iter().any(|path| path.to_string_lossy().ends_with(".scratch")), "{left:?}");
@@ -209,10 +198,10 @@ fn an_image_is_built_once_and_its_jobs_are_kept_to_themselves() {
 #[test]
 fn a_job_sees_what_its_environment_says_and_nothing_of_the_shell() {
     let project = project_with(&format!("env >{{at}}/seen\n{}", good()));
-    let script = read(&project, "harnesses/fake/tiny.py");
+    let script = project.read("harnesses/fake/tiny.py");
     let at = project.path("").display().to_string();
     project.write("harnesses/fake/tiny.py", &script.replace("{at}", at.trim_end_matches('/')));
-    let yaml = read(&project, "envs/fake/env.yaml");
+    let yaml = project.read("envs/fake/env.yaml");
     project.write(
         "envs/fake/env.yaml",
         &format!("{yaml}environment: {{LD_LIBRARY_PATH: \"{{env}}/more\"}}\n"),
@@ -220,8 +209,8 @@ fn a_job_sees_what_its_environment_says_and_nothing_of_the_shell() {
     let mut command =
         alone(&project, &[&RUN[..], &["--env", "PASSED", "--env", "GIVEN=2"]].concat());
     command.env("PASSED", "1").env("LD_LIBRARY_PATH", "/of/the/shell");
-    says(&Done::of(command.output().unwrap()), 0, &["1 ok"]);
-    let seen = read(&project, "seen");
+    Done::of(command.output().unwrap()).says(0, &["1 ok"]);
+    let seen = project.read("seen");
     for line in [
         "PATH=/opt/rosetta/env/bin:/image/bin:/bin",
         "LD_LIBRARY_PATH=/opt/rosetta/env/more",
@@ -251,7 +240,7 @@ fn a_lock_is_needed_and_must_be_whole() {
         project.write("envs/fake/docker.lock", text);
         let (reason, _) = state(&project);
         assert!(reason.contains(why), "{why}\nis not in\n{reason}");
-        says(&rosetta(&project, &BUILD), 1, &["cannot build the environment `fake`"]);
+        rosetta(&project, &BUILD).says(1, &["cannot build the environment `fake`"]);
     }
     assert_eq!(images(&project), 0);
 }
@@ -259,7 +248,7 @@ fn a_lock_is_needed_and_must_be_whole() {
 #[test]
 fn another_base_image_than_the_pinned_one_is_not_built_upon() {
     let project = project();
-    let lock = read(&project, "envs/fake/docker.lock").replace("sha256:aa", "sha256:bb");
+    let lock = project.read("envs/fake/docker.lock").replace("sha256:aa", "sha256:bb");
     project.write("envs/fake/docker.lock", &lock);
     engine(
         &project,
@@ -269,9 +258,7 @@ fn another_base_image_than_the_pinned_one_is_not_built_upon() {
             ..Script::default()
         },
     );
-    says(
-        &rosetta(&project, &BUILD),
-        1,
+    rosetta(&project, &BUILD).says(1,
         &[
             "cannot bring the base image `base@sha256:bb",
             "hint: see that a registry has it or that it is here, or name another: `rosetta env lock fake --provider docker --base IMAGE`",
@@ -312,21 +299,18 @@ fn an_engine_that_cannot_be_used_is_told_with_what_helps() {
         assert!(found.0.contains(reason), "{reason}\nis not in\n{}", found.0);
         assert!(found.1.contains(hint), "{hint}\nis not in\n{}", found.1);
         // Nothing runs, and the reason is what a person reads.
-        says(&rosetta(&project, &RUN), 2, &["nothing can run here", reason]);
+        rosetta(&project, &RUN).says(2, &["nothing can run here", reason]);
     }
     fs::remove_file(project.path("path/docker")).unwrap();
     assert_eq!(state(&project).0, "there is no docker or podman on PATH");
     let mut named = alone(&project, &RUN);
     named.env("ROSETTA_CONTAINER", "/nowhere/podman");
-    says(
-        &Done::of(named.output().unwrap()),
-        2,
-        &["there is no program `/nowhere/podman`, which ROSETTA_CONTAINER names"],
-    );
+    Done::of(named.output().unwrap())
+        .says(2, &["there is no program `/nowhere/podman`, which ROSETTA_CONTAINER names"]);
     engine(&project, "docker", &Script::default());
     let mut remote = alone(&project, &RUN);
     remote.env("DOCKER_HOST", "tcp://10.0.0.1:2375");
-    says(&Done::of(remote.output().unwrap()), 2, &["does not see this machine's files"]);
+    Done::of(remote.output().unwrap()).says(2, &["does not see this machine's files"]);
 }
 
 #[test]
@@ -348,17 +332,17 @@ fn a_build_that_fails_is_never_used() {
     ];
     for (build, reason, more) in cases {
         engine(&project, "docker", &Script { build, ..Script::default() });
-        says(&rosetta(&project, &BUILD), 1, &["cannot build the environment `fake`", reason, more]);
+        rosetta(&project, &BUILD).says(1, &["cannot build the environment `fake`", reason, more]);
         assert_eq!((state(&project).0.as_str(), images(&project)), ("can be built", 0));
     }
     // An image of another CPython than the lock's is no environment.
     engine(&project, "docker", &Script::default());
-    let python = read(&project, "image-python");
+    let python = project.read("image-python");
     project.program(
         "image-python",
         &python.replace("#!/bin/sh\n", "").replace("[3, 12, 1]", "[3, 11, 1]"),
     );
-    says(&rosetta(&project, &BUILD), 1, &["the image has CPython 3.11.1; env.yaml wants 3.12"]);
+    rosetta(&project, &BUILD).says(1, &["the image has CPython 3.11.1; env.yaml wants 3.12"]);
     assert_eq!(state(&project).0, "can be built");
 }
 
@@ -382,7 +366,7 @@ fn a_container_that_does_not_start_is_an_outcome_with_its_reason() {
     for (said, code, reason) in cases {
         let run = format!("echo '{said}' >&2; exit {code}");
         engine(&project, "docker", &Script { run: &run, ..Script::default() });
-        says(&rosetta(&project, &RUN), 1, &["1 not ok"]);
+        rosetta(&project, &RUN).says(1, &["1 not ok"]);
         let (status, found) = outcome(&project);
         assert_eq!(status, "failed");
         assert!(found.starts_with(&format!("it cannot be started: {reason}")), "{found}");
@@ -400,7 +384,7 @@ fn each_engine_has_environments_of_its_own() {
             ..Script::default()
         },
     );
-    says(&rosetta(&project, &BUILD), 0, &[]);
+    rosetta(&project, &BUILD).says(0, &[]);
     let podman = |args: &[&str]| {
         let mut command = alone(&project, args);
         command.env("ROSETTA_CONTAINER", "podman");
@@ -408,12 +392,12 @@ fn each_engine_has_environments_of_its_own() {
     };
     let list = podman(&["env", "list", "--provider", "docker"]).stdout;
     assert!(list.contains("can be built"), "{list}");
-    says(&podman(&BUILD), 0, &[]);
+    podman(&BUILD).says(0, &[]);
     assert_eq!(images(&project), 2);
-    says(&podman(&RUN), 0, &["1 ok"]);
-    let called = read(&project, "called");
+    podman(&RUN).says(0, &["1 ok"]);
+    let called = project.read("called");
     assert!(called.contains("--userns=keep-id --security-opt label=disable"), "{called}");
-    says(&rosetta(&project, &["env", "remove", "fake", "--provider", "docker"]), 0, &["freed"]);
+    rosetta(&project, &["env", "remove", "fake", "--provider", "docker"]).says(0, &["freed"]);
     assert_eq!(images(&project), 0);
 }
 
@@ -421,7 +405,7 @@ fn each_engine_has_environments_of_its_own() {
 #[test]
 fn what_is_said_of_gpus_sizes_and_images_changes_no_digest() {
     let project = Project::new().fake_uv().harness("fake", &good());
-    let yaml = read(&project, "envs/fake/env.yaml");
+    let yaml = project.read("envs/fake/env.yaml");
     let digest = || {
         let done = rosetta(&project, &["env", "list", "--json"]);
         let list: serde_json::Value = serde_json::from_str(&done.stdout).expect(&done.stderr);
@@ -449,19 +433,17 @@ fn what_is_said_of_gpus_sizes_and_images_changes_no_digest() {
 #[test]
 fn a_run_says_first_what_it_will_build_and_the_room_for_it() {
     let project = Project::new().fake_uv().harness("fake", &good());
-    let yaml = read(&project, "envs/fake/env.yaml");
+    let yaml = project.read("envs/fake/env.yaml");
     // Nothing is summed up where nothing is known.
     let dry = rosetta(&project, &["run", "--no-check", "--device", "cpu", "--dry-run"]);
-    says(
-        &dry,
+    dry.says(
         0,
         &["environment fake (venv), size not known\nwhat they need is downloaded; free in "],
     );
     project.write("envs/fake/env.yaml", &format!("{yaml}size: 5.3G\n"));
     let run = ["run", "--no-check", "--device", "cpu"];
     let dry = rosetta(&project, &[&run[..], &["--dry-run"]].concat());
-    says(
-        &dry,
+    dry.says(
         0,
         &[
             "to build: environment fake (venv), about 5.3 GiB on disk\n",
@@ -471,61 +453,43 @@ fn a_run_says_first_what_it_will_build_and_the_room_for_it() {
     assert_eq!(dry.stdout, "tiny.fake.cpu.1\n");
     assert!(common::list(&project.path("home/envs")).is_empty());
     project.write("envs/fake/env.yaml", &format!("{yaml}size: 1000000G\n"));
-    says(
-        &rosetta(&project, &[&run[..], &["--dry-run"]].concat()),
-        0,
-        &["that is too little: make room"],
-    );
+    rosetta(&project, &[&run[..], &["--dry-run"]].concat())
+        .says(0, &["that is too little: make room"]);
     // It is what the first lines of a run say too, and nothing once all is there.
     let first = rosetta(&project, &run);
-    says(&first, 0, &["1 ok"]);
+    first.says(0, &["1 ok"]);
     assert!(first.stderr.starts_with("to build: environment fake"), "{first:?}");
     let second = rosetta(&project, &run);
     assert!(!second.stderr.contains("to build"), "{second:?}");
     project.write("envs/fake/env.yaml", &format!("{yaml}size: much\n"));
-    says(&rosetta(&project, &run), 1, &["env.yaml:5:7: invalid size `much`"]);
+    rosetta(&project, &run).says(1, &["env.yaml:5:7: invalid size `much`"]);
 }
 
 #[test]
 fn one_provider_at_a_time() {
     let project = project();
     let python = project.path("python").display().to_string();
-    says(
-        &rosetta(&project, &[&RUN[..], &["--python", &python]].concat()),
-        2,
-        &["`--python` goes with `--provider system`, not with `docker`"],
-    );
-    says(
-        &rosetta(&project, &[&RUN[..], &["--provider", "conda"]].concat()),
-        2,
-        &["cannot be used multiple times"],
-    );
-    says(
-        &rosetta(&project, &["env", "lock", "fake", "--base", "x"]),
-        2,
-        &["`--base x` goes with `--provider docker`"],
-    );
-    says(
-        &rosetta(&project, &["defaults", "fake", "--provider", "docker", "--python", &python]),
-        2,
-        &["leave one of the two out"],
-    );
+    rosetta(&project, &[&RUN[..], &["--python", &python]].concat())
+        .says(2, &["`--python` goes with `--provider system`, not with `docker`"]);
+    rosetta(&project, &[&RUN[..], &["--provider", "conda"]].concat())
+        .says(2, &["cannot be used multiple times"]);
+    rosetta(&project, &["env", "lock", "fake", "--base", "x"])
+        .says(2, &["`--base x` goes with `--provider docker`"]);
+    rosetta(&project, &["defaults", "fake", "--provider", "docker", "--python", &python])
+        .says(2, &["leave one of the two out"]);
 }
 
 #[test]
 fn what_nobody_needs_goes_with_its_image() {
     let project = project();
-    says(&rosetta(&project, &BUILD), 0, &[]);
-    says(&rosetta(&project, &["env", "gc"]), 0, &["0 folders removed"]);
+    rosetta(&project, &BUILD).says(0, &[]);
+    rosetta(&project, &["env", "gc"]).says(0, &["0 folders removed"]);
     assert_eq!(images(&project), 1);
     project.write("envs/fake/requirements.lock", "# another lock\n");
-    says(
-        &rosetta(&project, &["env", "gc", "--dry-run"]),
-        0,
-        &["not needed any more: fake-", "1 folders would be removed, 7.0 MiB"],
-    );
+    rosetta(&project, &["env", "gc", "--dry-run"])
+        .says(0, &["not needed any more: fake-", "1 folders would be removed, 7.0 MiB"]);
     // Nobody can be asked here.
-    says(&rosetta(&project, &["env", "gc"]), 2, &["nothing was removed", "hint: say `--yes`"]);
+    rosetta(&project, &["env", "gc"]).says(2, &["nothing was removed", "hint: say `--yes`"]);
     assert_eq!(images(&project), 1);
     // The engine is gone: the folder stays, or its image would be lost.
     engine(
@@ -536,17 +500,14 @@ fn what_nobody_needs_goes_with_its_image() {
             ..Script::default()
         },
     );
-    says(
-        &rosetta(&project, &["env", "gc", "--yes"]),
-        2,
-        &["cannot remove the image `rosetta/fake:", "docker is not running"],
-    );
+    rosetta(&project, &["env", "gc", "--yes"])
+        .says(2, &["cannot remove the image `rosetta/fake:", "docker is not running"]);
     engine(&project, "docker", &Script::default());
     project.write("orphans", &format!("sha256:{} rosetta/fake:0123\n", "5".repeat(64)));
-    says(&rosetta(&project, &["env", "gc", "--yes"]), 0, &["2 folders removed, 7.0 MiB freed"]);
+    rosetta(&project, &["env", "gc", "--yes"]).says(0, &["2 folders removed, 7.0 MiB freed"]);
     assert_eq!(images(&project), 0);
     assert!(
-        read(&project, "called").contains(&format!("image rm --force sha256:{}", "5".repeat(64)))
+        project.read("called").contains(&format!("image rm --force sha256:{}", "5".repeat(64)))
     );
 }
 
@@ -561,8 +522,8 @@ fn containers_of_a_rosetta_that_is_gone_are_removed_at_the_next_start() {
         boot.trim()
     );
     project.write("containers", &list);
-    says(&rosetta(&project, &RUN), 0, &["1 ok"]);
-    let called = read(&project, "called");
+    rosetta(&project, &RUN).says(0, &["1 ok"]);
+    let called = project.read("called");
     assert!(called.lines().any(|line| line == "rm --force --volumes c1 c3"), "{called}");
 }
 
@@ -579,9 +540,9 @@ fn wait(what: &str, is_so: impl Fn() -> bool) {
 fn a_job_ends_with_a_rosetta_that_is_killed() {
     let project = project_with("echo $$ >{at}/pid; sleep 120");
     let at = project.path("").display().to_string();
-    let script = read(&project, "harnesses/fake/tiny.py");
+    let script = project.read("harnesses/fake/tiny.py");
     project.write("harnesses/fake/tiny.py", &script.replace("{at}", at.trim_end_matches('/')));
-    says(&rosetta(&project, &BUILD), 0, &[]);
+    rosetta(&project, &BUILD).says(0, &[]);
     let alive = |pid: &str| {
         fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z"))
     };
@@ -589,8 +550,8 @@ fn a_job_ends_with_a_rosetta_that_is_killed() {
         let _ = fs::remove_file(project.path("pid"));
         let mut command = alone(&project, &[&RUN[..], &["--retries", "0"]].concat());
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        wait("the job", || !read(&project, "pid").trim().is_empty());
-        let pid = read(&project, "pid").trim().to_owned();
+        wait("the job", || !project.read("pid").trim().is_empty());
+        let pid = project.read("pid").trim().to_owned();
         assert!(alive(&pid));
         if who == "rosetta" {
             child.kill().unwrap();
@@ -609,15 +570,15 @@ fn a_job_ends_with_a_rosetta_that_is_killed() {
 #[test]
 fn a_job_that_takes_too_long_is_stopped_and_says_so() {
     let project = project_with("sleep 120");
-    says(&rosetta(&project, &[&RUN[..], &["--timeout", "1s"]].concat()), 1, &["1 not ok"]);
+    rosetta(&project, &[&RUN[..], &["--timeout", "1s"]].concat()).says(1, &["1 not ok"]);
     assert_eq!(outcome(&project).0, "timed_out");
 }
 
 #[test]
 fn rows_of_two_providers_stand_side_by_side() {
     let project = project();
-    says(&rosetta(&project, &RUN), 0, &["1 ok"]);
-    says(&rosetta(&project, &["run", "--no-check", "--device", "cpu"]), 0, &["1 ok"]);
+    rosetta(&project, &RUN).says(0, &["1 ok"]);
+    rosetta(&project, &["run", "--no-check", "--device", "cpu"]).says(0, &["1 ok"]);
     let table = rosetta(&project, &["table", "--columns", "library,provider", "--csv"]);
     let lines = table.stdout.lines().filter(|line| line.contains(",fake")).collect::<Vec<_>>();
     assert_eq!(lines.len(), 2, "{table:?}");
@@ -629,13 +590,13 @@ fn rows_of_two_providers_stand_side_by_side() {
 fn an_interpreter_of_the_users_may_stand_behind_another_command() {
     let project = Project::new().harness("fake", &good());
     project.program("wrapper", "echo \"$*\" >>{at}/wrapped; shift; exec \"$@\"\n");
-    let script = read(&project, "wrapper");
+    let script = project.read("wrapper");
     let at = project.path("").display().to_string();
     let at = at.trim_end_matches('/');
     project.program("wrapper", &script.replace("#!/bin/sh\n", "").replace("{at}", at));
     let run = ["run", "--no-check", "--device", "cpu", "--python", "./python", "--wrap"];
-    says(&project.rosetta(&[&run[..], &["./wrapper 'an image'"]].concat()), 0, &["1 ok"]);
-    let wrapped = read(&project, "wrapped");
+    project.rosetta(&[&run[..], &["./wrapper 'an image'"]].concat()).says(0, &["1 ok"]);
+    let wrapped = project.read("wrapped");
     // It is asked what it has, and runs the job.
     assert_eq!(wrapped.matches("an image ").count(), 2, "{wrapped}");
     assert!(wrapped.contains("/harnesses/fake/tiny.py"), "{wrapped}");
@@ -644,11 +605,9 @@ fn an_interpreter_of_the_users_may_stand_behind_another_command() {
     assert!(wrap.starts_with(at) && wrap.ends_with("/wrapper"), "{wrap}");
     assert_eq!(env["wrap"][1], "an image");
     assert_eq!(env["provider"], "system");
-    says(
-        &project.rosetta(&[&run[..], &["./nothing here"]].concat()),
-        2,
-        &["there is no program `./nothing`, with which `--wrap` begins"],
-    );
-    says(&project.rosetta(&[&run[..], &["'open"]].concat()), 2, &["with its quotes closed"]);
-    says(&project.rosetta(&["run", "--wrap", "x"]), 2, &["--python"]);
+    project
+        .rosetta(&[&run[..], &["./nothing here"]].concat())
+        .says(2, &["there is no program `./nothing`, with which `--wrap` begins"]);
+    project.rosetta(&[&run[..], &["'open"]].concat()).says(2, &["with its quotes closed"]);
+    project.rosetta(&["run", "--wrap", "x"]).says(2, &["--python"]);
 }

@@ -74,20 +74,9 @@ fn rosetta(project: &Project, args: &[&str]) -> Done {
     Done::of(alone(project, args).output().unwrap())
 }
 
-fn read(project: &Project, file: &str) -> String {
-    fs::read_to_string(project.path(file)).unwrap_or_default()
-}
-
-fn says(done: &Done, code: i32, words: &[&str]) {
-    assert_eq!(done.code, Some(code), "{done:?}");
-    for words in words {
-        assert!(done.stderr.contains(words), "{words}\nis not in\n{}", done.stderr);
-    }
-}
-
 /// Returns the variables of a file that `env` has written, of those that begin with `JULIA` or end with `THREADS`.
 fn variables(project: &Project, file: &str) -> Vec<String> {
-    let text = read(project, file);
+    let text = project.read(file);
     let of_julia = |line: &&str| {
         let name = line.split('=').next().unwrap_or_default();
         name.starts_with("JULIA") || name == "OPENBLAS_NUM_THREADS"
@@ -110,14 +99,14 @@ const RUN: [&str; 6] = ["run", "--no-check", "--device", "cpu", "--threads", "1"
 fn julia_alone_runs_a_harness_through_the_sdk() {
     let project = project();
     julia(&project, "path/julia", "1.10.4", "");
-    says(&rosetta(&project, &RUN), 0, &["1 ok"]);
+    rosetta(&project, &RUN).says(0, &["1 ok"]);
     let record = &project.records()[0];
     assert_eq!(record["env"]["provider"], "julia");
     assert_eq!(record["env"]["interpreter"], "1.10.4");
     assert_eq!(record["env"]["packages"].to_string(), "[]");
     let sdk = project.path("harnesses/sdk/julia/start.jl").display().to_string();
     let harness = project.path("harnesses/lux/tiny.jl").display().to_string();
-    assert_eq!(read(&project, "started"), format!("--startup-file=no {sdk} {harness}\n"));
+    assert_eq!(project.read("started"), format!("--startup-file=no {sdk} {harness}\n"));
     let root = root(&project);
     let expected = [
         format!("JULIA_DEPOT_PATH={root}/depot:"),
@@ -126,24 +115,24 @@ fn julia_alone_runs_a_harness_through_the_sdk() {
         "OPENBLAS_NUM_THREADS=1".to_owned(),
     ];
     assert_eq!(variables(&project, "seen-by-job"), expected);
-    assert_eq!(read(&project, "scripts"), "", "there are no packages, so nothing is installed");
+    assert_eq!(project.read("scripts"), "", "there are no packages, so nothing is installed");
 }
 
 #[test]
 fn without_julia_a_job_is_skipped_with_what_helps() {
     let project = project();
-    let yaml = read(&project, "harnesses/lux/framework.yaml");
+    let yaml = project.read("harnesses/lux/framework.yaml");
     let target = "starter: true, unverified: its packages cannot be had here";
     project.write("harnesses/lux/framework.yaml", &yaml.replace("starter: true", target));
     let reason = "tiny · lux · cpu: there is no Julia 1.10 here; unverified: its packages cannot be had here";
     let hint = "run `juliaup add 1.10`, or name a Julia in ROSETTA_JULIA";
-    says(&rosetta(&project, &RUN), 2, &[reason, hint]);
+    rosetta(&project, &RUN).says(2, &[reason, hint]);
     let listed = rosetta(&project, &["list", "targets", "--json"]).stdout;
     assert!(listed.contains("\"unverified\": \"its packages cannot be had here\""), "{listed}");
     // One of another version is named.
     julia(&project, "path/julia", "1.5.3", "");
     let done = rosetta(&project, &["env", "build", "lux"]);
-    says(&done, 1, &["there is no Julia 1.10 here: `", "path/julia` is 1.5.3"]);
+    done.says(1, &["there is no Julia 1.10 here: `", "path/julia` is 1.5.3"]);
 }
 
 #[test]
@@ -152,8 +141,8 @@ fn packages_are_installed_and_compiled_before_any_job() {
     let mut run = alone(&project, &RUN);
     run.env("JULIA_PKG_SERVER", "https://mirror.example").env("JULIA_LOAD_PATH", "/astray");
     run.env("JULIA_DEPOT_PATH", format!("{}::/more", project.path("given").display()));
-    says(&Done::of(run.output().unwrap()), 0, &["1 ok"]);
-    let scripts = read(&project, "scripts");
+    Done::of(run.output().unwrap()).says(0, &["1 ok"]);
+    let scripts = project.read("scripts");
     assert!(scripts.starts_with("using Pkg; Pkg.instantiate(); Pkg.precompile()\n"), "{scripts}");
     assert!(
         scripts.contains("Base.require"),
@@ -170,14 +159,14 @@ fn packages_are_installed_and_compiled_before_any_job() {
     assert!(common.iter().all(|one| seen.iter().any(|line| line == one)), "{seen:?}");
     assert!(!seen.iter().any(|line| line.contains("SERVER")), "{seen:?}");
     // What is in the user's `~/.julia` would not be there for a job, whose home is empty.
-    assert!(read(&project, "seen-by-build").contains(&format!("\nHOME={root}\n")));
+    assert!(project.read("seen-by-build").contains(&format!("\nHOME={root}\n")));
     assert_eq!(fs::read_to_string(format!("{root}/project/Manifest.toml")).unwrap(), MANIFEST);
     let record = &project.records()[0];
     assert_eq!(record["env"]["packages"].to_string(), r#"["Lux==1.2.3"]"#);
     // It is built: a job by another shell looks into the same depots, and nothing is installed again.
-    let before = read(&project, "scripts");
-    says(&rosetta(&project, &RUN), 0, &["1 ok"]);
-    assert_eq!(read(&project, "scripts"), before);
+    let before = project.read("scripts");
+    rosetta(&project, &RUN).says(0, &["1 ok"]);
+    assert_eq!(project.read("scripts"), before);
     assert!(variables(&project, "seen-by-job").contains(&depots));
 }
 
@@ -187,7 +176,7 @@ fn what_cannot_be_installed_is_the_end_of_a_build_with_its_words() {
     let more = "echo 'ERROR: Unsatisfiable requirements detected for package Lux' >&2; exit 1";
     julia(&project, "path/julia", "1.10.4", more);
     let done = rosetta(&project, &["env", "build", "lux"]);
-    says(&done, 1, &["`julia` failed (exit status: 1)", "Unsatisfiable requirements"]);
+    done.says(1, &["`julia` failed (exit status: 1)", "Unsatisfiable requirements"]);
     assert!(!project.path("home/envs/lux").exists());
 }
 
@@ -196,14 +185,14 @@ fn a_lock_is_made_from_the_project_and_must_have_its_packages() {
     let project = project_with_packages();
     let build = ["env", "build", "lux"];
     fs::remove_file(project.path("envs/lux/Manifest.toml")).unwrap();
-    says(&rosetta(&project, &build), 1, &["it has no Manifest.toml", "rosetta env lock lux"]);
+    rosetta(&project, &build).says(1, &["it has no Manifest.toml", "rosetta env lock lux"]);
     project.write("envs/lux/Manifest.toml", "[[Knet]]\nversion = \"1.2.3\"\n");
     let stale = "its Manifest.toml lacks `Lux` of Project.toml";
-    says(&rosetta(&project, &build), 1, &[stale, "rosetta env lock lux"]);
-    says(&rosetta(&project, &["env", "lock", "lux"]), 0, &[]);
-    assert_eq!(read(&project, "envs/lux/Manifest.toml"), "[[deps.Lux]]\n");
-    assert_eq!(read(&project, "scripts"), "using Pkg; Pkg.update()\n");
-    says(&rosetta(&project, &build), 0, &[]);
+    rosetta(&project, &build).says(1, &[stale, "rosetta env lock lux"]);
+    rosetta(&project, &["env", "lock", "lux"]).says(0, &[]);
+    assert_eq!(project.read("envs/lux/Manifest.toml"), "[[deps.Lux]]\n");
+    assert_eq!(project.read("scripts"), "using Pkg; Pkg.update()\n");
+    rosetta(&project, &build).says(0, &[]);
 }
 
 #[test]
@@ -212,14 +201,14 @@ fn another_julia_or_lock_is_another_environment() {
     let build = ["env", "build", "lux"];
     let count =
         || common::list(&project.path("home/envs")).iter().filter(|path| path.is_dir()).count();
-    says(&rosetta(&project, &build), 0, &[]);
-    says(&rosetta(&project, &build), 0, &[]);
+    rosetta(&project, &build).says(0, &[]);
+    rosetta(&project, &build).says(0, &[]);
     assert_eq!(count(), 1);
     julia(&project, "path/julia", "1.10.5", "");
-    says(&rosetta(&project, &build), 0, &[]);
+    rosetta(&project, &build).says(0, &[]);
     assert_eq!(count(), 2);
     project.write("envs/lux/Manifest.toml", &MANIFEST.replace("1.2.3", "1.2.4"));
-    says(&rosetta(&project, &build), 0, &[]);
+    rosetta(&project, &build).says(0, &[]);
     assert_eq!(count(), 3);
     // One that a person names may be a script with options: it counts by its path too.
     let named = |program: &str| {
@@ -228,10 +217,10 @@ fn another_julia_or_lock_is_another_environment() {
         Done::of(named.output().unwrap())
     };
     julia(&project, "elsewhere/julia", "1.10.5", "");
-    says(&named("elsewhere/julia"), 0, &[]);
-    says(&named("elsewhere/julia"), 0, &[]);
+    named("elsewhere/julia").says(0, &[]);
+    named("elsewhere/julia").says(0, &[]);
     assert_eq!(count(), 4);
-    says(&named("path/julia"), 0, &[]);
+    named("path/julia").says(0, &[]);
     assert_eq!(count(), 5);
 }
 
@@ -245,11 +234,11 @@ fn what_is_built_runs_in_a_shell_that_finds_no_julia() {
             fs::remove_file(project.path("path/julia")).unwrap();
             build.env("ROSETTA_JULIA", project.path("elsewhere/julia"));
         }
-        says(&Done::of(build.output().unwrap()), 0, &[]);
+        Done::of(build.output().unwrap()).says(0, &[]);
         // As on the nodes of a cluster: Julia is there, and no variable says where.
         let mut run = alone(&project, &RUN);
         run.env("PATH", project.path("tools"));
-        says(&Done::of(run.output().unwrap()), 0, &["1 ok"]);
+        Done::of(run.output().unwrap()).says(0, &["1 ok"]);
         fs::remove_dir_all(project.path("home/envs")).unwrap();
     }
 }

@@ -41,6 +41,10 @@ struct Cluster {
     project: Project,
 }
 
+/// Submits all targets and follows them to their end.
+const SUBMIT: [&str; 8] =
+    ["run", "--provider", "system", "--python", "./python", "--no-check", "--launcher", "slurm"];
+
 impl Cluster {
     /// Returns one with a launcher of a short grace, and targets whose harness is `script`.
     fn new(targets: &[&str], script: &str) -> Cluster {
@@ -91,18 +95,7 @@ impl Cluster {
 
     /// Submits all targets and returns the run's id.
     fn submit(&self, more: &[&str]) -> (String, Done) {
-        let words = [
-            "run",
-            "--provider",
-            "system",
-            "--python",
-            "./python",
-            "--no-check",
-            "--launcher",
-            "slurm",
-            "--detach",
-        ];
-        let done = self.rosetta(&[&words, more].concat());
+        let done = self.rosetta(&[&SUBMIT[..], &["--detach"], more].concat());
         let id = list(&self.project.path("results/runs")).first().map(|run| name_of(run));
         (id.unwrap_or_default(), done)
     }
@@ -813,17 +806,7 @@ fn following_asks_slurm_once_in_an_interval_and_prints_the_table_at_the_end() {
     let cluster = Cluster::new(&["a", "b"], &good());
     cluster.launcher("grace: 1s\npoll: 2s\n");
     cluster.queue("101|0-1|PENDING|1||Priority\n");
-    let words = [
-        "run",
-        "--provider",
-        "system",
-        "--python",
-        "./python",
-        "--no-check",
-        "--launcher",
-        "slurm",
-    ];
-    let mut command = cluster.command(&words);
+    let mut command = cluster.command(&SUBMIT);
     let begun = Instant::now();
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait_for(|| cluster.calls("squeue") >= 2);

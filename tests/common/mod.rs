@@ -113,6 +113,11 @@ impl Project {
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).unwrap();
     }
 
+    /// Returns the text of a file; nothing where there is none.
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
     pub fn write(&self, name: &str, text: &str) {
         self.write_bytes(name, text.as_bytes());
     }
@@ -177,6 +182,14 @@ impl Project {
 }
 
 impl Done {
+    /// Holds an exit code, and words on standard error.
+    pub fn says(&self, code: i32, words: &[&str]) {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        for words in words {
+            assert!(self.stderr.contains(words), "{words}\nis not in\n{}", self.stderr);
+        }
+    }
+
     pub fn of(output: std::process::Output) -> Done {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Done {
