@@ -2,8 +2,8 @@
 //!
 //! Must not depend on how the job is run or what becomes of it.
 //!
-//! This is not looked at where rosetta is: a job of a cluster runs elsewhere. Own cost: some 0.1 ms of reads of /proc and
-//! /sys where there is no driver of GPUs; a driver's library takes what it takes.
+//! This is not looked at where rosetta is: a job of a cluster runs elsewhere. Own cost: reads of /proc and /sys
+//! where there is no driver of GPUs; a driver's library takes what it takes.
 
 use super::done::{Done, Exit};
 use super::kernel::{self, Signal};
