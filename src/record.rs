@@ -256,6 +256,15 @@ impl Record {
         self.outcome.status.is_whole()
     }
 
+    /// Returns what it took, in seconds: its training, or an image where nothing is trained; only a time that can be.
+    pub fn seconds(&self) -> Option<f64> {
+        let seconds = match self.task {
+            Task::Classification => self.times.training,
+            Task::Features => self.times.predict_rate.map(|rate| 1.0 / rate),
+        };
+        seconds.filter(|seconds| seconds.is_finite() && *seconds > 0.0)
+    }
+
     /// Returns the provider that was chosen instead of env.yaml's own, or nothing.
     pub fn chosen_provider(&self) -> Option<&str> {
         let provider = self.env.as_ref()?.provider.as_str();

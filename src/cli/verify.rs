@@ -95,8 +95,9 @@ fn checked(
 ) -> Result<Option<[Vec<Verdict>; 2]>> {
     let mut verdicts = [Vec::new(), Vec::new()];
     for side in [0, 1] {
+        let known = sessions[side].store.verdicts()?;
         let notify = |notice: crate::run::Notice| live.show(notice);
-        let checked = sessions[side].check(&plans[side], &requests[side], &notify)?;
+        let checked = sessions[side].check(&plans[side].jobs, &known, &requests[side], &notify)?;
         if checked.is_interrupted {
             return Ok(None);
         }
@@ -123,7 +124,7 @@ fn findings(sides: &[PairSide; 2], args: &VerifyArgs, live: &Live) -> Result<Opt
         };
         let pinned = Installation { records: theirs, facts: ask(&sides[0], job)? };
         let yours = Installation { records: ours, facts: ask(&sides[1], other)? };
-        found.push(judge(&pinned, &yours, None, args.tolerance));
+        found.push(judge(&pinned, &yours, args.tolerance));
     }
     Ok(Some(found))
 }

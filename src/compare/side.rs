@@ -107,12 +107,7 @@ impl Row {
 
     /// Returns what each repeat took: seconds of the training, or of an image.
     pub(super) fn seconds(&self) -> Vec<f64> {
-        let seconds = |record: &&Record| match record.task {
-            Task::Classification => record.times.training,
-            Task::Features => record.times.predict_rate.map(|rate| 1.0 / rate),
-        };
-        let positive = |seconds: &f64| seconds.is_finite() && *seconds > 0.0;
-        self.counted().iter().filter_map(seconds).filter(positive).collect()
+        self.counted().into_iter().filter_map(Record::seconds).collect()
     }
 
     /// Returns the number that a table shows: seconds of the training, or images a second.

@@ -18,9 +18,9 @@ impl Session {
     /// Returns what jobs took last; nothing where results cannot be read.
     pub fn expected(&self) -> Expected {
         let Ok(survey) = self.store.survey() else { return Expected::default() };
-        let here = Machine::look();
+        let here = Machine::first_look();
         let records = survey.records(newest);
-        Expected::of(records.iter().filter(|record| record.machine.is_same(&here)))
+        Expected::of(records.iter().filter(|record| record.machine.is_same(here)))
     }
 }
 

@@ -71,17 +71,13 @@ impl RunContext<'_> {
         let origin = self.origin(job);
         let built = match self.prepared.built_for(job, &self.conditions) {
             Ok(built) => built,
-            Err(outcome) => {
-                let record = Record::of(job, origin, Became::NotStarted(outcome));
-                return Ok(Attempted::not_started(record));
-            }
+            Err(outcome) => return Ok(Attempted::not_started(self.never_started(job, outcome))),
         };
         let harness = &job.framework.harnesses[job.experiment.name()];
         // That a compiled harness is not there concerns this job alone.
         if let Err(error) = built.command(harness, job.experiment.name()) {
             let outcome = Outcome::because(Status::Failed, format!("{error:#}"));
-            let record = Record::of(job, origin, Became::NotStarted(outcome));
-            return Ok(Attempted::not_started(record));
+            return Ok(Attempted::not_started(self.never_started(job, outcome)));
         }
         let material = self.prepared.material(job.experiment);
         let place = JobPlace {
@@ -113,9 +109,13 @@ impl RunContext<'_> {
         Ok(Attempted { record, passing: passing(&ending), gpu_failure, is_out_of_budget })
     }
 
-    /// Returns the record of a job that is not begun any more.
+    /// Returns the record of a job that is not begun, or not any more.
     pub(super) fn dropped(&self, job: &Job, obstacle: Obstacle) -> Record {
-        let outcome = Outcome::of(Status::Skipped, obstacle);
+        self.never_started(job, Outcome::of(Status::Skipped, obstacle))
+    }
+
+    /// Returns the record of a job that never started.
+    pub(super) fn never_started(&self, job: &Job, outcome: Outcome) -> Record {
         Record::of(job, self.origin(job), Became::NotStarted(outcome))
     }
 
@@ -142,8 +142,7 @@ impl RunContext<'_> {
         let Skip { experiment, framework, target, device, .. } = *skip;
         let (profile, repeat) = (profile.to_owned(), 1);
         let job = Job { experiment, framework, target, device, profile, repeat };
-        let outcome = Outcome::of(Status::Skipped, skip.obstacle.clone());
-        Record::of(&job, self.origin(&job), Became::NotStarted(outcome))
+        self.dropped(&job, skip.obstacle.clone())
     }
 
     /// Returns what is known of a job before it starts.

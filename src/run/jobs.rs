@@ -55,7 +55,7 @@ pub(super) async fn run(
     notify: Notify<'_>,
 ) -> Result<Ended> {
     let jobs = budget.order(&plan.jobs);
-    let (started, machine) = (Timestamp::now(), Machine::look());
+    let (started, machine) = (Timestamp::now(), Machine::first_look().clone());
     let profile = request.profile.clone().unwrap_or_default();
     let conditions = Conditions::of(request);
     let needs = Needs::of(&jobs, Size::Profile(&profile), &conditions);

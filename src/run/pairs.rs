@@ -5,8 +5,6 @@
 use anyhow::Result;
 
 use super::budget::Budget;
-use super::check::{CheckSettings, Checked, check};
-use super::conditions::Conditions;
 use super::jobs::run;
 use super::notice::{Notice, Notify};
 use super::session::Session;
@@ -33,16 +31,6 @@ pub struct PairSide<'a> {
 pub struct Paired {
     pub records: [Vec<Record>; 2],
     pub is_interrupted: bool,
-}
-
-impl Session {
-    /// Checks the targets of a plan of which no verdict is known, each in the environment that it will run in.
-    pub fn check(&self, plan: &Plan, request: &Request, notify: Notify) -> Result<Checked> {
-        let at_once = super::at_once();
-        let conditions = Conditions { threads: super::threads(at_once), ..Conditions::of(request) };
-        let settings = CheckSettings { conditions: &conditions, reference: None, at_once };
-        check(&plan.jobs, &settings, self, &self.store.verdicts()?, notify)
-    }
 }
 
 /// Runs one job so often on each side; who is first changes with each pair.

@@ -59,7 +59,7 @@ impl Unfinished {
             );
             return Err(hinted(message, hint));
         }
-        if !run.machine.is_same(&Machine::look()) {
+        if !run.machine.is_same(Machine::first_look()) {
             let message = format!("run `{id}` is of another machine: {}", run.machine.words());
             return Err(hinted(
                 message,

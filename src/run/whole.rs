@@ -2,7 +2,7 @@
 //!
 //! Must not depend on how a check or a job goes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
@@ -21,6 +21,7 @@ use crate::hint::hinted;
 use crate::lock::{Lock, holders};
 use crate::plan::{Job, Plan};
 use crate::process::{end_leftovers, is_of_a_dead_rosetta};
+use crate::proof::Verdict;
 use crate::request::{Limits, Request};
 
 impl Session {
@@ -126,13 +127,25 @@ impl Session {
         if jobs.is_empty() {
             return Ok(Ok(Checked::default()));
         }
+        let known = self.store.verdicts()?;
+        Ok(self.check(&jobs, &known, request, notify))
+    }
+
+    /// Checks jobs whose verdict is not `known`, each where the request takes its framework from. Limits of a run are not
+    /// those of a check.
+    pub fn check(
+        &self,
+        jobs: &[Job],
+        known: &BTreeMap<String, Verdict>,
+        request: &Request,
+        notify: Notify,
+    ) -> Result<Checked> {
         let at_once = at_once();
         let limits = Limits { timeout: None, stall_timeout: None, ..request.limits };
         let conditions =
             Conditions { threads: threads(at_once), limits, ..Conditions::of(request) };
         let settings = CheckSettings { conditions: &conditions, reference: None, at_once };
-        let known = self.store.verdicts()?;
-        Ok(check(&jobs, &settings, self, &known, notify))
+        check(jobs, &settings, self, known, notify)
     }
 }
 

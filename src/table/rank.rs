@@ -21,14 +21,8 @@ const ROWS: usize = 3;
 type Times<'a> = BTreeMap<(&'a str, u32), f64>;
 
 fn times<'a>(group: &Group<'a>, device: Option<Device>) -> Times<'a> {
-    let time = |record: &&'a Record| {
-        let seconds = match record.task {
-            Task::Classification => record.times.training,
-            Task::Features => record.times.predict_rate.map(|rate| 1.0 / rate),
-        };
-        let seconds = seconds.filter(|seconds| seconds.is_finite() && *seconds > 0.0)?;
-        Some(((record.run.as_str(), record.repeat), seconds))
-    };
+    let time =
+        |record: &&'a Record| Some(((record.run.as_str(), record.repeat), record.seconds()?));
     group.counted(device).iter().filter_map(time).collect()
 }
 

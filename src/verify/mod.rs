@@ -90,13 +90,8 @@ impl Speed {
     }
 }
 
-/// Judges the same job of both sides; a ratio within the tolerance is none. `peak` is the fastest that others have reached.
-pub fn judge(
-    pinned: &Installation,
-    yours: &Installation,
-    peak: Option<f64>,
-    tolerance: f64,
-) -> Finding {
+/// Judges the same job of both sides; a ratio within the tolerance is none.
+pub fn judge(pinned: &Installation, yours: &Installation, tolerance: f64) -> Finding {
     let of = pinned.records.first().or(yours.records.first());
     let (experiment, title) =
         of.map(|one| (one.experiment.clone(), one.title.clone())).unwrap_or_default();
@@ -110,7 +105,7 @@ pub fn judge(
     let rates = [&pinned.facts, &yours.facts]
         .into_iter()
         .flat_map(|facts| ["product_gflops", "convolution_gflops"].map(|name| number(facts, name)));
-    let peak = rates.flatten().chain(peak).reduce(f64::max);
+    let peak = rates.flatten().reduce(f64::max);
     let reason = not_comparable(pinned, yours, &ratios);
     let verdict = match &reason {
         Some(_) => Speed::NotComparable,
@@ -163,13 +158,9 @@ fn disturbed(pinned: &Installation, yours: &Installation) -> Option<String> {
     })
 }
 
-/// Returns what a job took: its training, or an image.
+/// Returns what a job took that ran to its end.
 fn seconds(record: &Record) -> Option<f64> {
-    let seconds = match record.task {
-        Task::Classification => record.times.training,
-        Task::Features => record.times.predict_rate.map(|rate| 1.0 / rate),
-    };
-    seconds.filter(|seconds| record.is_whole() && seconds.is_finite() && *seconds > 0.0)
+    record.seconds().filter(|_| record.is_whole())
 }
 
 fn not_comparable(pinned: &Installation, yours: &Installation, ratios: &[f64]) -> Option<String> {

@@ -14,7 +14,7 @@ use crate::hint::hinted;
 use crate::machine::Machine;
 use crate::material::Size;
 use crate::plan::{Job, Plan};
-use crate::record::{Outcome, Record};
+use crate::record::Record;
 use crate::request::Request;
 use crate::run::attempt::with_value;
 use crate::run::check::Checked;
@@ -23,7 +23,6 @@ use crate::run::job::RunContext;
 use crate::run::jobs::without_secrets;
 use crate::run::notice::{Notice, Notify};
 use crate::run::prepare::Needs;
-use crate::run::record::Became;
 use crate::run::session::Session;
 use crate::run::stamp::{run_id, seconds};
 use crate::store::Run;
@@ -155,11 +154,4 @@ fn seal(record: &Record, folder: &crate::store::RunFolder, notify: Notify) -> Re
     folder.seal(record)?;
     notify(Notice::JobFinished(record));
     Ok(())
-}
-
-impl RunContext<'_> {
-    /// Returns the record of a job that never started.
-    pub(super) fn never_started(&self, job: &Job, outcome: Outcome) -> Record {
-        Record::of(job, self.origin(job), Became::NotStarted(outcome))
-    }
 }
