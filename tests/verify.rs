@@ -23,6 +23,8 @@ fn project() -> Project {
         ]),
         says(&[START, HELLO, TRAIN, EPOCH, fast, OUTPUTS, END]),
     );
+    // The order in which the two sides run stands in a file.
+    let script = format!("echo \"${{SLOW:-0}}\" >>../../order\n{script}");
     let project = Project::new().harness("fake", &script).fake_uv();
     let facts = |rate: &str, onednn: &str| {
         let fact = |name: &str, value: &str| {
@@ -66,6 +68,7 @@ fn a_slow_installation_is_told_with_what_may_be_why() {
     assert!(list(&project.path("results/runs")).is_empty(), "no table shows its runs");
     let apart = list(&project.path("results/apart"));
     assert_eq!(list(&apart[0].join("runs")).len(), 4, "two pairs");
+    assert_eq!(project.read("order"), "0\n1\n1\n0\n", "who is first changes with each pair");
     assert_eq!(project.rosetta(&["list", "runs", "--json"]).stdout, "[]\n");
 }
 
