@@ -1,7 +1,7 @@
 //! Medians and their bootstrap intervals. Must not depend on files, or what the numbers mean.
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use chacha20::ChaCha8Rng;
+use chacha20::rand_core::{Rng, SeedableRng};
 
 /// A summary of repeated measurements.
 #[derive(Debug, Clone, Copy, PartialEq)]

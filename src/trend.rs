@@ -114,8 +114,8 @@ fn partition(values: &[f64], penalty: f64) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
-    use rand_chacha::ChaCha8Rng;
-    use rand_chacha::rand_core::{Rng, SeedableRng};
+    use chacha20::ChaCha8Rng;
+    use chacha20::rand_core::{Rng, SeedableRng};
 
     use super::changes;
 

@@ -6,24 +6,24 @@
 //! numbers turn bits into values (no `ln`, `sin` of the platform's library), so that digests agree
 //! everywhere. Must not depend on what the numbers are for.
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use chacha20::ChaCha8Rng;
+use chacha20::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
 
 /// The key of a family of streams.
 #[derive(Clone)]
-pub struct Key(ChaCha8Rng);
+pub struct Key([u8; 32]);
 
 impl Key {
     /// Returns the key for one purpose and seed.
     pub fn new(purpose: &str, seed: u64) -> Key {
         let digest = Sha256::digest(format!("rosetta 1 {purpose} {seed}"));
-        Key(ChaCha8Rng::from_seed(digest.into()))
+        Key(digest.into())
     }
 
     /// Returns the stream of an item.
     pub fn stream(&self, item: u64) -> Stream {
-        let mut stream = self.0.clone();
+        let mut stream = ChaCha8Rng::from_seed(self.0);
         stream.set_stream(item);
         Stream(stream)
     }

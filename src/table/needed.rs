@@ -57,8 +57,8 @@ pub fn needed(briefs: &[(usize, Brief)]) -> Vec<bool> {
 
 #[cfg(test)]
 mod tests {
-    use rand_chacha::ChaCha8Rng;
-    use rand_chacha::rand_core::{Rng, SeedableRng};
+    use chacha20::ChaCha8Rng;
+    use chacha20::rand_core::{Rng, SeedableRng};
 
     use super::needed;
     use crate::brief::{Brief, Words};
