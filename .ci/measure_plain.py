@@ -46,7 +46,7 @@ def main():
     parser.add_argument("--python", default="python3")
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--out", help="a file for the table too")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()  # names may come after options
     lines = ["| harness | training time, harness / plain program | seconds |", "|:--|--:|--:|"]
     with tempfile.TemporaryDirectory() as folder:
         project = planting.make(folder)
