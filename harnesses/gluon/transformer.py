@@ -83,7 +83,7 @@ class Block(gluon.HybridBlock):
         y = self.linear2(self.gelu(self.linear1(self.norm2(x))))
         return x + self.dropout(y)
 
-    def attention(self, F, x, mask):  # Gluon has none
+    def attention(self, F, x, mask):  # 1.9 has kernels, but no layer
         # 0 is an axis that stays, -3 two that become one.
         x = F.reshape(self.in_proj(x), shape=(0, 0, 3, cfg.heads, -1))
         x = F.transpose(x, axes=(2, 0, 3, 1, 4))
