@@ -21,6 +21,7 @@ use burn::{
 use rosetta::{Array, Config, Run};
 
 fn setup<B: Backend>(run: &Run, device: &B::Device) {
+    B::seed(device, run.config.u64("seed"));
     let device = device.clone();
     run.sync_with(move || B::sync(&device).expect("the device answers"));
     run.fact("compiled", run.device == "cuda"); // fused and compiled as they are needed
