@@ -20,7 +20,7 @@ use crate::progress::Progress;
 use crate::project::Project;
 use crate::record::Status;
 use crate::request::Request;
-use crate::run::{Ended, Session, Unfinished};
+use crate::run::{EndedRun, Session, Unfinished};
 use crate::store::Store;
 use crate::ui::{self, Live};
 
@@ -108,7 +108,7 @@ pub(super) fn refuse_nothing(plan: &Plan) -> Result<()> {
     Err(hinted(message, hint))
 }
 
-fn summary(ended: &Ended, planned: usize, started: Instant) -> String {
+fn summary(ended: &EndedRun, planned: usize, started: Instant) -> String {
     let count = |is: &dyn Fn(Status) -> bool| {
         ended.records.iter().filter(|record| is(record.outcome.status)).count()
     };
@@ -128,7 +128,7 @@ fn summary(ended: &Ended, planned: usize, started: Instant) -> String {
     format!("\n{} in {took}; run {} is in {}", words.join(", "), ended.id, ended.folder.display())
 }
 
-fn exit_code(ended: &Ended, is_missed: bool) -> ExitCode {
+fn exit_code(ended: &EndedRun, is_missed: bool) -> ExitCode {
     let is_fine = |status| matches!(status, Status::Ok | Status::Skipped);
     if ended.is_interrupted {
         INTERRUPTED.into()
