@@ -11,14 +11,14 @@ use crate::spec::{Spec, Task};
 
 /// A place in a harness that breaks the contract.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub struct Breach {
     pub path: PathBuf,
     /// From 1; 0 for the file as a whole.
     pub line: usize,
     pub message: String,
 }
 
-impl std::fmt::Display for Finding {
+impl std::fmt::Display for Breach {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}: {}", self.path.display(), self.line.max(1), self.message)
     }
@@ -87,7 +87,7 @@ const USUAL_ARRAYS: usize = 12;
 pub fn lint<'a>(
     framework: &Framework,
     experiment_of: impl Fn(&str) -> Option<&'a Spec>,
-) -> Result<Vec<Finding>> {
+) -> Result<Vec<Breach>> {
     let mut findings = Vec::new();
     let read = |path: &Path| {
         regular::read_to_string(path)
@@ -120,9 +120,9 @@ fn rules(language: Language) -> &'static Rules {
     }
 }
 
-fn lint_text(path: &Path, text: &str, language: Language, task: Task, room: usize) -> Vec<Finding> {
+fn lint_text(path: &Path, text: &str, language: Language, task: Task, room: usize) -> Vec<Breach> {
     let rules = rules(language);
-    let found = |line: usize, message: String| Finding { path: path.to_owned(), line, message };
+    let found = |line: usize, message: String| Breach { path: path.to_owned(), line, message };
     let mut findings = Vec::new();
     let (count, most) = (text.lines().count(), rules.max_lines + room);
     if count > most {
@@ -135,9 +135,9 @@ fn lint_text(path: &Path, text: &str, language: Language, task: Task, room: usiz
 }
 
 /// Finds lines that are too wide or use a word that is the SDK's.
-fn lint_lines(path: &Path, text: &str, language: Language) -> Vec<Finding> {
+fn lint_lines(path: &Path, text: &str, language: Language) -> Vec<Breach> {
     let rules = rules(language);
-    let found = |line: usize, message: String| Finding { path: path.to_owned(), line, message };
+    let found = |line: usize, message: String| Breach { path: path.to_owned(), line, message };
     let mut findings = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let columns = line.chars().count();
@@ -156,9 +156,9 @@ fn lint_lines(path: &Path, text: &str, language: Language) -> Vec<Finding> {
     findings
 }
 
-fn lint_sections(path: &Path, text: &str, language: Language, task: Task) -> Vec<Finding> {
+fn lint_sections(path: &Path, text: &str, language: Language, task: Task) -> Vec<Breach> {
     let wanted = sections::titles(language, task);
-    let found = |line: usize, message: String| Finding { path: path.to_owned(), line, message };
+    let found = |line: usize, message: String| Breach { path: path.to_owned(), line, message };
     let mut findings = Vec::new();
     let mut next = 0;
     for Section { title, line: number, is_indented, .. } in sections::split(text, language) {

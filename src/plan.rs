@@ -94,8 +94,8 @@ pub fn plan<'a>(
                     let profile = request.profile.clone().unwrap_or_else(|| "check".to_owned());
                     let job = Job { experiment, framework, target, device, profile, repeat };
                     match fate(&job, request, catalog, gpus) {
-                        Fate::Runs => round.push(job),
-                        Fate::Skipped(obstacle) if repeat == 1 => {
+                        Standing::Runs => round.push(job),
+                        Standing::Skipped(obstacle) if repeat == 1 => {
                             plan.skips.push(Skip {
                                 experiment,
                                 framework,
@@ -104,7 +104,7 @@ pub fn plan<'a>(
                                 obstacle,
                             });
                         }
-                        Fate::Skipped(_) | Fate::NotOffered => {}
+                        Standing::Skipped(_) | Standing::NotOffered => {}
                     }
                 }
             }
@@ -220,7 +220,7 @@ pub fn choose_targets<'a>(
 }
 
 /// What becomes of a combination.
-enum Fate {
+enum Standing {
     Runs,
     /// It was asked for and cannot run.
     Skipped(Obstacle),
@@ -228,7 +228,7 @@ enum Fate {
     NotOffered,
 }
 
-fn fate(job: &Job, request: &Request, catalog: &Catalog, gpus: &[Gpu]) -> Fate {
+fn fate(job: &Job, request: &Request, catalog: &Catalog, gpus: &[Gpu]) -> Standing {
     let (experiment, framework) = (job.experiment.name(), job.framework);
     if !framework.harnesses.contains_key(experiment) {
         let is_named = !request.frameworks.is_empty() && !request.experiments.is_empty();
@@ -245,16 +245,16 @@ fn fate(job: &Job, request: &Request, catalog: &Catalog, gpus: &[Gpu]) -> Fate {
     }
     if job.device == Device::Cuda && gpus.is_empty() {
         let hint = "`rosetta doctor` tells what rosetta sees of the GPU";
-        return Fate::Skipped(Obstacle::new("no CUDA GPU here", hint));
+        return Standing::Skipped(Obstacle::new("no CUDA GPU here", hint));
     }
     if job.device == Device::Cuda
         && !is_own
         && let Some(why) = unmet(job, catalog, gpus)
     {
         let hint = "docs/hardware.md has which target runs on which GPU; `gpu` in env.yaml says it to rosetta";
-        return Fate::Skipped(Obstacle::new(why, hint));
+        return Standing::Skipped(Obstacle::new(why, hint));
     }
-    Fate::Runs
+    Standing::Runs
 }
 
 /// Returns why no GPU of the machine has what a job's environment needs.
@@ -263,10 +263,10 @@ fn unmet(job: &Job, catalog: &Catalog, gpus: &[Gpu]) -> Option<String> {
     env.gpu.as_ref()?.unmet(gpus)
 }
 
-fn absent(obstacle: Obstacle, is_asked_for: bool) -> Fate {
+fn absent(obstacle: Obstacle, is_asked_for: bool) -> Standing {
     match is_asked_for {
-        true => Fate::Skipped(obstacle),
-        false => Fate::NotOffered,
+        true => Standing::Skipped(obstacle),
+        false => Standing::NotOffered,
     }
 }
 

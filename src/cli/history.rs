@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::brief::{Brief, Name};
 use crate::cli::OK;
 use crate::cli::args::HistoryArgs;
-use crate::compare::{History, histories};
+use crate::compare::{RowHistory, histories};
 use crate::hint::hinted;
 use crate::machine::Machine;
 use crate::plan::{choose_experiments, choose_targets};
@@ -37,7 +37,7 @@ pub fn history(project: &Project, store: &Store, args: &HistoryArgs) -> Result<E
     }
     match args.format.chosen() {
         Some(format) => {
-            let grids = histories.iter().map(History::grid).collect::<Vec<_>>();
+            let grids = histories.iter().map(RowHistory::grid).collect::<Vec<_>>();
             ui::print(&format.write(&grids))?;
         }
         None => ui::print(&text(&histories, args))?,
@@ -81,7 +81,7 @@ fn records(project: &Project, store: &Store, args: &HistoryArgs) -> Result<Vec<R
     Ok(records)
 }
 
-fn text(histories: &[History], args: &HistoryArgs) -> String {
+fn text(histories: &[RowHistory], args: &HistoryArgs) -> String {
     let mut parts = Vec::new();
     for history in histories {
         let mut lines =
@@ -115,7 +115,7 @@ fn text(histories: &[History], args: &HistoryArgs) -> String {
     }
     let mut text = parts.join("\n");
     if args.all {
-        let grids = histories.iter().map(History::grid).collect::<Vec<_>>();
+        let grids = histories.iter().map(RowHistory::grid).collect::<Vec<_>>();
         text += &format!("\n{}", ui::tables(&grids));
     }
     text

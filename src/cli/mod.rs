@@ -32,7 +32,7 @@ use anyhow::{Context, Result};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 
-use self::args::{Cli, Command, SchemaKind};
+use self::args::{Action, Cli, SchemaKind};
 use crate::catalog::{EnvFile, FrameworkSpec};
 use crate::cluster::LauncherFile;
 use crate::hint::{hinted, say};
@@ -108,50 +108,46 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
         Ok(if project.is_damaged() && code == OK { WRONG_INPUT.into() } else { code })
     };
     match &cli.command {
-        Command::Run(args) => {
+        Action::Run(args) => {
             args.selection.check()?;
             here(&|project| run::run(project, &store(project)?, args))
         }
-        Command::Nightly(args) => {
+        Action::Nightly(args) => {
             args.selection.check()?;
             here(&|project| nightly::nightly(project, &store(project)?, args))
         }
-        Command::Check(args) => {
+        Action::Check(args) => {
             args.selection.check()?;
             here(&|project| check::check(project, &store(project)?, args))
         }
-        Command::Verify(args) => here(&|project| verify::verify(project, &store(project)?, args)),
-        Command::Table(args) => here(&|project| table::table(project, &store(project)?, args)),
-        Command::Compare(args) => {
-            here(&|project| compare::compare(project, &store(project)?, args))
-        }
-        Command::History(args) => {
-            here(&|project| history::history(project, &store(project)?, args))
-        }
-        Command::Read(args) => here(&|project| read::read(project, args).map(|()| OK)),
-        Command::Plot(args) => {
+        Action::Verify(args) => here(&|project| verify::verify(project, &store(project)?, args)),
+        Action::Table(args) => here(&|project| table::table(project, &store(project)?, args)),
+        Action::Compare(args) => here(&|project| compare::compare(project, &store(project)?, args)),
+        Action::History(args) => here(&|project| history::history(project, &store(project)?, args)),
+        Action::Read(args) => here(&|project| read::read(project, args).map(|()| OK)),
+        Action::Plot(args) => {
             here(&|project| plot::plot(project, &store(project)?, args).map(|()| OK))
         }
-        Command::Export(command) => here(&|project| export::export(project, command).map(|()| OK)),
-        Command::Words(args) => here(&|project| words::words(project, args).map(|()| OK)),
-        Command::Report(args) => here(&|project| report::report(project, &store(project)?, args)),
-        Command::Defaults(args) => {
+        Action::Export(command) => here(&|project| export::export(project, command).map(|()| OK)),
+        Action::Words(args) => here(&|project| words::words(project, args).map(|()| OK)),
+        Action::Report(args) => here(&|project| report::report(project, &store(project)?, args)),
+        Action::Defaults(args) => {
             here(&|project| defaults::defaults(project, &store(project)?, args))
         }
-        Command::Runs(command) => here(&|project| runs::runs(project, &store(project)?, command)),
-        Command::Clean(args) => here(&|project| clean::clean(project, &store(project)?, args)),
-        Command::List { what, json } => {
+        Action::Runs(command) => here(&|project| runs::runs(project, &store(project)?, command)),
+        Action::Clean(args) => here(&|project| clean::clean(project, &store(project)?, args)),
+        Action::List { what, json } => {
             here(&|project| list::list(project, &store(project)?, *what, *json))
         }
-        Command::Data(command) => data::data(command),
-        Command::Env(command) => here(&|project| env::env(project, command)),
-        Command::Doctor { json } => here(&|project| doctor::doctor(project, *json)),
-        Command::Lint { frameworks } => here(&|project| lint_harnesses(project, frameworks)),
-        Command::Job(args) => here(&|project| run::job(project, args).map(|()| OK)),
-        Command::Protocol => ui::print(PROTOCOL).map(|()| OK),
-        Command::Schema { kind } => ui::print(&schema(*kind)).map(|()| OK),
-        Command::Completions { shell } => completions(*shell).map(|()| OK),
-        Command::Man { out } => man(out.as_deref()).map(|()| OK),
+        Action::Data(command) => data::data(command),
+        Action::Env(command) => here(&|project| env::env(project, command)),
+        Action::Doctor { json } => here(&|project| doctor::doctor(project, *json)),
+        Action::Lint { frameworks } => here(&|project| lint_harnesses(project, frameworks)),
+        Action::Job(args) => here(&|project| run::job(project, args).map(|()| OK)),
+        Action::Protocol => ui::print(PROTOCOL).map(|()| OK),
+        Action::Schema { kind } => ui::print(&schema(*kind)).map(|()| OK),
+        Action::Completions { shell } => completions(*shell).map(|()| OK),
+        Action::Man { out } => man(out.as_deref()).map(|()| OK),
     }
 }
 

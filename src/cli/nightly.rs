@@ -16,7 +16,7 @@ use crate::project::Project;
 use crate::publish::publish;
 use crate::record::{Record, Status};
 use crate::report::Format;
-use crate::run::{Ended, Session};
+use crate::run::{EndedRun, Session};
 use crate::store::Store;
 use crate::ui::{self, Live};
 use crate::{machine, probe};
@@ -74,7 +74,7 @@ pub fn nightly(project: &Project, store: &Store, args: &NightlyArgs) -> Result<E
 }
 
 /// Returns what changed since the last good result of each row, if there is one.
-fn since(store: &Store, ended: &Ended, tolerance: f64) -> Result<Option<Comparison>> {
+fn since(store: &Store, ended: &EndedRun, tolerance: f64) -> Result<Option<Comparison>> {
     let now = Side::new(&ended.id, ended.records.clone());
     let before = compare::earlier(store.survey()?, &now);
     let question = Question { tolerance, ..Question::default() };
@@ -89,7 +89,7 @@ fn since(store: &Store, ended: &Ended, tolerance: f64) -> Result<Option<Comparis
 
 /// What a night brought.
 struct Night<'a> {
-    ended: &'a Ended,
+    ended: &'a EndedRun,
     comparison: Option<Comparison>,
     took: Duration,
     planned: usize,

@@ -8,7 +8,7 @@ use crate::cli::args::RunArgs;
 use crate::cli::run::refuse_nothing;
 use crate::cli::runs::{exit_code, follow, tell};
 use crate::cli::{INTERRUPTED, plan, table};
-use crate::cluster::{Launcher, find};
+use crate::cluster::{ClusterLauncher, find};
 use crate::hint::{hinted, say};
 use crate::project::Project;
 use crate::request::Request;
@@ -63,7 +63,7 @@ pub fn submit(project: &Project, store: &Store, args: &RunArgs, named: &str) -> 
 }
 
 /// Returns a request for the devices that the launcher has something for, unless it names some.
-fn with_devices(request: Request, launcher: &Launcher) -> Result<Request> {
+fn with_devices(request: Request, launcher: &ClusterLauncher) -> Result<Request> {
     let has = |device: &_| launcher.resources.contains_key(device);
     if let Some(device) = request.devices.iter().find(|device| !has(device)) {
         let message = format!("{} has no `resources` for {device}", launcher.path.display());

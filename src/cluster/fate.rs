@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::slurm::{State, Task};
+use super::slurm::{ArrayTask, TaskState};
 
 /// What is remembered between two looks, by the job's place in the plan.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ pub struct SeenJob {
     /// Since when the task is not in the queue, in seconds since 1970 on the clock of whoever looked.
     pub absent_since: Option<f64>,
     /// How Slurm ended it, if it said so.
-    pub end: Option<Task>,
+    pub end: Option<ArrayTask>,
     /// How earlier attempts ended, in words.
     pub earlier: Vec<String>,
 }
@@ -37,7 +37,7 @@ pub struct Look<'a> {
     /// The newest submission that Slurm may have taken; none if there is none.
     pub submission: Option<u32>,
     /// The task as the queue has it; none if it is not there.
-    pub task: Option<&'a Task>,
+    pub task: Option<&'a ArrayTask>,
     /// Whether Slurm has answered.
     pub is_answered: bool,
     /// How often the job was started.
@@ -59,16 +59,16 @@ pub enum Fate {
     /// It is to be submitted: never was, or its task is lost.
     Submit,
     /// Nothing more is to be done.
-    Ends(Ended),
+    Ends(TaskEnd),
 }
 
 /// How a job ends that has no result.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Ended {
-    TimedOut(Task),
-    OutOfMemory(Task),
+pub enum TaskEnd {
+    TimedOut(ArrayTask),
+    OutOfMemory(ArrayTask),
     /// Somebody cancelled it.
-    Cancelled(Option<Task>),
+    Cancelled(Option<ArrayTask>),
     /// It was started as often as it may be; how each ended.
     GivenUp(Vec<String>),
 }
@@ -77,7 +77,7 @@ pub enum Ended {
 pub fn fate(look: &Look, seen: &mut SeenJob) -> Fate {
     let Some(submission) = look.submission else {
         return match look.is_cancelled {
-            true => Fate::Ends(Ended::Cancelled(None)),
+            true => Fate::Ends(TaskEnd::Cancelled(None)),
             false => Fate::Submit,
         };
     };
@@ -106,17 +106,19 @@ pub fn fate(look: &Look, seen: &mut SeenJob) -> Fate {
     }
     let end = seen.end.clone();
     match end.as_ref().map(|task| task.state.clone()) {
-        Some(State::TimedOut) => return Fate::Ends(Ended::TimedOut(end.unwrap_or_default())),
-        Some(State::OutOfMemory) => return Fate::Ends(Ended::OutOfMemory(end.unwrap_or_default())),
-        Some(State::Cancelled) => return Fate::Ends(Ended::Cancelled(end)),
-        _ if look.is_cancelled => return Fate::Ends(Ended::Cancelled(end)),
+        Some(TaskState::TimedOut) => return Fate::Ends(TaskEnd::TimedOut(end.unwrap_or_default())),
+        Some(TaskState::OutOfMemory) => {
+            return Fate::Ends(TaskEnd::OutOfMemory(end.unwrap_or_default()));
+        }
+        Some(TaskState::Cancelled) => return Fate::Ends(TaskEnd::Cancelled(end)),
+        _ if look.is_cancelled => return Fate::Ends(TaskEnd::Cancelled(end)),
         _ => {}
     }
-    let words = end.as_ref().map_or_else(|| "Slurm knows it no more".to_owned(), Task::words);
+    let words = end.as_ref().map_or_else(|| "Slurm knows it no more".to_owned(), ArrayTask::words);
     seen.earlier.push(words);
     (seen.absent_since, seen.end, seen.submission) = (None, None, 0);
     match look.starts >= look.attempts {
-        true => Fate::Ends(Ended::GivenUp(std::mem::take(&mut seen.earlier))),
+        true => Fate::Ends(TaskEnd::GivenUp(std::mem::take(&mut seen.earlier))),
         false => Fate::Submit,
     }
 }
@@ -125,11 +127,16 @@ pub fn fate(look: &Look, seen: &mut SeenJob) -> Fate {
 mod tests {
     use super::*;
 
-    fn task(state: State) -> Task {
-        Task { state, node: "n3".to_owned(), why: "NonZeroExitCode".to_owned(), ..Task::default() }
+    fn task(state: TaskState) -> ArrayTask {
+        ArrayTask {
+            state,
+            node: "n3".to_owned(),
+            why: "NonZeroExitCode".to_owned(),
+            ..ArrayTask::default()
+        }
     }
 
-    fn look(task: Option<&Task>, now: f64) -> Look<'_> {
+    fn look(task: Option<&ArrayTask>, now: f64) -> Look<'_> {
         Look {
             submission: Some(1),
             task,
@@ -144,7 +151,8 @@ mod tests {
 
     #[test]
     fn what_may_come_is_waited_for_and_what_may_be_late_is_too() {
-        let (running, failed) = (task(State::Running), task(State::Ended("FAILED".to_owned())));
+        let (running, failed) =
+            (task(TaskState::Running), task(TaskState::Ended("FAILED".to_owned())));
         let mut seen = SeenJob::default();
         assert_eq!(fate(&look(Some(&running), 0.0), &mut seen), Fate::Waits);
         assert_eq!(fate(&look(None, 100.0), &mut seen), Fate::Late);
@@ -164,7 +172,7 @@ mod tests {
         let last = |now| Look { starts: 2, submission: Some(2), ..look(None, now) };
         assert_eq!(fate(&last(0.0), &mut seen), Fate::Late);
         let ways = vec!["NODE_FAIL on n1".to_owned(), "Slurm knows it no more".to_owned()];
-        assert_eq!(fate(&last(60.0), &mut seen), Fate::Ends(Ended::GivenUp(ways)));
+        assert_eq!(fate(&last(60.0), &mut seen), Fate::Ends(TaskEnd::GivenUp(ways)));
     }
 
     #[test]
@@ -179,19 +187,19 @@ mod tests {
 
     #[test]
     fn what_somebody_or_a_limit_ended_is_not_started_again() {
-        let ends = |state: State| {
+        let ends = |state: TaskState| {
             let (task, mut seen) = (task(state), SeenJob::default());
             assert_eq!(fate(&look(Some(&task), 0.0), &mut seen), Fate::Late);
             fate(&look(None, 60.0), &mut seen)
         };
-        assert!(matches!(ends(State::TimedOut), Fate::Ends(Ended::TimedOut(_))));
-        assert!(matches!(ends(State::OutOfMemory), Fate::Ends(Ended::OutOfMemory(_))));
-        assert!(matches!(ends(State::Cancelled), Fate::Ends(Ended::Cancelled(Some(_)))));
-        assert_eq!(ends(State::Ended("PREEMPTED".to_owned())), Fate::Submit);
-        assert_eq!(ends(State::Ended("COMPLETED".to_owned())), Fate::Submit);
+        assert!(matches!(ends(TaskState::TimedOut), Fate::Ends(TaskEnd::TimedOut(_))));
+        assert!(matches!(ends(TaskState::OutOfMemory), Fate::Ends(TaskEnd::OutOfMemory(_))));
+        assert!(matches!(ends(TaskState::Cancelled), Fate::Ends(TaskEnd::Cancelled(Some(_)))));
+        assert_eq!(ends(TaskState::Ended("PREEMPTED".to_owned())), Fate::Submit);
+        assert_eq!(ends(TaskState::Ended("COMPLETED".to_owned())), Fate::Submit);
         let mut seen = SeenJob::default();
         let cancelled = Look { is_cancelled: true, submission: None, ..look(None, 0.0) };
-        assert_eq!(fate(&cancelled, &mut seen), Fate::Ends(Ended::Cancelled(None)));
+        assert_eq!(fate(&cancelled, &mut seen), Fate::Ends(TaskEnd::Cancelled(None)));
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub struct LauncherFile {
     /// Version of this format.
     #[schemars(extend("const" = 1))]
     version: u32,
-    launcher: Engine,
+    launcher: Scheduler,
     /// Folders that every node has under the same path; project, results and rosetta's home must be below one of them.
     #[schemars(with = "Vec<String>")]
     shared: Vec<Spanned<String>>,
@@ -83,7 +83,7 @@ pub struct LauncherFile {
 /// What carries jobs out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum Engine {
+enum Scheduler {
     Slurm,
 }
 
@@ -137,7 +137,7 @@ struct GpuFile {
 
 /// A launcher as it is meant.
 #[derive(Debug, Clone)]
-pub struct Launcher {
+pub struct ClusterLauncher {
     /// The file that it was read from.
     pub path: PathBuf,
     /// That file's text.
@@ -171,7 +171,7 @@ pub struct Resources {
 }
 
 /// Returns the launcher that `--launcher NAME|FILE` means in a project.
-pub fn find(named: &str, project: &Path) -> Result<Launcher> {
+pub fn find(named: &str, project: &Path) -> Result<ClusterLauncher> {
     let is_path = named.contains('/') || named.ends_with(".yaml") || named.ends_with(".yml");
     let folder = project.join("launchers");
     let path = match is_path {
@@ -197,12 +197,12 @@ pub fn find(named: &str, project: &Path) -> Result<Launcher> {
             "docs/cluster.md has one to begin with; `rosetta schema launcher` says what it may hold",
         ));
     }
-    Launcher::parse(&path, yaml::read(&path)?)
+    ClusterLauncher::parse(&path, yaml::read(&path)?)
 }
 
-impl Launcher {
+impl ClusterLauncher {
     /// Returns the launcher that the text of a file means.
-    pub fn parse(path: &Path, text: String) -> Result<Launcher> {
+    pub fn parse(path: &Path, text: String) -> Result<ClusterLauncher> {
         let file = yaml::parse::<LauncherFile>(path, &text)?;
         if file.version != 1 {
             let message = format!(
@@ -212,7 +212,7 @@ impl Launcher {
             );
             return Err(anyhow::anyhow!(message));
         }
-        let Engine::Slurm = file.launcher;
+        let Scheduler::Slurm = file.launcher;
         if file.resources.is_empty() {
             let message = format!("{}: `resources` is empty", path.display());
             return Err(hinted(message, "write `cpu:` or `cuda:` below it, each with a `time`"));
@@ -228,7 +228,7 @@ impl Launcher {
         let resources =
             file.resources.iter().map(|(device, one)| Ok((*device, one.meant(path, *device)?)));
         let word = |field: &str, value: &Option<Spanned<String>>| word(path, field, value);
-        Ok(Launcher {
+        Ok(ClusterLauncher {
             shared: shared.collect::<Result<_>>()?,
             resources: resources.collect::<Result<_>>()?,
             account: word("account", &file.account)?,

@@ -71,7 +71,7 @@ pub struct Submission {
 
 /// The folder of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Attempt {
+pub struct TaskAttempt {
     pub submission: u32,
     /// How often Slurm had started the task before.
     pub restart: u32,
@@ -197,16 +197,16 @@ impl Ledger {
     }
 
     /// Returns the folders of all attempts that have not become a job's folder, by job, in their order.
-    pub fn attempts(&self) -> Result<BTreeMap<String, Vec<Attempt>>> {
+    pub fn attempts(&self) -> Result<BTreeMap<String, Vec<TaskAttempt>>> {
         let folder = self.path("attempts");
         let listing = fs::read_dir(&folder);
         let listing = listing.with_context(|| format!("cannot list `{}`", folder.display()))?;
-        let mut found = BTreeMap::<String, Vec<Attempt>>::new();
+        let mut found = BTreeMap::<String, Vec<TaskAttempt>>::new();
         for entry in listing {
             let entry = entry.with_context(|| format!("cannot list `{}`", folder.display()))?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if let Some((job, submission, restart)) = parts(&name) {
-                let attempt = Attempt { submission, restart, folder: entry.path() };
+                let attempt = TaskAttempt { submission, restart, folder: entry.path() };
                 found.entry(job.to_owned()).or_default().push(attempt);
             }
         }
@@ -243,7 +243,7 @@ fn parts(name: &str) -> Option<(&str, u32, u32)> {
     Some((job, submission.parse().ok()?, restart.parse().ok()?))
 }
 
-impl Attempt {
+impl TaskAttempt {
     /// Returns what the task said when it began; none where it could not even say that.
     pub fn started(&self) -> Option<Started> {
         read(&self.folder.join("attempt.json")).ok().flatten()

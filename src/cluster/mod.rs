@@ -14,8 +14,8 @@ mod script;
 mod slurm;
 
 pub use array::parse as parse_array;
-pub use fate::{Ended, Fate, Look, Seen, fate};
-pub use launcher::{Launcher, LauncherFile, Resources, find};
-pub use ledger::{Attempt, ClusterPlan, Ledger, Started, Submission};
+pub use fate::{Fate, Look, Seen, TaskEnd, fate};
+pub use launcher::{ClusterLauncher, LauncherFile, Resources, find};
+pub use ledger::{ClusterPlan, Ledger, Started, Submission, TaskAttempt};
 pub use script::{SUBMISSION, name, script, submit_words};
-pub use slurm::{Queue, Slurm, State, Task};
+pub use slurm::{ArrayTask, Queue, Slurm, TaskState};

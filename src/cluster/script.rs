@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use super::launcher::{Launcher, Resources};
+use super::launcher::{ClusterLauncher, Resources};
 use super::ledger::{ClusterPlan, Ledger, Submission};
 
 /// The variable by which a task is told of which submission it is.
@@ -20,7 +20,7 @@ const LEAD: Duration = Duration::from_secs(60);
 /// Returns the script of a submission's tasks; `task` is the word that makes a rosetta one.
 pub fn script(
     plan: &ClusterPlan,
-    launcher: &Launcher,
+    launcher: &ClusterLauncher,
     ledger: &Ledger,
     submission: &Submission,
     task: &str,
@@ -56,7 +56,7 @@ pub fn script(
 /// Returns the words that sbatch is given for a submission, one of `arrays` that wait at the same time, kept from `unfit` nodes.
 pub fn submit_words(
     plan: &ClusterPlan,
-    launcher: &Launcher,
+    launcher: &ClusterLauncher,
     ledger: &Ledger,
     submission: &Submission,
     resources: &Resources,

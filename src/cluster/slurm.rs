@@ -18,7 +18,7 @@ const MAX_ARRAY_SIZE: usize = 1001;
 
 /// What a queue says of a task, as far as it matters here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum State {
+pub enum TaskState {
     Pending,
     Running,
     /// Under way somehow: starting, ending, held up.
@@ -32,8 +32,8 @@ pub enum State {
 
 /// One task of an array.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Task {
-    pub state: State,
+pub struct ArrayTask {
+    pub state: TaskState,
     pub node: String,
     /// Slurm's reason, as `Resources` or `NonZeroExitCode`.
     pub why: String,
@@ -44,9 +44,9 @@ pub struct Task {
 /// All tasks of a run that Slurm knows, by array and index.
 #[derive(Debug, Default)]
 pub struct Queue {
-    tasks: HashMap<(String, u32), Task>,
+    tasks: HashMap<(String, u32), ArrayTask>,
     /// Arrays of which some tasks wait, but the list was cut short.
-    unclear: HashMap<String, Task>,
+    unclear: HashMap<String, ArrayTask>,
     /// Which array a submission became.
     arrays: HashMap<u32, String>,
 }
@@ -55,51 +55,51 @@ pub struct Queue {
 #[derive(Debug, Clone, Default)]
 pub struct Slurm;
 
-impl Default for Task {
-    fn default() -> Task {
+impl Default for ArrayTask {
+    fn default() -> ArrayTask {
         let (node, why) = (String::new(), String::new());
-        Task { state: State::Ended(String::new()), node, why, submission: None }
+        ArrayTask { state: TaskState::Ended(String::new()), node, why, submission: None }
     }
 }
 
-impl State {
-    fn of(word: &str) -> State {
+impl TaskState {
+    fn of(word: &str) -> TaskState {
         match word {
-            "PENDING" => State::Pending,
-            "RUNNING" => State::Running,
-            "TIMEOUT" | "DEADLINE" => State::TimedOut,
-            "OUT_OF_MEMORY" => State::OutOfMemory,
-            _ if word.starts_with("CANCELLED") => State::Cancelled,
+            "PENDING" => TaskState::Pending,
+            "RUNNING" => TaskState::Running,
+            "TIMEOUT" | "DEADLINE" => TaskState::TimedOut,
+            "OUT_OF_MEMORY" => TaskState::OutOfMemory,
+            _ if word.starts_with("CANCELLED") => TaskState::Cancelled,
             "COMPLETED" | "FAILED" | "NODE_FAIL" | "BOOT_FAIL" | "PREEMPTED" | "REVOKED"
-            | "LAUNCH_FAILED" | "RECONFIG_FAIL" => State::Ended(word.to_owned()),
+            | "LAUNCH_FAILED" | "RECONFIG_FAIL" => TaskState::Ended(word.to_owned()),
             // COMPLETING, CONFIGURING, REQUEUED, REQUEUE_HOLD, SUSPENDED, …, and what a newer Slurm may say.
-            _ => State::Moving(word.to_owned()),
+            _ => TaskState::Moving(word.to_owned()),
         }
     }
 
     /// Whether a task in this state may still leave a result.
     pub fn may_come(&self) -> bool {
-        matches!(self, State::Pending | State::Running | State::Moving(_))
+        matches!(self, TaskState::Pending | TaskState::Running | TaskState::Moving(_))
     }
 
     /// Whether a task failed by itself, for all that Slurm knows.
     pub fn is_failure(&self) -> bool {
-        matches!(self, State::Ended(word) if word == "FAILED" || word == "LAUNCH_FAILED")
+        matches!(self, TaskState::Ended(word) if word == "FAILED" || word == "LAUNCH_FAILED")
     }
 
     pub fn as_str(&self) -> &str {
         match self {
-            State::Pending => "PENDING",
-            State::Running => "RUNNING",
-            State::TimedOut => "TIMEOUT",
-            State::OutOfMemory => "OUT_OF_MEMORY",
-            State::Cancelled => "CANCELLED",
-            State::Moving(word) | State::Ended(word) => word,
+            TaskState::Pending => "PENDING",
+            TaskState::Running => "RUNNING",
+            TaskState::TimedOut => "TIMEOUT",
+            TaskState::OutOfMemory => "OUT_OF_MEMORY",
+            TaskState::Cancelled => "CANCELLED",
+            TaskState::Moving(word) | TaskState::Ended(word) => word,
         }
     }
 }
 
-impl Task {
+impl ArrayTask {
     /// Returns what Slurm says of it: `FAILED (NonZeroExitCode) on n3`.
     pub fn words(&self) -> String {
         let why = match self.why.as_str() {
@@ -121,8 +121,8 @@ impl Queue {
         for line in text.lines() {
             let fields = line.splitn(6, '|').map(str::trim).collect::<Vec<_>>();
             let [array, indices, state, submission, node, why] = fields[..] else { continue };
-            let task = Task {
-                state: State::of(state),
+            let task = ArrayTask {
+                state: TaskState::of(state),
                 node: node.to_owned(),
                 why: why.trim_start_matches('(').trim_end_matches(')').to_owned(),
                 submission: submission.parse().ok(),
@@ -149,18 +149,18 @@ impl Queue {
             let Some((array, index)) = id.split_once('_') else { continue };
             let Some(indices) = array::parse(index) else { continue };
             let why = if code == "0:0" { String::new() } else { format!("exit code {code}") };
-            let state = State::of(state);
+            let state = TaskState::of(state);
             if state.may_come() {
                 continue; // Accounting is behind; the queue is not.
             }
-            let task = Task { state, node: node.to_owned(), why, submission: None };
+            let task = ArrayTask { state, node: node.to_owned(), why, submission: None };
             for index in indices {
                 self.tasks.entry((array.to_owned(), index)).or_insert_with(|| task.clone());
             }
         }
     }
 
-    pub fn task(&self, array: &str, index: u32) -> Option<&Task> {
+    pub fn task(&self, array: &str, index: u32) -> Option<&ArrayTask> {
         // A name for each task: a look-up must not cost an allocation of 10,000, but one is nothing beside a file.
         self.tasks.get(&(array.to_owned(), index)).or_else(|| self.unclear.get(array))
     }
@@ -170,7 +170,7 @@ impl Queue {
         self.arrays.get(&submission).map(String::as_str)
     }
 
-    pub fn tasks(&self) -> impl Iterator<Item = (&str, u32, &Task)> {
+    pub fn tasks(&self) -> impl Iterator<Item = (&str, u32, &ArrayTask)> {
         self.tasks.iter().map(|((array, index), task)| (array.as_str(), *index, task))
     }
 }
@@ -338,14 +338,14 @@ mod tests {
                     27|N/A|COMPLETING|3|n[1-2]|None\nslurm_load_jobs error: what\n";
         let queue = Queue::parse(text);
         let state = |array, index| queue.task(array, index).map(|task| task.state.clone());
-        assert_eq!(state("25", 3), Some(State::Pending));
-        assert_eq!(state("25", 0), Some(State::Running));
-        assert_eq!(state("25", 1), Some(State::Ended("FAILED".to_owned())));
+        assert_eq!(state("25", 3), Some(TaskState::Pending));
+        assert_eq!(state("25", 0), Some(TaskState::Running));
+        assert_eq!(state("25", 1), Some(TaskState::Ended("FAILED".to_owned())));
         assert_eq!(state("25", 7), None);
         // A list that was cut short: every task of that array may still come.
-        assert_eq!(state("26", 500), Some(State::Pending));
+        assert_eq!(state("26", 500), Some(TaskState::Pending));
         assert_eq!((queue.array(2), queue.array(9)), (Some("26"), None));
-        let words = queue.task("25", 1).map(Task::words);
+        let words = queue.task("25", 1).map(ArrayTask::words);
         assert_eq!(words.as_deref(), Some("FAILED (NonZeroExitCode) on n2"));
     }
 
@@ -354,11 +354,11 @@ mod tests {
         let mut queue = Queue::parse("25|0|RUNNING|1|n1|None\n");
         queue.add_ended("25_0|FAILED|1:0|n1\n25_1|TIMEOUT|0:0|n2\n25_2|CANCELLED by 1000|0:15|n2\n25_3|RUNNING|0:0|n4\n25_[4-5]|NODE_FAIL|1:0|n4\n");
         let state = |index| queue.task("25", index).map(|task| task.state.clone());
-        assert_eq!(state(0), Some(State::Running));
+        assert_eq!(state(0), Some(TaskState::Running));
         assert_eq!(
             (state(1), state(2), state(3)),
-            (Some(State::TimedOut), Some(State::Cancelled), None)
+            (Some(TaskState::TimedOut), Some(TaskState::Cancelled), None)
         );
-        assert_eq!(state(5), Some(State::Ended("NODE_FAIL".to_owned())));
+        assert_eq!(state(5), Some(TaskState::Ended("NODE_FAIL".to_owned())));
     }
 }

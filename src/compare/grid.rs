@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::verdict::Change;
-use super::{Compared, Comparison};
+use super::verdict::RowChange;
+use super::{ComparedRow, Comparison};
 use crate::report::{Cell, Grid, Heading, Kind, NoteLine, Tone, Value};
 
 const fn heading(text: &'static str, key: &'static str, kind: Kind, rank: u8) -> Heading {
@@ -42,17 +42,17 @@ pub(super) fn grids(comparison: &Comparison, all: bool) -> Vec<Grid> {
 const NOTE: &str = "before and after: seconds of the training, or images/s; time ratio: after / before, with its 95 % interval \
     from five repeats on";
 
-fn cells(row: &Compared) -> Vec<Cell> {
+fn cells(row: &ComparedRow) -> Vec<Cell> {
     let number = |value: Option<f64>| Cell::of(value.map_or(Value::Missing, Value::Number));
     let ratio = row.verdict.ratio.map_or(Value::Missing, |ratio| match ratio.count {
         0..=1 => Value::Number(ratio.median),
         _ => Value::Interval(ratio.median, ratio.low, ratio.high),
     });
     let tone = match row.verdict.change {
-        Change::Broken | Change::Slower => Tone::Bad,
-        Change::NotComparable | Change::Gone | Change::StillBroken => Tone::Doubtful,
-        Change::Faster | Change::Mended => Tone::Good,
-        Change::New | Change::Same => Tone::Plain,
+        RowChange::Broken | RowChange::Slower => Tone::Bad,
+        RowChange::NotComparable | RowChange::Gone | RowChange::StillBroken => Tone::Doubtful,
+        RowChange::Faster | RowChange::Mended => Tone::Good,
+        RowChange::New | RowChange::Same => Tone::Plain,
     };
     let words = row.verdict.change.words();
     let change = match &row.verdict.reason {

@@ -12,13 +12,13 @@ use crate::trend::{self, LevelChange};
 
 /// A row over all runs in which it had numbers.
 #[derive(Debug)]
-pub struct History {
+pub struct RowHistory {
     pub experiment: String,
     /// The target's name in a table, its device, its profile.
     pub title: String,
     pub task: Task,
     pub machine: Machine,
-    pub nights: Vec<Night>,
+    pub nights: Vec<RowNight>,
     /// How many runs gave it no number.
     pub without: usize,
     pub changes: Vec<Changed>,
@@ -26,7 +26,7 @@ pub struct History {
 
 /// A row in one run.
 #[derive(Debug)]
-pub struct Night {
+pub struct RowNight {
     pub run: String,
     pub started: String,
     /// Seconds of the training, or images a second: the median of the repeats.
@@ -55,7 +55,7 @@ impl Changed {
 }
 
 /// Returns the history of each row, of records in the order in which they were made.
-pub fn histories(records: Vec<Record>, tolerance: f64) -> Vec<History> {
+pub fn histories(records: Vec<Record>, tolerance: f64) -> Vec<RowHistory> {
     let mut rows = BTreeMap::<(RowKey, String), Vec<Row>>::new();
     for record in records.into_iter().filter(|r| r.outcome.status != Status::Skipped) {
         let key = (key(&record), record.machine.identity());
@@ -68,13 +68,13 @@ pub fn histories(records: Vec<Record>, tolerance: f64) -> Vec<History> {
     rows.into_values().filter_map(|rows| history(rows, tolerance)).collect()
 }
 
-fn history(rows: Vec<Row>, tolerance: f64) -> Option<History> {
+fn history(rows: Vec<Row>, tolerance: f64) -> Option<RowHistory> {
     let all = rows.len();
     let rows = rows.into_iter().filter(|row| row.median().is_some()).collect::<Vec<_>>();
     let last = rows.last()?.told().clone();
     let night = |row: &Row| {
         let told = row.told();
-        Some(Night {
+        Some(RowNight {
             run: told.run.clone(),
             started: told.started.clone(),
             value: row.median()?,
@@ -89,7 +89,7 @@ fn history(rows: Vec<Row>, tolerance: f64) -> Option<History> {
         level,
         causes: cause::causes(&rows[level.at - 1], &rows[level.at]),
     };
-    Some(History {
+    Some(RowHistory {
         experiment: last.experiment.clone(),
         title: format!("{} · {} · {}", title(&last), last.device, last.profile),
         task: last.task,
@@ -104,7 +104,7 @@ const fn heading(text: &'static str, key: &'static str, kind: Kind) -> Heading {
     Heading { text, key, kind, rank: 0 }
 }
 
-impl History {
+impl RowHistory {
     /// Returns what its numbers are.
     pub fn unit(&self) -> &'static str {
         match self.task {
@@ -129,7 +129,7 @@ impl History {
 
     /// Returns the nights as a table.
     pub fn grid(&self) -> Grid {
-        let row = |(index, night): (usize, &Night)| {
+        let row = |(index, night): (usize, &RowNight)| {
             let change = self.changes.iter().find(|one| one.level.at == index);
             let times = change.map(|one| one.times_as_long(self.task));
             let tone = match times {
@@ -175,7 +175,7 @@ impl History {
         }
     }
 
-    fn beside(&self, key: &'static str, of: impl Fn(&Night) -> String) -> Beside {
+    fn beside(&self, key: &'static str, of: impl Fn(&RowNight) -> String) -> Beside {
         Beside { key, texts: self.nights.iter().map(of).collect() }
     }
 }

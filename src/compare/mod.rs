@@ -10,10 +10,10 @@ mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use self::history::{Changed, History, Night, histories};
+pub use self::history::{Changed, RowHistory, RowNight, histories};
 use self::side::Row;
 pub use self::side::Side;
-pub use self::verdict::{Change, TOLERANCE, Verdict};
+pub use self::verdict::{RowChange, RowVerdict, TOLERANCE};
 use crate::report::Grid;
 
 /// What is compared.
@@ -36,12 +36,12 @@ impl Default for Question {
 pub struct Comparison {
     pub before: String,
     pub after: String,
-    pub rows: Vec<Compared>,
+    pub rows: Vec<ComparedRow>,
 }
 
 /// What became of one row.
 #[derive(Debug)]
-pub struct Compared {
+pub struct ComparedRow {
     pub experiment: String,
     /// The target's name in a table, its device and, where it is not the pinned one, its provider.
     pub title: String,
@@ -49,7 +49,7 @@ pub struct Compared {
     pub device: crate::catalog::Device,
     /// Seconds of the training, or images a second: medians of both sides.
     pub values: (Option<f64>, Option<f64>),
-    pub verdict: Verdict,
+    pub verdict: RowVerdict,
     /// What is different about the two and may be why, the likeliest first.
     pub causes: Vec<String>,
     /// What else changed: accuracy, memory, equivalence.
@@ -68,7 +68,7 @@ pub fn compare(before: &Side, after: &Side, question: &Question) -> Comparison {
         let any = then.or(now).expect("a key of one of them").first();
         let verdict = verdict::of(then, now, question.tolerance);
         let pair = then.zip(now);
-        Compared {
+        ComparedRow {
             experiment: key.experiment.clone(),
             title: format!("{} · {}", side::title(any), key.device),
             target: key.target.clone(),
@@ -83,10 +83,10 @@ pub fn compare(before: &Side, after: &Side, question: &Question) -> Comparison {
     Comparison { before: before.name.clone(), after: after.name.clone(), rows }
 }
 
-impl Compared {
+impl ComparedRow {
     /// Returns whether a reader need not look at it.
     pub fn is_same(&self) -> bool {
-        matches!(self.verdict.change, Change::Same) && self.besides.is_empty()
+        matches!(self.verdict.change, RowChange::Same) && self.besides.is_empty()
     }
 }
 
@@ -114,17 +114,17 @@ impl Comparison {
 
     /// Returns whether there is nothing to look at.
     pub fn is_same(&self) -> bool {
-        self.rows.iter().all(Compared::is_same)
+        self.rows.iter().all(ComparedRow::is_same)
     }
 
     /// Takes out the rows that are on the first side alone: they were not run again.
     pub fn forget_what_was_not_run(&mut self) {
-        self.rows.retain(|row| row.verdict.change != Change::Gone);
+        self.rows.retain(|row| row.verdict.change != RowChange::Gone);
     }
 
     /// Returns how many rows there are of each kind, in words: `2 slower, 1 faster, 31 the same`.
     pub fn summary(&self) -> String {
-        let counts = Change::ALL.map(|change| {
+        let counts = RowChange::ALL.map(|change| {
             let count = self.rows.iter().filter(|row| row.verdict.change == change).count();
             (count > 0).then(|| format!("{count} {}", change.words()))
         });
@@ -137,8 +137,8 @@ impl Comparison {
     /// Returns whether a row got worse: it fails now, is not the same experiment any more, or takes longer by more than a share.
     pub fn is_worse_by(&self, share: f64) -> bool {
         self.rows.iter().any(|row| match row.verdict.change {
-            Change::Broken => true,
-            Change::Slower => row.verdict.ratio.is_some_and(|ratio| ratio.median > 1.0 + share),
+            RowChange::Broken => true,
+            RowChange::Slower => row.verdict.ratio.is_some_and(|ratio| ratio.median > 1.0 + share),
             _ => false,
         })
     }

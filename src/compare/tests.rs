@@ -1,4 +1,4 @@
-use super::{Change, Compared, Comparison, Question, Side, compare};
+use super::{ComparedRow, Comparison, Question, RowChange, Side, compare};
 use crate::proof::Grade;
 use crate::record::{EnvIdentity, Outcome, Record, Status};
 use crate::report::Format;
@@ -22,7 +22,7 @@ fn compared(before: Vec<Record>, after: Vec<Record>) -> Comparison {
     compare(&sides.0, &sides.1, &Question::default())
 }
 
-fn only(comparison: Comparison) -> Compared {
+fn only(comparison: Comparison) -> ComparedRow {
     assert_eq!(comparison.rows.len(), 1);
     comparison.rows.into_iter().next().unwrap()
 }
@@ -46,11 +46,11 @@ fn a_slowdown_of_ten_percent_is_found_and_the_same_twice_raises_no_alarm() {
         let same = repeats("2", "jax", &noisy(10.0, 0.02, seed + 1000, 5));
         let slow = repeats("2", "jax", &noisy(11.0, 0.02, seed + 2000, 5));
         let row = only(compared(before.clone(), same));
-        assert_eq!(row.verdict.change, Change::Same, "{seed}: {row:?}");
+        assert_eq!(row.verdict.change, RowChange::Same, "{seed}: {row:?}");
         let row = only(compared(before.clone(), slow.clone()));
-        assert_eq!(row.verdict.change, Change::Slower, "{seed}: {row:?}");
+        assert_eq!(row.verdict.change, RowChange::Slower, "{seed}: {row:?}");
         let row = only(compared(slow, before));
-        assert_eq!(row.verdict.change, Change::Faster, "{seed}: {row:?}");
+        assert_eq!(row.verdict.change, RowChange::Faster, "{seed}: {row:?}");
     }
 }
 
@@ -59,11 +59,11 @@ fn few_repeats_need_a_larger_change_and_agreement() {
     let change = |before: &[f64], after: &[f64]| {
         only(compared(repeats("1", "jax", before), repeats("2", "jax", after))).verdict.change
     };
-    assert_eq!(change(&[10.0], &[10.9]), Change::Same);
-    assert_eq!(change(&[10.0], &[11.2]), Change::Slower);
-    assert_eq!(change(&[11.2], &[10.0]), Change::Faster);
-    assert_eq!(change(&[10.0, 12.0, 10.0], &[11.5, 11.5, 11.5]), Change::Same, "one was slower");
-    assert_eq!(change(&[10.0, 10.1, 10.0], &[11.5, 11.4, 11.5]), Change::Slower);
+    assert_eq!(change(&[10.0], &[10.9]), RowChange::Same);
+    assert_eq!(change(&[10.0], &[11.2]), RowChange::Slower);
+    assert_eq!(change(&[11.2], &[10.0]), RowChange::Faster);
+    assert_eq!(change(&[10.0, 12.0, 10.0], &[11.5, 11.5, 11.5]), RowChange::Same, "one was slower");
+    assert_eq!(change(&[10.0, 10.1, 10.0], &[11.5, 11.4, 11.5]), RowChange::Slower);
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn the_newest_good_run_of_a_row_stands_for_a_side() {
     records.extend(tainted);
     records.extend(failed);
     let row = only(compared(records, repeats("4", "jax", &[10.1])));
-    assert_eq!((row.values.0, row.verdict.change), (Some(10.0), Change::Same));
+    assert_eq!((row.values.0, row.verdict.change), (Some(10.0), RowChange::Same));
 }
 
 #[test]
@@ -102,17 +102,17 @@ fn what_cannot_be_compared_says_why() {
         (row.verdict.change, row.verdict.reason.unwrap_or_default())
     };
     let machine = why(&|r| r.machine.cores = 64);
-    assert_eq!(machine.0, Change::NotComparable);
+    assert_eq!(machine.0, RowChange::NotComparable);
     assert!(machine.1.starts_with("another machine: 0 cores of"), "{machine:?}");
     assert_eq!(why(&|r| r.inputs.source = Some(Source::Real)).1, "other data");
     let disturbed = why(&|r| r.marks.push("tainted: the hypervisor took 9 %".to_owned()));
     let expected = "now it was disturbed: the hypervisor took 9 %".to_owned();
-    assert_eq!(disturbed, (Change::NotComparable, expected));
+    assert_eq!(disturbed, (RowChange::NotComparable, expected));
     assert_eq!(why(&|r| r.times.training = None).1, "one of the two has no time");
     let different = why(&|r| r.equivalence.as_mut().unwrap().grade = Grade::Different);
-    assert_eq!(different.0, Change::Broken);
+    assert_eq!(different.0, RowChange::Broken);
     let failed = why(&|r| r.outcome = Outcome::because(Status::Failed, "exit code 1"));
-    assert_eq!(failed, (Change::Broken, "failed: exit code 1".to_owned()));
+    assert_eq!(failed, (RowChange::Broken, "failed: exit code 1".to_owned()));
 }
 
 #[test]

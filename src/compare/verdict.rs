@@ -11,7 +11,7 @@ const DOUBT: f64 = 2.0;
 
 /// What became of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum RowChange {
     /// It had numbers and has none now, or is not the same experiment any more.
     Broken,
     Slower,
@@ -25,77 +25,77 @@ pub enum Change {
     Same,
 }
 
-impl Change {
+impl RowChange {
     /// What a reader must look at first comes first.
-    pub const ALL: [Change; 9] = [
-        Change::Broken,
-        Change::Slower,
-        Change::NotComparable,
-        Change::Gone,
-        Change::Faster,
-        Change::Mended,
-        Change::New,
-        Change::StillBroken,
-        Change::Same,
+    pub const ALL: [RowChange; 9] = [
+        RowChange::Broken,
+        RowChange::Slower,
+        RowChange::NotComparable,
+        RowChange::Gone,
+        RowChange::Faster,
+        RowChange::Mended,
+        RowChange::New,
+        RowChange::StillBroken,
+        RowChange::Same,
     ];
 
     /// Returns where it stands among all, from 0.
     pub(super) fn place(self) -> usize {
-        Change::ALL.iter().position(|one| *one == self).unwrap_or(Change::ALL.len())
+        RowChange::ALL.iter().position(|one| *one == self).unwrap_or(RowChange::ALL.len())
     }
 
     pub fn words(self) -> &'static str {
         match self {
-            Change::Broken => "broken",
-            Change::Slower => "slower",
-            Change::NotComparable => "not comparable",
-            Change::Gone => "gone",
-            Change::Faster => "faster",
-            Change::Mended => "mended",
-            Change::New => "new",
-            Change::StillBroken => "still broken",
-            Change::Same => "the same",
+            RowChange::Broken => "broken",
+            RowChange::Slower => "slower",
+            RowChange::NotComparable => "not comparable",
+            RowChange::Gone => "gone",
+            RowChange::Faster => "faster",
+            RowChange::Mended => "mended",
+            RowChange::New => "new",
+            RowChange::StillBroken => "still broken",
+            RowChange::Same => "the same",
         }
     }
 }
 
 /// What became of a row, and what that rests on.
 #[derive(Debug)]
-pub struct Verdict {
-    pub change: Change,
+pub struct RowVerdict {
+    pub change: RowChange,
     /// Time after / time before.
     pub ratio: Option<RatioOfMedians>,
     /// Why nothing can be said of the time, or how the row is broken.
     pub reason: Option<String>,
 }
 
-pub(super) fn of(before: Option<&Row>, after: Option<&Row>, tolerance: f64) -> Verdict {
-    let plain = |change| Verdict { change, ratio: None, reason: None };
-    let because = |change, reason| Verdict { reason: Some(reason), ..plain(change) };
+pub(super) fn of(before: Option<&Row>, after: Option<&Row>, tolerance: f64) -> RowVerdict {
+    let plain = |change| RowVerdict { change, ratio: None, reason: None };
+    let because = |change, reason| RowVerdict { reason: Some(reason), ..plain(change) };
     let (before, after) = match (before, after) {
         (Some(before), Some(after)) => (before, after),
-        (None, _) => return plain(Change::New),
-        (_, None) => return plain(Change::Gone),
+        (None, _) => return plain(RowChange::New),
+        (_, None) => return plain(RowChange::Gone),
     };
     let failure = |row: &Row| row.counted().is_empty().then(|| how_it_failed(row.told()));
     match (failure(before), failure(after)) {
-        (Some(_), Some(why)) => return because(Change::StillBroken, why),
-        (None, Some(why)) => return because(Change::Broken, why),
-        (Some(_), None) => return plain(Change::Mended),
+        (Some(_), Some(why)) => return because(RowChange::StillBroken, why),
+        (None, Some(why)) => return because(RowChange::Broken, why),
+        (Some(_), None) => return plain(RowChange::Mended),
         (None, None) => {}
     }
     if let Some(why) = not_comparable(before.told(), after.told()) {
-        return because(Change::NotComparable, why);
+        return because(RowChange::NotComparable, why);
     }
     let grade = |row: &Row| row.told().equivalence.as_ref().map(|found| found.grade);
     let is_same = |row: &Row| grade(row).is_some_and(|grade| grade.is_same());
     if is_same(before) && grade(after).is_some_and(|grade| grade == crate::proof::Grade::Different)
     {
-        return because(Change::Broken, "it is not the same experiment any more".to_owned());
+        return because(RowChange::Broken, "it is not the same experiment any more".to_owned());
     }
     let (then, now) = (before.seconds(), after.seconds());
     let Some(ratio) = stats::ratio_of_medians(&now, &then) else {
-        return because(Change::NotComparable, "one of the two has no time".to_owned());
+        return because(RowChange::NotComparable, "one of the two has no time".to_owned());
     };
     // Where every repeat was disturbed, another time means nothing; the same time still says that it is no slower.
     let disturbed = [(before, "before"), (after, "now")].into_iter().find_map(|(row, when)| {
@@ -107,15 +107,15 @@ pub(super) fn of(before: Option<&Row>, after: Option<&Row>, tolerance: f64) -> V
     let tolerance = if is_enough { tolerance } else { tolerance * DOUBT };
     // With an interval it must leave 1 out; without, so must every ratio of single times.
     let change = if ratio.median > 1.0 + tolerance && ratio.low > 1.0 {
-        Change::Slower
+        RowChange::Slower
     } else if ratio.median < 1.0 / (1.0 + tolerance) && ratio.high < 1.0 {
-        Change::Faster
+        RowChange::Faster
     } else {
-        Change::Same
+        RowChange::Same
     };
-    match disturbed.filter(|_| change != Change::Same) {
-        Some(why) => Verdict { ratio: Some(ratio), ..because(Change::NotComparable, why) },
-        None => Verdict { ratio: Some(ratio), ..plain(change) },
+    match disturbed.filter(|_| change != RowChange::Same) {
+        Some(why) => RowVerdict { ratio: Some(ratio), ..because(RowChange::NotComparable, why) },
+        None => RowVerdict { ratio: Some(ratio), ..plain(change) },
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Compared, Comparison};
+use super::{ComparedRow, Comparison};
 use crate::report::three_digits;
 
 /// Returns the rows that a reader should look at, a line each.
@@ -13,7 +13,7 @@ pub(super) fn lines(comparison: &Comparison) -> Vec<String> {
 }
 
 /// Returns `cnn · JAX (Flax) · cpu: slower, 1.21 times as long [1.18, 1.24], 6.34 → 7.67; jax 0.11 → 0.12`.
-fn line(row: &Compared) -> String {
+fn line(row: &ComparedRow) -> String {
     let mut text = format!("{} · {}: {}", row.experiment, row.title, row.verdict.change.words());
     if let Some(reason) = &row.verdict.reason {
         let _ = write!(text, ", {reason}");

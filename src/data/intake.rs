@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::data::known::{self, Archive, Known};
+use crate::data::known::{self, Known, PublishedFile};
 use crate::data::manifest::Origin;
 use crate::data::sealed::{self, ArrayPlan};
 use crate::data::store::{IMPORT_RECIPE, stored};
@@ -38,7 +38,7 @@ impl DataStore {
         Ok(imported)
     }
 
-    fn download(&self, known: &Known, archive: &Archive, report: Report) -> Result<PathBuf> {
+    fn download(&self, known: &Known, archive: &PublishedFile, report: Report) -> Result<PathBuf> {
         let folder = self.root.join("downloads");
         sealed::create_folder(&folder)?;
         let path = folder.join(archive.file());
@@ -74,7 +74,7 @@ impl DataStore {
         signature::refuse_messages(&archive::first_bytes(&mut file)?).with_context(cannot)?;
         report(Progress::Doing(format!("checking {shown}")));
         let digests = fetch::digests(&mut file, report).with_context(cannot)?;
-        let fits = |archive: &&Archive| archive.digest.fits(&digests.md5, &digests.sha256);
+        let fits = |archive: &&PublishedFile| archive.digest.fits(&digests.md5, &digests.sha256);
         let is_genuine = known.archives.iter().find(fits).is_some();
         if !is_genuine && !unverified {
             return Err(not_genuine(known, path, &digests));

@@ -14,7 +14,7 @@ pub struct Known {
     pub about: &'static str,
     pub kind: DataKind,
     /// The first one is the one that `fetch` downloads.
-    pub archives: &'static [Archive],
+    pub archives: &'static [PublishedFile],
 }
 
 impl Known {
@@ -66,14 +66,14 @@ pub enum DataKind {
 
 /// A file as its authors published it.
 #[derive(Debug)]
-pub struct Archive {
+pub struct PublishedFile {
     pub url: &'static str,
     pub digest: PublishedDigest<'static>,
     /// Its size, where that is known.
     pub bytes: Option<u64>,
 }
 
-impl Archive {
+impl PublishedFile {
     /// Returns the file's name.
     pub fn file(&self) -> &'static str {
         self.url.rsplit('/').next().unwrap_or(self.url)
@@ -117,12 +117,12 @@ pub static ALL: [Known; 4] = [
         kind: DataKind::Cifar10,
         // Digests: https://www.cs.toronto.edu/~kriz/cifar.html
         archives: &[
-            Archive {
+            PublishedFile {
                 url: "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
                 digest: PublishedDigest::Md5("c32a1d4ab5d03f1284b67883e8d87530"),
                 bytes: Some(170_052_171),
             },
-            Archive {
+            PublishedFile {
                 url: "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
                 digest: PublishedDigest::Md5("c58f30108f718f92721af3b95e74349a"),
                 bytes: Some(170_498_071),
@@ -134,7 +134,7 @@ pub static ALL: [Known; 4] = [
         about: "50,000 film reviews as word numbers, good or bad (Maas 2011, Keras)",
         kind: DataKind::Imdb,
         // Digest: keras/src/datasets/imdb.py
-        archives: &[Archive {
+        archives: &[PublishedFile {
             url: "https://storage.googleapis.com/tensorflow/tf-keras-datasets/imdb.npz",
             digest: PublishedDigest::Sha256(
                 "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f",
@@ -154,12 +154,12 @@ pub static ALL: [Known; 4] = [
         kind: DataKind::Resnet50,
         // Both carry their digests in their names: torchvision/models/resnet.py
         archives: &[
-            Archive {
+            PublishedFile {
                 url: "https://download.pytorch.org/models/resnet50-11ad3fa6.pth",
                 digest: PublishedDigest::Sha256Begins("11ad3fa6"),
                 bytes: None,
             },
-            Archive {
+            PublishedFile {
                 url: "https://download.pytorch.org/models/resnet50-0676ba61.pth",
                 digest: PublishedDigest::Sha256Begins("0676ba61"),
                 bytes: None,

@@ -17,7 +17,7 @@ use super::intact::missing_file;
 use super::names::{Names, add_variables};
 use super::programs::digests;
 use super::provider::{self, Contents, Provide, size_of_image};
-use super::store::{self, Place};
+use super::store::{self, BuildPlace};
 use super::tool::{Build, Host, text};
 use super::workshop::Workshop;
 use crate::catalog::{Catalog, EnvSpec, Own, ProviderName};
@@ -282,7 +282,7 @@ impl Envs {
     }
 
     fn sealed(&self, spec: &EnvSpec, digest: &str) -> Option<Built> {
-        let built = Place::of(&self.workshop.home, &spec.name, digest).read(digest)?;
+        let built = BuildPlace::of(&self.workshop.home, &spec.name, digest).read(digest)?;
         let is_whole = self.provider(spec).is_whole(&built);
         self.with_variables(spec, built).ok().filter(|_| is_whole)
     }
@@ -309,7 +309,7 @@ impl Envs {
 
     fn build_anew(&self, spec: &EnvSpec, lock: &Lock, report: Report) -> Result<Built> {
         let digest = self.digest(spec)?;
-        let place = Place::of(&self.workshop.home, &spec.name, &digest);
+        let place = BuildPlace::of(&self.workshop.home, &spec.name, &digest);
         place.sealed.make_in_place(|root| {
             let host = &self.workshop.host;
             let build = Build::begin(host, place.log.clone(), lock.file(), report)?;

@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A Julia of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Julia {
+pub(super) struct FoundJulia {
     pub(super) program: PathBuf,
     /// As `1.10.4`.
     pub(super) version: String,
@@ -35,13 +35,13 @@ pub(super) struct Julia {
 /// The Julias of a machine, each asked at most once.
 #[derive(Debug, Default)]
 pub(super) struct Julias {
-    asked: Mutex<BTreeMap<PathBuf, Option<Julia>>>,
+    asked: Mutex<BTreeMap<PathBuf, Option<FoundJulia>>>,
 }
 
 impl Julias {
     /// Returns the Julia for a version such as `1.10`: the named one, else that on PATH, else juliaup's newest; or why
     /// there is none.
-    pub(super) fn find(&self, host: &Host, wanted: &str) -> Result<Julia, Obstacle> {
+    pub(super) fn find(&self, host: &Host, wanted: &str) -> Result<FoundJulia, Obstacle> {
         let mut others = Vec::new();
         let named = named(host);
         for candidate in candidates(host) {
@@ -51,7 +51,7 @@ impl Julias {
             if version.starts_with(&parse_version(wanted)) && version.as_slice() >= &OLDEST[..] {
                 return Ok(julia);
             }
-            let Julia { program, version, .. } = julia;
+            let FoundJulia { program, version, .. } = julia;
             others.push(format!("`{}` is {version}", program.display()));
         }
         let reason = match (host.get(NAMED), others.is_empty()) {
@@ -65,7 +65,7 @@ impl Julias {
         Err(Obstacle::new(reason, hint(host, wanted)))
     }
 
-    fn ask(&self, host: &Host, candidate: &Path) -> Option<Julia> {
+    fn ask(&self, host: &Host, candidate: &Path) -> Option<FoundJulia> {
         let lock = || self.asked.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(known) = lock().get(candidate) {
             return known.clone();
@@ -103,14 +103,14 @@ fn version_in(folder: &Path) -> Vec<u16> {
     parse_version(&version[..end])
 }
 
-fn ask(host: &Host, program: &Path) -> Result<Julia> {
+fn ask(host: &Host, program: &Path) -> Result<FoundJulia> {
     let mut command = host.command(program);
     command.arg("--version");
     let said = output_of(command, PATIENCE)?;
     let version = said.lines().find_map(|line| line.strip_prefix("julia version "));
     let version = version.ok_or_else(|| anyhow!("`{}` is not Julia", program.display()))?;
     let version = version.trim().to_owned();
-    Ok(Julia { program: program.to_owned(), version, is_named: false })
+    Ok(FoundJulia { program: program.to_owned(), version, is_named: false })
 }
 
 fn hint(host: &Host, wanted: &str) -> String {

@@ -85,17 +85,17 @@ impl From<Built1> for Built {
 
 /// Where one build of an environment lives.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct BuildPlace {
     pub(super) sealed: seal::Place,
     /// What the build's programs said, kept beside the folder.
     pub(super) log: PathBuf,
 }
 
-impl Place {
-    pub(super) fn of(home: &Home, name: &str, digest: &str) -> Place {
+impl BuildPlace {
+    pub(super) fn of(home: &Home, name: &str, digest: &str) -> BuildPlace {
         let name = format!("{name}-{}", &digest[..SHORT.min(digest.len())]);
         let sealed = sealed(home.envs().join(&name));
-        Place { sealed, log: home.envs().join(format!("{name}.log")) }
+        BuildPlace { sealed, log: home.envs().join(format!("{name}.log")) }
     }
 
     /// Returns what was sealed here for that digest, if it is whole.

@@ -15,19 +15,19 @@ const BATCHES: u64 = 1_000_000;
 
 /// What a job has left to say.
 #[derive(Debug)]
-pub struct Budget {
+pub struct OutputBudget {
     stored: u64,
     kept: u64,
     batches: u64,
 }
 
-impl Default for Budget {
-    fn default() -> Budget {
-        Budget { stored: STORED_BYTES, kept: KEPT_BYTES, batches: BATCHES }
+impl Default for OutputBudget {
+    fn default() -> OutputBudget {
+        OutputBudget { stored: STORED_BYTES, kept: KEPT_BYTES, batches: BATCHES }
     }
 }
 
-impl Budget {
+impl OutputBudget {
     /// Takes an event of so many bytes; an error says which limit it is beyond.
     pub fn take(&mut self, event: &Event, bytes: usize) -> Result<(), String> {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
@@ -58,7 +58,7 @@ mod tests {
 
     /// Sends an event until there is too much of it; returns how often it passed, and the reason.
     fn until_too_much(event: &Event, bytes: usize) -> (u64, String) {
-        let mut budget = Budget::default();
+        let mut budget = OutputBudget::default();
         for passed in 0.. {
             if let Err(why) = budget.take(event, bytes) {
                 return (passed, why);

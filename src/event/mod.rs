@@ -15,7 +15,7 @@ mod parse;
 mod quick;
 mod sequence;
 
-pub use budget::Budget;
+pub use budget::OutputBudget;
 pub use kind::{Event, Line, PROTOCOL, Stamped};
 pub use parse::parse;
 pub use sequence::Sequence;

@@ -24,11 +24,11 @@ pub const SMALL: f32 = 0.01;
 pub const STEPS: u64 = 2 * EPOCHS as u64;
 
 /// Names and shapes of the weights of a network, in forward order.
-type Shapes = [(String, Vec<usize>)];
+type WeightShapes = [(String, Vec<usize>)];
 
 /// Returns the material of the probe, whose files are written below `folder`, unless no path can
 /// go through a network with weights of these shapes.
-pub fn material(folder: &Path, like: &Material, shapes: &Shapes) -> Result<Option<Material>> {
+pub fn material(folder: &Path, like: &Material, shapes: &WeightShapes) -> Result<Option<Material>> {
     let Some(paths) = find_paths(like, shapes) else { return Ok(None) };
     let rows = 2 * usize::try_from(like.batch_size)?;
     let weights = write_weights(folder, &paths, shapes)?;
@@ -56,7 +56,7 @@ pub fn material(folder: &Path, like: &Material, shapes: &Shapes) -> Result<Optio
 }
 
 /// Writes weights that pass each path on.
-fn write_weights(folder: &Path, through: &Paths, shapes: &Shapes) -> Result<Weights> {
+fn write_weights(folder: &Path, through: &Paths, shapes: &WeightShapes) -> Result<Weights> {
     let folder = folder.join("weights");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make `{}`", folder.display()))?;
     for (name, shape) in shapes {
@@ -117,7 +117,7 @@ struct Paths<'a> {
     places: Vec<usize>,
 }
 
-fn find_paths<'a>(like: &Material, shapes: &'a Shapes) -> Option<Paths<'a>> {
+fn find_paths<'a>(like: &Material, shapes: &'a WeightShapes) -> Option<Paths<'a>> {
     let x = like.dataset.arrays.get("x_train")?;
     // Whole numbers are tokens, which no number can be given through.
     let is_number = x.dtype.is_float() || x.divide_by.is_some();
@@ -131,7 +131,7 @@ fn find_paths<'a>(like: &Material, shapes: &'a Shapes) -> Option<Paths<'a>> {
 
 /// Returns where in a sample (channels, then its other axes) the paths begin, so that they stay
 /// apart in every pool and end at the first inputs of the first dense layer.
-fn places(sample: &[usize], shapes: &Shapes, paths: usize) -> Option<Vec<usize>> {
+fn places(sample: &[usize], shapes: &WeightShapes, paths: usize) -> Option<Vec<usize>> {
     let convolution = shapes.iter().rfind(|(_, shape)| shape.len() > 2);
     let Some((_, kernel)) = convolution else {
         return (sample.iter().product::<usize>() >= paths).then(|| (0..paths).collect());

@@ -10,8 +10,8 @@ use crate::report::{Grid, Value, three_digits};
 use crate::table::{PublishedRow, PublishedTable};
 
 /// What is compared with 2017: the column of our table, what was published, and whether more is better.
-type Compared = (&'static str, fn(&PublishedRow) -> Option<f64>, bool, &'static str);
-const COMPARED: [Compared; 3] = [
+type ComparedColumn = (&'static str, fn(&PublishedRow) -> Option<f64>, bool, &'static str);
+const COMPARED: [ComparedColumn; 3] = [
     ("training_time_s", |row| row.training_time_s, false, "training time"),
     ("images_per_s_gpu", |row| row.images_per_s_gpu, true, "images/s on a GPU"),
     ("images_per_s_cpu", |row| row.images_per_s_cpu, true, "images/s on the CPU"),
@@ -118,14 +118,14 @@ fn standings(part: &PagePart, content: &Content) -> Vec<Slopes> {
     else {
         return Vec::new();
     };
-    let standing = |compared: &Compared| standing(published, grid, compared);
+    let standing = |compared: &ComparedColumn| standing(published, grid, compared);
     COMPARED.iter().filter_map(standing).collect()
 }
 
 fn standing(
     published: &PublishedTable,
     grid: &Grid,
-    (key, of, is_more_better, words): &Compared,
+    (key, of, is_more_better, words): &ComparedColumn,
 ) -> Option<Slopes> {
     let column = grid.column(key)?;
     let mut slopes = Vec::<Slope>::new();

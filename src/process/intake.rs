@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::splitter::{Piece, Splitter};
-use crate::event::{self, Budget, Line, Sequence};
+use crate::event::{self, Line, OutputBudget, Sequence};
 
 const CHATTER_LIMIT: usize = 1 << 20;
 const REJECTED_LINES_KEPT: u64 = 100;
@@ -66,7 +66,7 @@ impl Intake {
             at: 0.0,
             chatter: Chatter { path: folder.join("chatter.log"), file: None, left: CHATTER_LIMIT },
             sequence: Sequence::default(),
-            budget: Budget::default(),
+            budget: OutputBudget::default(),
             taken: Taken::default(),
         };
         Ok(Intake { splitter: Splitter::default(), store })
@@ -114,7 +114,7 @@ struct EventStore {
     at: f64,
     chatter: Chatter,
     sequence: Sequence,
-    budget: Budget,
+    budget: OutputBudget,
     taken: Taken,
 }
 

@@ -19,7 +19,7 @@ const SPREAD: f64 = 4.5;
 
 /// What the loss tells of dropout.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Seen {
+pub struct DropoutSeen {
     /// Share of the paths that were whole.
     pub kept: f64,
     /// Mean of the small number that came through, in units of what the prediction makes of it.
@@ -30,7 +30,7 @@ pub struct Seen {
 }
 
 /// Reads what a run of the probe shows.
-pub fn see(trace: &Trace, batch_size: u64) -> Result<Seen> {
+pub fn see(trace: &Trace, batch_size: u64) -> Result<DropoutSeen> {
     let outputs = trace.outputs.as_ref().context("it has no outputs")?;
     let classes = *outputs.shape.last().context("its outputs have no shape")?;
     ensure!(trace.losses.len() == 2 * EPOCHS, "it has {} losses", trace.losses.len());
@@ -39,7 +39,7 @@ pub fn see(trace: &Trace, batch_size: u64) -> Result<Seen> {
     let slope = f64::from(SMALL) * paths as f64 / classes as f64;
     let mean = ((classes as f64).ln() - of(1)) / slope / small_gain(outputs).unwrap_or(f64::NAN);
     let rows = (EPOCHS as u64 * batch_size) as f64;
-    Ok(Seen { kept: kept_share(of(0), paths), mean, paths, rows })
+    Ok(DropoutSeen { kept: kept_share(of(0), paths), mean, paths, rows })
 }
 
 /// Returns mean and variance of log(1 + dropped) when each of `paths` is kept with a probability:
@@ -96,7 +96,7 @@ fn small_gain(outputs: &Floats) -> Option<f64> {
 
 /// Returns how often a path goes through dropout of `rate`, as the reference shows it: kept is
 /// (1 − rate)^layers.
-pub fn layers(reference: Seen, rate: f64) -> i32 {
+pub fn layers(reference: DropoutSeen, rate: f64) -> i32 {
     let layers = (reference.kept.ln() / (1.0 - rate).ln()).round();
     // A share of zero would ask for infinitely many.
     layers.clamp(0.0, 64.0) as i32
@@ -107,7 +107,7 @@ pub fn layers(reference: Seen, rate: f64) -> i32 {
 /// The mean loss of n rows has the standard deviation √(variance / n); divided by the slope of the
 /// mean loss it is that of the share. A number that is kept with probability p and divided by p has
 /// the variance 1/p − 1.
-pub(super) fn claims(seen: Seen, layers: i32, rate: f64, which: usize) -> [Semantic; 2] {
+pub(super) fn claims(seen: DropoutSeen, layers: i32, rate: f64, which: usize) -> [Semantic; 2] {
     let expected = (1.0 - rate).powi(layers);
     let (loss, variance) = loss_of(expected, seen.paths);
     let slope = (loss - loss_of(expected + 1e-4, seen.paths).0) / 1e-4;
@@ -131,10 +131,10 @@ pub(super) fn claims(seen: Seen, layers: i32, rate: f64, which: usize) -> [Seman
 
 #[cfg(test)]
 mod tests {
-    use super::{Seen, claims, kept_share, layers, loss_of};
+    use super::{DropoutSeen, claims, kept_share, layers, loss_of};
 
-    fn seen(kept: f64, mean: f64) -> Seen {
-        Seen { kept, mean, paths: 9, rows: 96.0 }
+    fn seen(kept: f64, mean: f64) -> DropoutSeen {
+        DropoutSeen { kept, mean, paths: 9, rows: 96.0 }
     }
 
     #[test]

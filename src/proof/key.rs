@@ -14,7 +14,7 @@ use crate::proof::verdict::VERSION;
 
 /// One of the two programs that are compared.
 #[derive(Debug, Clone, Copy)]
-pub struct Side<'a> {
+pub struct CheckSide<'a> {
     pub job: &'a Job<'a>,
     /// Digest of the harness.
     pub harness: &'a str,
@@ -25,8 +25,8 @@ pub struct Side<'a> {
 /// Returns the digest of all that a verdict follows from; `variants` is that of the file with
 /// the reference's variants of the experiment.
 pub fn verdict_key(
-    ours: &Side,
-    theirs: &Side,
+    ours: &CheckSide,
+    theirs: &CheckSide,
     material: &Material,
     variants: Option<&str>,
 ) -> String {

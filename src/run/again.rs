@@ -8,7 +8,7 @@ use anyhow::Result;
 use tokio::sync::watch;
 
 use super::attempt::Ending;
-use super::budget::Budget;
+use super::budget::TimeBudget;
 use super::job::{Attempted, RunContext};
 use super::notice::{Notice, Notify};
 use super::quiet::wait_until_quiet;
@@ -70,7 +70,7 @@ pub(super) fn passing(ending: &Ending) -> Option<&'static str> {
 pub(super) struct Attempts<'a> {
     pub(super) running: RunContext<'a>,
     pub(super) folder: RunFolder,
-    pub(super) budget: Budget,
+    pub(super) budget: TimeBudget,
     pub(super) retries: Retries,
     pub(super) wait_quiet: Option<Duration>,
 }

@@ -84,12 +84,12 @@ pub(super) struct Ending {
     pub(super) timeout: Duration,
     pub(super) stall_timeout: Option<Duration>,
     /// Why rosetta ended it, where that is not a limit of its own.
-    pub(super) stop: Option<Stop>,
+    pub(super) stop: Option<EarlyEnd>,
 }
 
 /// Why rosetta ends a job early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(super) enum EarlyEnd {
     /// Its loss is not a number any more, or far from where it began: nothing will come of it.
     Diverged,
     /// The run has no time left.
@@ -134,8 +134,8 @@ impl Attempt<'_> {
         drop(running);
         let is_cut = self.left.is_some_and(|left| left <= launch.timeout);
         let stop = match finished.exit {
-            Exit::Cancelled if is_diverged => Some(Stop::Diverged),
-            Exit::TimedOut if is_cut => Some(Stop::OutOfBudget),
+            Exit::Cancelled if is_diverged => Some(EarlyEnd::Diverged),
+            Exit::TimedOut if is_cut => Some(EarlyEnd::OutOfBudget),
             _ => None,
         };
         let (timeout, stall_timeout) = (launch.timeout, launch.stall_timeout);

@@ -13,17 +13,17 @@ use crate::plan::Job;
 use crate::quantity::duration_words;
 
 /// The time of a run.
-pub(super) struct Budget {
+pub(super) struct TimeBudget {
     limit: Option<Duration>,
     begun: Instant,
     /// The longest that each job took, whatever its repeat.
     took: BTreeMap<String, Duration>,
 }
 
-impl Budget {
+impl TimeBudget {
     /// Begins to count.
-    pub(super) fn begin(limit: Option<Duration>) -> Budget {
-        Budget { limit, begun: Instant::now(), took: BTreeMap::new() }
+    pub(super) fn begin(limit: Option<Duration>) -> TimeBudget {
+        TimeBudget { limit, begun: Instant::now(), took: BTreeMap::new() }
     }
 
     /// Sorts jobs such that what matters least comes last; without a limit they stay as they are.

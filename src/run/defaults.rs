@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::attempt::Program;
 use super::conditions::Conditions;
-use super::facts::{Said, ask};
+use super::facts::{ProgramFacts, ask};
 use super::notice::{Notice, Notify};
 use super::prepare::{SYSTEM, build};
 use super::session::Session;
@@ -105,10 +105,11 @@ async fn measure(
         file: framework.defaults.as_deref().unwrap_or(Path::new(DEFAULTS)),
         name: DEFAULTS,
     };
-    let Said { version, facts } = match ask(program, built, conditions, folder, cancel).await? {
-        Ok(said) => said,
-        Err(why) => return Ok(Err(why)),
-    };
+    let ProgramFacts { version, facts } =
+        match ask(program, built, conditions, folder, cancel).await? {
+            Ok(said) => said,
+            Err(why) => return Ok(Err(why)),
+        };
     let (target, title) = (target.name.clone(), target.title.clone());
     let sources = sources(framework)?;
     Ok(Ok(Measurement { target, title, version, date: None, facts, sources }))

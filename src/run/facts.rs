@@ -16,7 +16,7 @@ use crate::process::Cancel;
 use crate::record::Status;
 
 /// What a program said.
-pub(super) struct Said {
+pub(super) struct ProgramFacts {
     /// The framework's version.
     pub(super) version: String,
     /// Names and values, in the order in which they came.
@@ -30,7 +30,7 @@ pub(super) async fn ask(
     conditions: &Conditions,
     folder: &Path,
     cancel: &mut watch::Receiver<Cancel>,
-) -> Result<Result<Said, String>> {
+) -> Result<Result<ProgramFacts, String>> {
     let Program { target, device, name, .. } = program;
     let place = JobPlace {
         job: format!("{name}.{}.{device}.1", target.name),
@@ -65,5 +65,5 @@ pub(super) async fn ask(
         return Ok(Err(format!("{why}; its log is {}", log.display())));
     }
     let version = ending.fold.hello.map(|hello| hello.version).unwrap_or_default();
-    Ok(Ok(Said { version, facts }))
+    Ok(Ok(ProgramFacts { version, facts }))
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::again::passing;
-use super::attempt::{Asked, Attempt, Ending, Program, Stop};
+use super::attempt::{Asked, Attempt, EarlyEnd, Ending, Program};
 use super::conditions::Conditions;
 use super::notice::{Notice, Notify};
 use super::outcome::{self, Scored, advice};
@@ -105,7 +105,7 @@ impl RunContext<'_> {
         scored.outcome.hint = advice(&scored.outcome, built, &folder.join("stderr.log"));
         let record = Record::of(job, origin, Became::Ended { built, ending: &ending, scored });
         let gpu_failure = outcome::gpu_failure(&ending).map(str::to_owned);
-        let is_out_of_budget = ending.stop == Some(Stop::OutOfBudget);
+        let is_out_of_budget = ending.stop == Some(EarlyEnd::OutOfBudget);
         Ok(Attempted { record, passing: passing(&ending), gpu_failure, is_out_of_budget })
     }
 

@@ -10,7 +10,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use super::again::{Attempts, Retries};
-use super::budget::Budget;
+use super::budget::TimeBudget;
 use super::conditions::Conditions;
 use super::expected::Expected;
 use super::job::{Attempted, RunContext};
@@ -33,7 +33,7 @@ use crate::request::Request;
 use crate::store::{Run, RunFolder};
 
 /// A finished run.
-pub struct Ended {
+pub struct EndedRun {
     pub id: String,
     pub folder: PathBuf,
     pub records: Vec<Record>,
@@ -50,10 +50,10 @@ pub(super) async fn run(
     resumed: Option<Resumed>,
     verdicts: &[Verdict],
     request: &Request,
-    budget: Budget,
+    budget: TimeBudget,
     session: &Session,
     notify: Notify<'_>,
-) -> Result<Ended> {
+) -> Result<EndedRun> {
     let jobs = budget.order(&plan.jobs);
     let (started, machine) = (Timestamp::now(), Machine::first_look().clone());
     let profile = request.profile.clone().unwrap_or_default();
@@ -93,6 +93,7 @@ pub(super) async fn run(
         if *cancel.borrow() != Cancel::No {
             break;
         }
+        tell_of_experiment(&jobs, index, &records, notify);
         if let Some(why) = not_begun(job, &under_way.budget, &expected, &lost_gpu) {
             dropped += 1;
             seal(under_way.running.dropped(job, why), &under_way.folder, notify, &mut records)?;
@@ -109,13 +110,13 @@ pub(super) async fn run(
     }
     let is_interrupted = *cancel.borrow() != Cancel::No;
     let folder = under_way.folder.path().to_owned();
-    Ok(Ended { id: under_way.running.id, folder, records, is_interrupted, dropped })
+    Ok(EndedRun { id: under_way.running.id, folder, records, is_interrupted, dropped })
 }
 
 /// Returns why a job of the plan is not begun any more, if so; `lost_gpu` has the job in which a GPU failed, and how.
 fn not_begun(
     job: &Job,
-    budget: &Budget,
+    budget: &TimeBudget,
     expected: &Expected,
     lost_gpu: &Option<(String, String)>,
 ) -> Option<Obstacle> {
@@ -128,6 +129,17 @@ fn not_begun(
     }
     let why = budget.why_dropped(job, expected)?;
     Some(Obstacle::new(why, "`rosetta run --resume RUN` does what was dropped"))
+}
+
+/// Tells of the experiment of the jobs before `index`, if none of its jobs follows.
+fn tell_of_experiment(jobs: &[Job], index: usize, records: &[Record], notify: Notify) {
+    let Some(before) = index.checked_sub(1).map(|before| jobs[before].experiment.name()) else {
+        return;
+    };
+    if jobs[index..].iter().all(|job| job.experiment.name() != before) {
+        let of_it = records.iter().filter(|record| record.experiment == before);
+        notify(Notice::ExperimentDone(&of_it.collect::<Vec<_>>()));
+    }
 }
 
 /// Stores a record and tells of it.

@@ -35,7 +35,7 @@ pub use self::cluster::{
 pub use self::conditions::Conditions;
 pub use self::defaults::{Gathered, gather, sources};
 pub use self::expected::Expected;
-pub use self::jobs::Ended;
+pub use self::jobs::EndedRun;
 pub use self::notice::{Notice, Notify};
 pub use self::pairs::{PairSide, Paired, pairs};
 pub use self::preview::{Preview, ToBuild};

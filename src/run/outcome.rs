@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::attempt::{Asked, Ending, Stop};
+use super::attempt::{Asked, EarlyEnd, Ending};
 use crate::catalog::Device;
 use crate::env::Built;
 use crate::fold::Fold;
@@ -150,10 +150,10 @@ fn trained_otherwise(fold: &Fold, asked: Asked) -> Option<String> {
 pub(super) fn ended_early(ending: &Ending) -> Option<Outcome> {
     let Ending { finished, fold, timeout, .. } = ending;
     match (ending.stop, &fold.bad_loss) {
-        (Some(Stop::OutOfBudget), _) => {
+        (Some(EarlyEnd::OutOfBudget), _) => {
             return Some(Outcome::because(Status::Skipped, "it was ended with the run's budget"));
         }
-        (Some(Stop::Diverged), Some(why)) => {
+        (Some(EarlyEnd::Diverged), Some(why)) => {
             return Some(Outcome::because(Status::Failed, why.clone()));
         }
         _ => {}

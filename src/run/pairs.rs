@@ -4,7 +4,7 @@
 
 use anyhow::Result;
 
-use super::budget::Budget;
+use super::budget::TimeBudget;
 use super::jobs::run;
 use super::notice::{Notice, Notify};
 use super::session::Session;
@@ -54,7 +54,7 @@ pub fn pairs(sides: [&PairSide; 2], job: [&Job; 2], count: u32, notify: Notify) 
                 }
             };
             let plan = Plan { jobs: vec![job], ..Plan::default() };
-            let no_limit = Budget::begin(None);
+            let no_limit = TimeBudget::begin(None);
             let going = run(&plan, None, verdicts, request, no_limit, session, &notify_failure);
             let ended = runtime.block_on(going)?;
             notify(told(&step, ended.records.last()));

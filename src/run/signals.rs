@@ -35,7 +35,7 @@ pub(super) fn listen() -> Result<watch::Receiver<Cancel>> {
 
 /// Why a task of a cluster stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(super) enum TaskStop {
     /// Its time limit comes near.
     Limit,
     /// The cluster wants its node back, or whoever started it is gone.
@@ -44,7 +44,8 @@ pub(super) enum Stop {
 
 /// Listens in a task of a cluster, within the runtime of the caller: SIGUSR1 tells of the time limit; SIGTERM, SIGINT and
 /// SIGHUP ask for the end. A job has its grace in each case.
-pub(super) fn listen_in_task() -> Result<(watch::Receiver<Cancel>, watch::Receiver<Option<Stop>>)> {
+pub(super) fn listen_in_task()
+-> Result<(watch::Receiver<Cancel>, watch::Receiver<Option<TaskStop>>)> {
     let (cancel, cancelled) = watch::channel(Cancel::No);
     let (why, stopped) = watch::channel(None);
     let hear = |kind: SignalKind| signal(kind).context("cannot listen to signals");
@@ -53,10 +54,10 @@ pub(super) fn listen_in_task() -> Result<(watch::Receiver<Cancel>, watch::Receiv
     let (mut interrupt, mut hangup) = (hear(SignalKind::interrupt())?, hear(SignalKind::hangup())?);
     tokio::spawn(async move {
         let stop = tokio::select! {
-            _ = limit.recv() => Stop::Limit,
-            _ = terminate.recv() => Stop::Asked,
-            _ = interrupt.recv() => Stop::Asked,
-            _ = hangup.recv() => Stop::Asked,
+            _ = limit.recv() => TaskStop::Limit,
+            _ = terminate.recv() => TaskStop::Asked,
+            _ = interrupt.recv() => TaskStop::Asked,
+            _ = hangup.recv() => TaskStop::Asked,
         };
         // Whoever listened has what it wanted to know.
         let _ = why.send(Some(stop));

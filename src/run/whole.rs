@@ -7,10 +7,10 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 
-use super::budget::Budget;
+use super::budget::TimeBudget;
 use super::check::{CheckSettings, Checked, at_once, check, threads};
 use super::conditions::Conditions;
-use super::jobs::{Ended, run};
+use super::jobs::{EndedRun, run};
 use super::notice::{Notice, Notify};
 use super::prepare::{DATA_OF, lock};
 use super::resume::Resumed;
@@ -33,8 +33,8 @@ impl Session {
         resumed: Option<Resumed>,
         request: &Request,
         notify: Notify,
-    ) -> Result<Option<Ended>> {
-        let budget = Budget::begin(request.budget);
+    ) -> Result<Option<EndedRun>> {
+        let budget = TimeBudget::begin(request.budget);
         let _machine = self.machine(request.no_wait, notify)?;
         let containers = self.end_left_containers();
         match end_leftovers() + containers {

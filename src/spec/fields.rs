@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::spec::setting::Settings;
+use crate::spec::setting::SettingsSchema;
 use crate::spec::{Profile, Setting, Source, WeightsSpec};
 use crate::yaml::Spanned;
 
@@ -31,17 +31,17 @@ pub struct Spec {
     /// Where the arrays come from.
     pub data: DataSpec,
     /// What a harness reads as `run.config`. Training needs `batch_size` and `epochs`.
-    #[schemars(with = "Settings")]
+    #[schemars(with = "SettingsSchema")]
     pub settings: BTreeMap<String, Spanned<Setting>>,
     /// Settings that a check replaces, such as dropout.
     #[serde(default)]
-    #[schemars(with = "Settings")]
+    #[schemars(with = "SettingsSchema")]
     pub check: BTreeMap<String, Spanned<Setting>>,
     /// Settings with which the first update is a multiple of the gradient, such as an ε of Adam
     /// that is far larger than it. A check compares gradients with them; with `optimizer: sgd` it
     /// needs none.
     #[serde(default)]
-    #[schemars(with = "Settings")]
+    #[schemars(with = "SettingsSchema")]
     pub gradient: BTreeMap<String, Spanned<Setting>>,
     /// The target that a check compares with [default: numpy].
     #[schemars(with = "Option<String>")]

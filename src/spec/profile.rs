@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::quantity::parse_duration;
 use crate::spec::Setting;
-use crate::spec::setting::Settings;
+use crate::spec::setting::SettingsSchema;
 use crate::yaml::Spanned;
 
 /// A size of the experiment.
@@ -19,7 +19,7 @@ pub struct Profile {
     pub rows: Rows,
     /// Settings that differ from those above.
     #[serde(default)]
-    #[schemars(with = "Settings")]
+    #[schemars(with = "SettingsSchema")]
     pub settings: BTreeMap<String, Spanned<Setting>>,
     /// How long one job may take, as `90s`, `1h30m` or `1.5h`.
     pub timeout: Timeout,

@@ -33,9 +33,9 @@ impl JsonSchema for Setting {
 }
 
 /// Settings by name, for the JSON schema: what the tasks need has its limits there.
-pub(super) struct Settings;
+pub(super) struct SettingsSchema;
 
-impl JsonSchema for Settings {
+impl JsonSchema for SettingsSchema {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Settings".into()
     }

@@ -74,9 +74,9 @@ pub fn counted<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<&'a Record>
 }
 
 /// What makes a row one: the target on a device, and the provider if it is not env.yaml's own.
-type Key<'a> = (&'a str, Device, Option<&'a str>);
+type GroupKey<'a> = (&'a str, Device, Option<&'a str>);
 
-fn key(record: &Record) -> Key<'_> {
+fn key(record: &Record) -> GroupKey<'_> {
     (&record.target, record.device, record.chosen_provider())
 }
 
@@ -112,8 +112,8 @@ struct Chosen<'a> {
 }
 
 /// Returns for each key the newest run among its best ones: a run is worth what its best record is.
-fn choose<'a>(records: &[&'a Record]) -> BTreeMap<Key<'a>, Chosen<'a>> {
-    let mut chosen = BTreeMap::<Key, Chosen>::new();
+fn choose<'a>(records: &[&'a Record]) -> BTreeMap<GroupKey<'a>, Chosen<'a>> {
+    let mut chosen = BTreeMap::<GroupKey, Chosen>::new();
     for record in records {
         let worth = worth(record);
         let new = Chosen { run: &record.run, worth, newest: record };

@@ -18,9 +18,9 @@ const HALVES: usize = 4;
 const ROWS: usize = 3;
 
 /// Seconds of a job, by its run and repeat.
-type Times<'a> = BTreeMap<(&'a str, u32), f64>;
+type SecondsByRepeat<'a> = BTreeMap<(&'a str, u32), f64>;
 
-fn times<'a>(group: &Group<'a>, device: Option<Device>) -> Times<'a> {
+fn times<'a>(group: &Group<'a>, device: Option<Device>) -> SecondsByRepeat<'a> {
     let time =
         |record: &&'a Record| Some(((record.run.as_str(), record.repeat), record.seconds()?));
     group.counted(device).iter().filter_map(time).collect()
@@ -37,8 +37,9 @@ fn device(groups: &[Group]) -> Option<Device> {
 pub(super) fn rank(groups: &mut [Group]) {
     let device = device(groups);
     let times = groups.iter().map(|group| times(group, device)).collect::<Vec<_>>();
-    let rank = |own: &Times| {
-        let is_faster = |other: &&Times| ratio(own, other).is_some_and(|ratio| ratio.low > 1.0);
+    let rank = |own: &SecondsByRepeat| {
+        let is_faster =
+            |other: &&SecondsByRepeat| ratio(own, other).is_some_and(|ratio| ratio.low > 1.0);
         (!own.is_empty()).then(|| 1 + times.iter().filter(is_faster).count())
     };
     let ranks = times.iter().map(rank).collect::<Vec<_>>();
@@ -51,14 +52,14 @@ pub(super) fn rank(groups: &mut [Group]) {
 }
 
 /// Returns how many times as long one takes as another.
-fn ratio(own: &Times, other: &Times) -> Option<RatioOfMedians> {
+fn ratio(own: &SecondsByRepeat, other: &SecondsByRepeat) -> Option<RatioOfMedians> {
     let pair = |(key, time): (&(&str, u32), &f64)| Some((*time, *other.get(key)?));
     let pairs = own.iter().filter_map(pair).collect::<Vec<_>>();
     // Few of many repeats say less than all, even if those are not paired.
     match 2 * pairs.len() >= own.len().min(other.len()) {
         true => stats::median_of_ratios(&pairs),
         false => {
-            let values = |times: &Times| times.values().copied().collect::<Vec<_>>();
+            let values = |times: &SecondsByRepeat| times.values().copied().collect::<Vec<_>>();
             stats::ratio_of_medians(&values(own), &values(other))
         }
     }

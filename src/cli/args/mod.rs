@@ -57,7 +57,7 @@ pub struct Cli {
     #[arg(short, long, global = true, help_heading = GLOBAL)]
     pub quiet: bool,
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Action,
 }
 
 /// The heading of what every command has.
@@ -74,7 +74,7 @@ experiments, frameworks, environments, data sets and runs:
   fish  ROSETTA_COMPLETE=fish rosetta | source";
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum Action {
     /// Run experiments and print their tables
     Run(Box<RunArgs>),
     /// Run, compare with the last good results, and sum the night up

@@ -80,7 +80,7 @@ pub(in crate::env) fn usual(python: &str, compiles: bool) -> String {
 
 /// What an engine says of an image.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::env) struct Seen {
+pub(in crate::env) struct ImageSeen {
     pub(in crate::env) id: String,
     /// Digests by which registries have it.
     digests: Vec<String>,
@@ -110,19 +110,19 @@ struct Config {
 const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Returns what an engine has under a name or id.
-pub(in crate::env) fn inspect(engine: &Engine, name: &str) -> Result<Seen> {
+pub(in crate::env) fn inspect(engine: &Engine, name: &str) -> Result<ImageSeen> {
     let text = engine.answer(&["image", "inspect", name])?;
     parse(&text).with_context(|| format!("cannot read what {} says of `{name}`", engine.shown()))
 }
 
-fn parse(text: &str) -> Result<Seen> {
+fn parse(text: &str) -> Result<ImageSeen> {
     let [Inspected { id, repo_digests, size, config }] =
         serde_json::from_str::<[Inspected; 1]>(text)?;
     let digest = |name: &String| name.rsplit_once('@').map(|(_, digest)| digest.to_owned());
     let variables = config.env.unwrap_or_default();
     let path = variables.iter().find_map(|variable| variable.strip_prefix("PATH="));
     let id = if id.starts_with("sha256:") { id } else { format!("sha256:{id}") };
-    Ok(Seen {
+    Ok(ImageSeen {
         id,
         digests: repo_digests.unwrap_or_default().iter().filter_map(digest).collect(),
         size_bytes: size,

@@ -15,7 +15,7 @@ use super::provide::{Contents, Provide};
 use crate::catalog::{EnvSpec, Toml};
 use crate::env::built::{Built, Runtime};
 use crate::env::digest::Parts;
-use crate::env::julia::Julia as Found;
+use crate::env::julia::FoundJulia;
 use crate::env::lockfile::lock_hint;
 use crate::env::scratch;
 use crate::env::tool::{Build, Host, text};
@@ -137,7 +137,7 @@ impl Provide for Julia<'_> {
 }
 
 impl Julia<'_> {
-    fn julia(&self) -> Result<Found, Obstacle> {
+    fn julia(&self) -> Result<FoundJulia, Obstacle> {
         self.workshop.julias.find(&self.workshop.host, &self.toml.julia)
     }
 
@@ -203,7 +203,7 @@ fn depot_path(own: &Path, others: &[PathBuf]) -> Result<String> {
     Ok(list + ":")
 }
 
-fn command(host: &Host, julia: &Found, project: &Path, depot: &str, script: &str) -> Command {
+fn command(host: &Host, julia: &FoundJulia, project: &Path, depot: &str, script: &str) -> Command {
     let mut command = host.command(&julia.program);
     command.args(["--startup-file=no", "--history-file=no", "--color=no", "-e", script]);
     command.env("JULIA_DEPOT_PATH", depot).env("JULIA_PROJECT", project);

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::cache;
 use super::case::Case;
 use super::compute::{Computer, Entrant};
-use super::reference::Stop;
+use super::reference::NoReference;
 use crate::catalog::Device;
 use crate::digest::sha256;
 use crate::env::Built;
@@ -26,7 +26,7 @@ use crate::machine::cores;
 use crate::material::{Material, Size};
 use crate::plan::Job;
 use crate::process::Cancel;
-use crate::proof::key::{Side, verdict_key};
+use crate::proof::key::{CheckSide, verdict_key};
 use crate::proof::{Equivalence, Grade, Verdict};
 use crate::run::conditions::Conditions;
 use crate::run::notice::{Notice, Notify};
@@ -250,9 +250,9 @@ fn stopped(job: &Job, verdict: Result<Option<Verdict>>) -> Result<Option<Verdict
         Err(error) => error,
         verdict => return verdict,
     };
-    match error.downcast::<Stop>() {
-        Ok(Stop::Interrupted) => Ok(None),
-        Ok(Stop::Failed(why)) => Ok(Some(unchecked(job, why))),
+    match error.downcast::<NoReference>() {
+        Ok(NoReference::Interrupted) => Ok(None),
+        Ok(NoReference::Failed(why)) => Ok(Some(unchecked(job, why))),
         Err(error) => Err(error),
     }
 }
@@ -277,8 +277,8 @@ pub(super) fn key_of(ours: &Entrant, theirs: &Entrant, material: &Material) -> R
     let variants = fs::read(variants).ok().map(sha256);
     let [harness, their_harness] = [file_digest(ours.harness)?, file_digest(theirs.harness)?];
     let [env, their_env] = [env_digest(ours.built), env_digest(theirs.built)];
-    let ours = Side { job: ours.job, harness: &harness, env: &env };
-    let theirs = Side { job: theirs.job, harness: &their_harness, env: &their_env };
+    let ours = CheckSide { job: ours.job, harness: &harness, env: &env };
+    let theirs = CheckSide { job: theirs.job, harness: &their_harness, env: &their_env };
     Ok(verdict_key(&ours, &theirs, material, variants.as_deref()))
 }
 

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use super::cache;
 use super::compute::{Computer, Entrant, PartInputs};
-use super::reference::{Reference, Stop};
+use super::reference::{NoReference, Reference};
 use super::search::Search;
 use crate::home::Home;
 use crate::material::Material;
@@ -96,7 +96,9 @@ impl Case<'_> {
         let all = parts.iter().collect::<Vec<_>>();
         let theirs = match self.reference(inputs).outcomes(&[], &all) {
             // It cannot take the probe's inputs.
-            Err(error) if matches!(error.downcast_ref(), Some(Stop::Failed(_))) => return Ok(none),
+            Err(error) if matches!(error.downcast_ref(), Some(NoReference::Failed(_))) => {
+                return Ok(none);
+            }
             theirs => theirs?,
         };
         let is_whole = |part: &Part| numbers(&theirs, &part.name).is_some_and(predicts_whole);

@@ -22,22 +22,22 @@ use crate::variant::Variant;
 
 /// Why there are no numbers to compare with.
 #[derive(Debug)]
-pub(super) enum Stop {
+pub(super) enum NoReference {
     Interrupted,
     /// The reference failed: a fact about the target's check, not the end of all others.
     Failed(String),
 }
 
-impl fmt::Display for Stop {
+impl fmt::Display for NoReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Stop::Interrupted => f.write_str("interrupted"),
-            Stop::Failed(why) => f.write_str(why),
+            NoReference::Interrupted => f.write_str("interrupted"),
+            NoReference::Failed(why) => f.write_str(why),
         }
     }
 }
 
-impl std::error::Error for Stop {}
+impl std::error::Error for NoReference {}
 
 /// What a target is compared with.
 pub(super) struct Reference<'a> {
@@ -47,7 +47,7 @@ pub(super) struct Reference<'a> {
 }
 
 /// Parts of the reference, with changes, and where each is cached.
-struct Wanted<'a> {
+struct WantedParts<'a> {
     parts: &'a [&'a Part],
     /// One for each part.
     folders: Vec<PathBuf>,
@@ -97,7 +97,7 @@ impl Reference<'_> {
         fs::read_to_string(harness).with_context(|| format!("cannot read `{}`", harness.display()))
     }
 
-    fn wanted<'a>(&self, variants: &[&Variant], parts: &'a [&'a Part]) -> Result<Wanted<'a>> {
+    fn wanted<'a>(&self, variants: &[&Variant], parts: &'a [&'a Part]) -> Result<WantedParts<'a>> {
         let Entrant { job, built, .. } = self.entrant;
         let original = self.source()?;
         let mut source = original.clone();
@@ -111,11 +111,11 @@ impl Reference<'_> {
             let key = reference_key(job, &env, self.inputs.material(part), &source, part);
             folders.push(store.join(key));
         }
-        Ok(Wanted { parts, folders, changed: (source != original).then_some(source) })
+        Ok(WantedParts { parts, folders, changed: (source != original).then_some(source) })
     }
 
     /// Computes what is not cached yet and puts it in place, whole.
-    fn compute(&self, wanted: &Wanted) -> Result<()> {
+    fn compute(&self, wanted: &WantedParts) -> Result<()> {
         let mut missing = Vec::new();
         let mut places = Vec::new();
         for (part, folder) in wanted.parts.iter().zip(&wanted.folders) {
@@ -127,17 +127,17 @@ impl Reference<'_> {
         if missing.is_empty() {
             return Ok(()); // Another check computed it while this one waited.
         }
-        ensure!(!self.computer.is_cancelled(), Stop::Interrupted);
+        ensure!(!self.computer.is_cancelled(), NoReference::Interrupted);
         let work = Work::begin(self.computer.home, self.entrant.job)?;
         let harness = self.harness(wanted.changed.as_deref(), work.path())?;
         let entrant = Entrant { harness: &harness, ..self.entrant };
         let outcomes = self.computer.compute(&entrant, &missing, self.inputs, work.path())?;
-        ensure!(!self.computer.is_cancelled(), Stop::Interrupted);
+        ensure!(!self.computer.is_cancelled(), NoReference::Interrupted);
         for (part, place) in missing.into_iter().zip(places) {
             if let Some(Err(why)) = outcomes.get(&part.name) {
                 let (name, part) = (&self.entrant.job.target.name, &part.name);
                 let message = format!("the reference `{name}` failed in `{part}`: {why}");
-                return Err(Stop::Failed(message).into());
+                return Err(NoReference::Failed(message).into());
             }
             cache::put(&work.path().join(&part.name), place)?;
         }
@@ -161,11 +161,11 @@ impl Reference<'_> {
 
 /// Says which changes a reference that failed had.
 fn with_variants(error: anyhow::Error, variants: &[&Variant]) -> anyhow::Error {
-    match error.downcast::<Stop>() {
-        Ok(Stop::Failed(why)) if !variants.is_empty() => {
+    match error.downcast::<NoReference>() {
+        Ok(NoReference::Failed(why)) if !variants.is_empty() => {
             let names = variants.iter().map(|variant| variant.name.value.as_str());
             let names = names.collect::<Vec<_>>().join("`, `");
-            Stop::Failed(format!("with the changes of `{names}`, {why}")).into()
+            NoReference::Failed(format!("with the changes of `{names}`, {why}")).into()
         }
         Ok(stop) => stop.into(),
         Err(error) => error,

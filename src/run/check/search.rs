@@ -4,7 +4,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::reference::{Reference, Stop};
+use super::reference::{NoReference, Reference};
 use crate::catalog::Language;
 use crate::plan::Job;
 use crate::proof::judge::{Clue, fits, tolerance};
@@ -55,7 +55,7 @@ impl Search<'_> {
             if candidate.stage != stage || is_declared {
                 continue;
             }
-            ensure!(!self.reference.computer.is_cancelled(), Stop::Interrupted);
+            ensure!(!self.reference.computer.is_cancelled(), NoReference::Interrupted);
             if self.fits(candidate, ours, tolerance)? {
                 return self.found(candidate).map(Some);
             }
@@ -76,12 +76,12 @@ impl Search<'_> {
             return Ok(None);
         }
         for candidate in suspects(job.experiment.name(), &self.reference.source()?, stage) {
-            ensure!(!self.reference.computer.is_cancelled(), Stop::Interrupted);
+            ensure!(!self.reference.computer.is_cancelled(), NoReference::Interrupted);
             match self.fits(&candidate, ours, tolerance) {
                 Ok(true) => return self.found(&candidate).map(Some),
                 Ok(false) => {}
                 // A change of a text that means something else there computes nothing.
-                Err(error) if matches!(error.downcast_ref(), Some(Stop::Failed(_))) => {}
+                Err(error) if matches!(error.downcast_ref(), Some(NoReference::Failed(_))) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use super::collect::{Collector, Pass};
 use super::task::TASK;
 use crate::catalog::Device;
-use crate::cluster::{Attempt, Queue, Submission, script, submit_words};
+use crate::cluster::{Queue, Submission, TaskAttempt, script, submit_words};
 use crate::hint::hinted;
 use crate::publish::publish;
 
@@ -106,7 +106,7 @@ impl Collector<'_> {
             };
             let is_only = submissions.iter().filter(|one| one.jobs.contains(index)).count() < 2;
             let folder = self.folder.path().join(&self.plan.jobs[*index].0);
-            let winner = Attempt { submission: 0, restart: 0, folder }.started();
+            let winner = TaskAttempt { submission: 0, restart: 0, folder }.started();
             if !is_only && winner.is_none_or(|winner| winner.submission != one.number) {
                 twins.push(format!("{array}_{task}"));
             }

@@ -11,8 +11,8 @@ use anyhow::Result;
 
 use super::statuses;
 use crate::cluster::{
-    Attempt, ClusterPlan, Fate, Launcher, Ledger, Look, Queue, Seen, Slurm, State, Submission,
-    fate, name,
+    ClusterLauncher, ClusterPlan, Fate, Ledger, Look, Queue, Seen, Slurm, Submission, TaskAttempt,
+    TaskState, fate, name,
 };
 use crate::record::{Record, Status};
 use crate::regular;
@@ -28,7 +28,7 @@ pub struct Collector<'a> {
     pub(super) session: &'a Session,
     pub(super) ledger: Ledger,
     pub(super) plan: ClusterPlan,
-    pub(super) launcher: Launcher,
+    pub(super) launcher: ClusterLauncher,
     pub(super) folder: RunFolder,
     pub(super) slurm: Slurm,
     pub(super) seen: Seen,
@@ -69,7 +69,7 @@ impl<'a> Collector<'a> {
         session: &'a Session,
         ledger: Ledger,
         plan: ClusterPlan,
-        launcher: Launcher,
+        launcher: ClusterLauncher,
         folder: RunFolder,
     ) -> Result<Collector<'a>> {
         let by_name = statuses(folder.path());
@@ -93,7 +93,7 @@ impl<'a> Collector<'a> {
         &self.plan.run
     }
 
-    pub fn launcher(&self) -> &Launcher {
+    pub fn launcher(&self) -> &ClusterLauncher {
         &self.launcher
     }
 
@@ -170,7 +170,7 @@ impl<'a> Collector<'a> {
                 }
             }
             match fate(&look, &mut seen) {
-                Fate::Waits if task.is_some_and(|task| task.state != State::Pending) => {
+                Fate::Waits if task.is_some_and(|task| task.state != TaskState::Pending) => {
                     pass.running += 1;
                 }
                 Fate::Waits => pass.waiting += 1,
@@ -208,7 +208,7 @@ impl<'a> Collector<'a> {
     }
 
     /// Makes results of attempts the jobs' own.
-    fn take_in(&mut self, attempts: &BTreeMap<String, Vec<Attempt>>) -> Result<()> {
+    fn take_in(&mut self, attempts: &BTreeMap<String, Vec<TaskAttempt>>) -> Result<()> {
         let mut lines = Vec::new();
         for (index, (job, _)) in self.plan.jobs.iter().enumerate() {
             if self.ended.contains_key(&index) {
@@ -233,7 +233,7 @@ impl<'a> Collector<'a> {
     }
 
     /// Returns the line of an attempt's record and how the job ended; none where there is no sound record of that job.
-    fn result(&self, attempt: &Attempt, job: &str) -> Option<(Vec<u8>, Status)> {
+    fn result(&self, attempt: &TaskAttempt, job: &str) -> Option<(Vec<u8>, Status)> {
         let line = regular::read(&attempt.folder.join("record.json")).ok()?;
         let record = serde_json::from_slice::<Record>(&line).ok()?;
         let is_whole =
@@ -269,10 +269,10 @@ impl<'a> Collector<'a> {
 }
 
 /// Returns the launcher of a run: its file as it is now, so that what Slurm refused can be corrected, else as it was.
-pub(super) fn launcher(plan: &ClusterPlan) -> Result<Launcher> {
+pub(super) fn launcher(plan: &ClusterPlan) -> Result<ClusterLauncher> {
     let text =
         regular::read_to_string(&plan.launcher).unwrap_or_else(|_| plan.launcher_text.clone());
-    Launcher::parse(&plan.launcher, text)
+    ClusterLauncher::parse(&plan.launcher, text)
 }
 
 /// Returns the newest submission of each job, by its place, and the job's place in it.
@@ -292,7 +292,7 @@ pub(super) fn places(submissions: &[Submission], jobs: usize) -> Vec<Option<(usi
 fn starts(
     submissions: &[Submission],
     plan: &ClusterPlan,
-    attempts: &BTreeMap<String, Vec<Attempt>>,
+    attempts: &BTreeMap<String, Vec<TaskAttempt>>,
 ) -> Vec<u32> {
     let mut starts = vec![0; plan.jobs.len()];
     for one in submissions.iter().filter(|one| one.refused.is_none()) {

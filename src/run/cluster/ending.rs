@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use jiff::Timestamp;
 
 use super::collect::Collector;
-use crate::cluster::{Ended, Submission};
+use crate::cluster::{Submission, TaskEnd};
 use crate::digest::sha256;
 use crate::hint::hinted;
 use crate::machine::Machine;
@@ -26,7 +26,7 @@ impl Collector<'_> {
     /// Seals jobs that no task will leave a record of.
     pub(super) fn end(
         &mut self,
-        ends: Vec<(usize, Ended)>,
+        ends: Vec<(usize, TaskEnd)>,
         experiments: &[Experiment],
         submissions: &[Submission],
         places: &[Option<(usize, u32)>],
@@ -60,13 +60,13 @@ impl Collector<'_> {
         Ok(())
     }
 
-    fn outcome(&self, job: &Job, ended: &Ended, log: Option<&Path>) -> Outcome {
+    fn outcome(&self, job: &Job, ended: &TaskEnd, log: Option<&Path>) -> Outcome {
         let file = self.launcher.path.display();
         let device = job.device;
         let of =
             |status, reason: String, hint: String| Outcome::of(status, Obstacle::new(reason, hint));
         match ended {
-            Ended::TimedOut(task) => {
+            TaskEnd::TimedOut(task) => {
                 let time = self
                     .launcher
                     .resources
@@ -80,7 +80,7 @@ impl Collector<'_> {
                     format!("raise `time` of `resources.{device}` in {file}"),
                 )
             }
-            Ended::OutOfMemory(task) => {
+            TaskEnd::OutOfMemory(task) => {
                 let reason =
                     format!("Slurm ended it, as it used more memory than it may: {}", task.words());
                 of(
@@ -89,12 +89,12 @@ impl Collector<'_> {
                     format!("raise `memory` of `resources.{device}` in {file}"),
                 )
             }
-            Ended::Cancelled(task) => {
+            TaskEnd::Cancelled(task) => {
                 let how =
                     task.as_ref().map(|task| format!(": {}", task.words())).unwrap_or_default();
                 Outcome::because(Status::Cancelled, format!("it was cancelled{how}"))
             }
-            Ended::GivenUp(ways) => {
+            TaskEnd::GivenUp(ways) => {
                 let said = log
                     .and_then(last_line)
                     .map(|line| format!("; its last words: {line}"))
@@ -155,14 +155,14 @@ fn minutes(time: Duration) -> String {
     }
 }
 
-impl Ended {
+impl TaskEnd {
     /// Returns the node that Slurm named last.
     fn node(&self) -> &str {
         match self {
-            Ended::TimedOut(task) | Ended::OutOfMemory(task) | Ended::Cancelled(Some(task)) => {
-                &task.node
-            }
-            Ended::Cancelled(None) | Ended::GivenUp(_) => "",
+            TaskEnd::TimedOut(task)
+            | TaskEnd::OutOfMemory(task)
+            | TaskEnd::Cancelled(Some(task)) => &task.node,
+            TaskEnd::Cancelled(None) | TaskEnd::GivenUp(_) => "",
         }
     }
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::collect::places;
 use super::statuses;
-use crate::cluster::{Ledger, Queue, Slurm, State, name};
+use crate::cluster::{Ledger, Queue, Slurm, TaskState, name};
 use crate::record::Status;
 
 /// How much of the end of a job's events is read.
@@ -79,7 +79,7 @@ pub fn view(run: &Path) -> Result<RunView> {
             continue;
         }
         let attempts = attempts.get(job).map(Vec::as_slice).unwrap_or_default();
-        if attempts.iter().any(crate::cluster::Attempt::has_record) {
+        if attempts.iter().any(crate::cluster::TaskAttempt::has_record) {
             view.to_collect += 1;
             continue;
         }
@@ -87,7 +87,7 @@ pub fn view(run: &Path) -> Result<RunView> {
             place.as_ref().and_then(|(at, task)| Some((submissions[*at].array.as_deref()?, *task)));
         let found = place.and_then(|(array, task)| Some((array, task, queue.task(array, task)?)));
         match found {
-            Some((_, _, task)) if task.state == State::Pending => {
+            Some((_, _, task)) if task.state == TaskState::Pending => {
                 *view.waiting.entry(task.why.clone()).or_default() += 1;
             }
             Some((array, index, task)) if task.state.may_come() => view.running.push(TaskView {

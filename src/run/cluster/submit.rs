@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::collect::Collector;
 use crate::catalog::{Device, ProviderName};
-use crate::cluster::{ClusterPlan, Launcher, Ledger};
+use crate::cluster::{ClusterLauncher, ClusterPlan, Ledger};
 use crate::hint::hinted;
 use crate::machine::Machine;
 use crate::material::Size;
@@ -39,7 +39,7 @@ impl Session {
     pub fn prepare_submission<'a>(
         &'a self,
         plan: &Plan<'a>,
-        launcher: &Launcher,
+        launcher: &ClusterLauncher,
         request: &Request,
         project: &Path,
         notify: Notify,
@@ -105,7 +105,12 @@ impl Session {
     }
 
     /// Refuses places that nodes do not have.
-    fn check_places(&self, launcher: &Launcher, project: &Path, rosetta: &Path) -> Result<()> {
+    fn check_places(
+        &self,
+        launcher: &ClusterLauncher,
+        project: &Path,
+        rosetta: &Path,
+    ) -> Result<()> {
         if self.provider() == Some(ProviderName::Docker) {
             return Err(hinted(
                 "`--provider docker` makes images where rosetta is; the nodes of a cluster do not have them",
@@ -145,7 +150,11 @@ impl Session {
 }
 
 /// Returns the conditions of a job on a device: its threads are the CPUs of its task, unless the request says it.
-pub(super) fn conditions(request: &Request, launcher: &Launcher, device: Device) -> Conditions {
+pub(super) fn conditions(
+    request: &Request,
+    launcher: &ClusterLauncher,
+    device: Device,
+) -> Conditions {
     let cpus = launcher.resources.get(&device).and_then(|resources| resources.cpus);
     Conditions::of(&Request { threads: request.threads.or(cpus), ..request.clone() })
 }

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use super::collect::launcher;
 use super::submit::conditions;
 use crate::catalog::Device;
-use crate::cluster::{ClusterPlan, Launcher, Ledger, SUBMISSION, Started};
+use crate::cluster::{ClusterLauncher, ClusterPlan, Ledger, SUBMISSION, Started};
 use crate::gpu;
 use crate::hint::{hinted, say};
 use crate::machine::{self, Machine};
@@ -30,7 +30,7 @@ use crate::run::conditions::Conditions;
 use crate::run::job::RunContext;
 use crate::run::prepare::Needs;
 use crate::run::session::Session;
-use crate::run::signals::{self, Stop};
+use crate::run::signals::{self, TaskStop};
 use crate::run::stamp::seconds;
 use crate::store::Store;
 
@@ -132,7 +132,7 @@ fn task(run: &Path) -> Result<bool> {
     Ok(true)
 }
 
-fn worn_out(starts: usize, launcher: &Launcher) -> Outcome {
+fn worn_out(starts: usize, launcher: &ClusterLauncher) -> Outcome {
     let reason = format!(
         "it was started {starts} times and never came to its end: requeued, preempted or lost"
     );
@@ -172,7 +172,7 @@ impl Identity {
 /// A job in its task.
 struct TaskOf<'a> {
     plan: &'a ClusterPlan,
-    launcher: &'a Launcher,
+    launcher: &'a ClusterLauncher,
     session: &'a Session,
     folder: &'a Path,
 }
@@ -198,7 +198,7 @@ impl TaskOf<'_> {
             anyhow::Ok((record, stop))
         })?;
         match (record.outcome.status, stop) {
-            (Status::Cancelled, Some(Stop::Limit)) => {
+            (Status::Cancelled, Some(TaskStop::Limit)) => {
                 let time = self
                     .launcher
                     .resources
@@ -211,7 +211,7 @@ impl TaskOf<'_> {
                 let outcome = Outcome::of(Status::TimedOut, Obstacle::new(reason, hint));
                 Ok(Some(Record { outcome, ..record }))
             }
-            (Status::Cancelled, Some(Stop::Asked)) => {
+            (Status::Cancelled, Some(TaskStop::Asked)) => {
                 say("it was stopped from outside: requeued, preempted or cancelled");
                 Ok(None)
             }
