@@ -201,9 +201,13 @@ impl Docker<'_> {
     }
 }
 
+/// What stands in the name of an image where an environment's has an `@`.
+pub(in crate::env) const AT_IN_IMAGES: &str = "__";
+
 /// Returns the image's name: that of the environment's folder, whose end is the digest, as a tag.
 fn name(root: &Path) -> String {
     let folder = root.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let folder = folder.replace('@', AT_IN_IMAGES);
     match folder.len().checked_sub(SHORT + 1) {
         Some(end) => format!("rosetta/{}:{}", &folder[..end], &folder[end + 1..]),
         None => format!("rosetta/{folder}"),
