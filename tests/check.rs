@@ -7,7 +7,7 @@ use std::fs;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Done, Numbers, Project, RIGHT, computes, good, list, npy_f32, with, with_reference};
+use common::{Done, Numbers, Project, RIGHT, computes, list, npy_f32, with, with_reference};
 use serde_json::Value;
 
 const CHECK: [&str; 6] = ["check", "--provider", "system", "--python", "./python", "--device"];
