@@ -95,7 +95,7 @@ fn update_one(
 ) -> Result<UpdateEnd> {
     let mut session = Session::open(project, store, FrameworksFrom::Pinned)?;
     let live = Live::new();
-    let step = format!("versions of {}", of.name);
+    let step = format!("lock of {}", of.name);
     let proposal = live.step(&step, |report| session.envs.propose(of, version, report))?;
     let name = proposal.spec.name.clone();
     if proposal.is_pinned() {

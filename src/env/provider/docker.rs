@@ -224,3 +224,15 @@ pub(in crate::env) fn size_bytes(image: &Image) -> Result<u64> {
     let seen = base::inspect(&image.engine, &image.id);
     Ok(seen.map_err(|error| anyhow!("cannot measure the image: {error:#}"))?.size_bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_has_a_name_that_engines_take() {
+        let of = |folder: &str| name(&Path::new("/home/envs").join(folder));
+        assert_eq!(of("keras-TF-0123456789ab"), "rosetta/keras-tf:0123456789ab");
+        assert_eq!(of("numpy@2.4.2-0123456789ab"), "rosetta/numpy__2.4.2:0123456789ab");
+    }
+}
