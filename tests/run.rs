@@ -621,3 +621,26 @@ fn a_list_of_targets_has_versions_years_and_what_is_built() {
     assert!(build.env("PATH", path).status().unwrap().success());
     assert_eq!(listed(&project)[0]["is_built"], true);
 }
+
+#[test]
+fn an_experiment_whose_jobs_are_done_shows_its_table_while_others_run() {
+    let project = Project::new().harness("mine", &good());
+    let other = project
+        .read("specs/tiny.yaml")
+        .replace("A tiny", "Another")
+        .replace("name: tiny", "name: tiny2");
+    project.write("specs/tiny2.yaml", &other);
+    let script = project.read("harnesses/mine/tiny.py");
+    project.write("harnesses/mine/tiny2.py", &script);
+    let done = project.run(&["--markdown"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let (early, late) = done.stderr.split_once("job 2 of 2").unwrap();
+    assert!(early.contains("A tiny experiment") && early.contains("75 %"), "{early}");
+    assert!(!late.contains("Another experiment"), "{late}");
+    // All of them stand together at the end.
+    for title in ["### A tiny experiment", "### Another experiment"] {
+        assert_eq!(done.stdout.matches(title).count(), 1, "{done:?}");
+    }
+    let quiet = project.run(&["--quiet"]);
+    assert!(!quiet.stderr.contains("A tiny experiment"), "{quiet:?}");
+}

@@ -18,9 +18,10 @@ use crate::material::{Material, Settings, Size};
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::project::Project;
-use crate::record::Status;
+use crate::record::{Record, Status};
 use crate::request::Request;
-use crate::run::{EndedRun, Session, Unfinished};
+use crate::run::{EndedRun, Notice, Session, Unfinished};
+use crate::spec::Experiment;
 use crate::store::Store;
 use crate::ui::{self, Live};
 
@@ -66,7 +67,10 @@ pub fn run(project: &Project, store: &Store, args: &RunArgs) -> Result<ExitCode>
         (resumed, plan) = (Some(run), left);
     }
     let live = Live::new();
-    let ended = session.check_then_run(&plan, resumed, &request, &|notice| live.show(notice));
+    let ended = session.check_then_run(&plan, resumed, &request, &|notice| match notice {
+        Notice::ExperimentDone(records) => show_early(&live, &experiments, records),
+        notice => live.show(notice),
+    });
     live.finish();
     let Some(ended) = ended? else { return Ok(INTERRUPTED.into()) };
     if ended.records.iter().any(|record| record.outcome.status != Status::Skipped) {
@@ -74,6 +78,17 @@ pub fn run(project: &Project, store: &Store, args: &RunArgs) -> Result<ExitCode>
     }
     say(summary(&ended, done_before + plan.jobs.len(), started));
     Ok(exit_code(&ended, is_missed))
+}
+
+/// Shows the table of an experiment whose jobs are done, beside what goes on; with the others it is printed at the end.
+fn show_early(live: &Live, experiments: &[Experiment], records: &[&Record]) {
+    let records = records.iter().map(|&record| record.clone()).collect::<Vec<_>>();
+    // One that cannot be made is told of at the end.
+    if let Ok(tables) = table::of_run(experiments, &records)
+        && !tables.is_empty()
+    {
+        live.tell(&format!("\n{}", ui::tables(&tables)));
+    }
 }
 
 /// Returns what is left of the run that is named, or of the newest that was interrupted.
@@ -145,7 +160,7 @@ pub fn job(project: &Project, args: &JobArgs) -> Result<()> {
         return defaults_job(args);
     }
     let experiments = project.experiments()?;
-    let known = experiments.iter().map(crate::spec::Experiment::name);
+    let known = experiments.iter().map(Experiment::name);
     let experiment = experiments.iter().find(|e| e.name() == args.experiment);
     let experiment = experiment
         .ok_or_else(|| crate::hint::unknown("experiment", &args.experiment, known.clone()))?;

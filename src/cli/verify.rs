@@ -10,12 +10,14 @@ use crate::cli::{INTERRUPTED, NOT_OK, OK, run as plans};
 use crate::plan::{Job, Plan};
 use crate::project::Project;
 use crate::proof::Verdict;
+use crate::record::Record;
 use crate::report::three_digits;
 use crate::request::{FrameworksFrom, Request};
 use crate::run::{PairSide, Paired, Session, pairs, speed};
 use crate::store::Store;
+use crate::table;
 use crate::ui::{self, Live};
-use crate::verify::{Finding, Installation, Numbers, Speed, judge};
+use crate::verify::{Earlier, Finding, Installation, Numbers, Speed, judge};
 
 /// Measures an installation of the user's beside the pinned one and says what was found.
 pub fn verify(project: &Project, store: &Store, args: &VerifyArgs) -> Result<ExitCode> {
@@ -55,7 +57,8 @@ pub fn verify(project: &Project, store: &Store, args: &VerifyArgs) -> Result<Exi
             verdicts: ours,
         },
     ];
-    let found = findings(&sides, args, &live);
+    let before = before(project, store)?;
+    let found = findings(&sides, &before, args, &live);
     live.finish();
     let Some(found) = found? else { return Ok(INTERRUPTED.into()) };
     match args.json {
@@ -106,8 +109,25 @@ fn checked(
     Ok(Some(verdicts))
 }
 
+/// Returns the records that tables of the project's reference and of its own results would show.
+fn before(project: &Project, store: &Store) -> Result<Vec<Record>> {
+    let reference = project.root.join("results/reference");
+    let mut records = match reference.join("runs").is_dir() {
+        true => project.store(Some(&reference))?.survey()?.records(table::needed),
+        false => Vec::new(),
+    };
+    // What is damaged is told of by those who show results.
+    records.extend(store.survey()?.records(table::needed));
+    Ok(records)
+}
+
 /// Runs and asks both sides; nothing if that was interrupted.
-fn findings(sides: &[PairSide; 2], args: &VerifyArgs, live: &Live) -> Result<Option<Vec<Finding>>> {
+fn findings(
+    sides: &[PairSide; 2],
+    before: &[Record],
+    args: &VerifyArgs,
+    live: &Live,
+) -> Result<Option<Vec<Finding>>> {
     let notify = |notice: crate::run::Notice| live.show(notice);
     let mut found = Vec::new();
     for job in &sides[0].plan.jobs {
@@ -124,7 +144,7 @@ fn findings(sides: &[PairSide; 2], args: &VerifyArgs, live: &Live) -> Result<Opt
         };
         let pinned = Installation { records: theirs, facts: ask(&sides[0], job)? };
         let yours = Installation { records: ours, facts: ask(&sides[1], other)? };
-        found.push(judge(&pinned, &yours, args.tolerance));
+        found.push(judge(&pinned, &yours, before, args.tolerance));
     }
     Ok(Some(found))
 }
@@ -166,7 +186,19 @@ fn text(found: &Finding) -> String {
     if let Some(peak) = found.peak_gflops {
         lines.push(format!("  peak: {} GFLOP/s, the fastest of these", three_digits(peak)));
     }
+    lines.extend(found.earlier.as_ref().map(earlier_words));
     lines.extend(found.suspects.iter().map(|suspect| format!("  suspect: {suspect}")));
     lines.extend(found.machine.iter().map(|why| format!("  this machine: {why}")));
     lines.join("\n") + "\n"
+}
+
+fn earlier_words(earlier: &Earlier) -> String {
+    let Earlier { day, version, seconds, pinned_ratio, yours_ratio, .. } = earlier;
+    let ratio = |ratio: &Option<f64>| ratio.map_or("–".to_owned(), |ratio| format!("{ratio:.2}"));
+    format!(
+        "  on like hardware on {day}, version {version}: {} s; the pinned one takes {}, yours {} times as long",
+        three_digits(*seconds),
+        ratio(pinned_ratio),
+        ratio(yours_ratio)
+    )
 }

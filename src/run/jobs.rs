@@ -93,6 +93,7 @@ pub(super) async fn run(
         if *cancel.borrow() != Cancel::No {
             break;
         }
+        tell_of_experiment(&jobs, index, &records, notify);
         if let Some(why) = not_begun(job, &under_way.budget, &expected, &lost_gpu) {
             dropped += 1;
             seal(under_way.running.dropped(job, why), &under_way.folder, notify, &mut records)?;
@@ -128,6 +129,17 @@ fn not_begun(
     }
     let why = budget.why_dropped(job, expected)?;
     Some(Obstacle::new(why, "`rosetta run --resume RUN` does what was dropped"))
+}
+
+/// Tells of the experiment of the jobs before `index`, if none of its jobs follows.
+fn tell_of_experiment(jobs: &[Job], index: usize, records: &[Record], notify: Notify) {
+    let Some(before) = index.checked_sub(1).map(|before| jobs[before].experiment.name()) else {
+        return;
+    };
+    if jobs[index..].iter().all(|job| job.experiment.name() != before) {
+        let of_it = records.iter().filter(|record| record.experiment == before);
+        notify(Notice::ExperimentDone(&of_it.collect::<Vec<_>>()));
+    }
 }
 
 /// Stores a record and tells of it.

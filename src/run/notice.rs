@@ -59,6 +59,8 @@ pub enum Notice<'a> {
         why: &'a str,
     },
     JobFinished(&'a Record),
+    /// All jobs of an experiment are done, and those of another one follow.
+    ExperimentDone(&'a [&'a Record]),
 }
 
 /// Receives what a run says, from several threads.

@@ -110,11 +110,13 @@ impl Live {
                 self.say(&format!("{YELLOW}↻{RESET} {name} once more ({number} of {of}): {why}"));
             }
             Notice::JobFinished(record) => self.job_finished(record),
+            // Whoever has the experiments' titles shows its table.
+            Notice::ExperimentDone(_) => {}
         }
     }
 
-    /// Prints a line of what goes well, unless nobody wants to know.
-    fn tell(&self, line: &str) {
+    /// Prints lines of what goes well, unless nobody wants to know.
+    pub fn tell(&self, line: &str) {
         if !is_quiet() {
             self.say(line);
         }

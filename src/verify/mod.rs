@@ -1,6 +1,7 @@
 //! Is an installation as fast as it should be: two sides that ran the same jobs in turn, and what both say of their builds →
 //! a ratio, shares of what the machine can do, and suspects. Pure: must not depend on how anything was run or is drawn.
 
+mod earlier;
 mod suspect;
 mod work;
 
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
+pub use self::earlier::Earlier;
 use crate::proof::Grade;
 use crate::record::Record;
 use crate::spec::Task;
@@ -43,6 +45,8 @@ pub struct Finding {
     pub yours: Numbers,
     /// The fastest matrix product or convolution that was seen, in GFLOP/s.
     pub peak_gflops: Option<f64>,
+    /// What the pinned environment took before on hardware like this.
+    pub earlier: Option<Earlier>,
     /// What may be why, the likeliest first.
     pub suspects: Vec<String>,
     /// What keeps both from being faster.
@@ -90,8 +94,13 @@ impl Speed {
     }
 }
 
-/// Judges the same job of both sides; a ratio within the tolerance is none.
-pub fn judge(pinned: &Installation, yours: &Installation, tolerance: f64) -> Finding {
+/// Judges the same job of both sides; a ratio within the tolerance is none. `before` has records of whatever was run before.
+pub fn judge(
+    pinned: &Installation,
+    yours: &Installation,
+    before: &[Record],
+    tolerance: f64,
+) -> Finding {
     let of = pinned.records.first().or(yours.records.first());
     let (experiment, title) =
         of.map(|one| (one.experiment.clone(), one.title.clone())).unwrap_or_default();
@@ -113,6 +122,9 @@ pub fn judge(pinned: &Installation, yours: &Installation, tolerance: f64) -> Fin
         None if ratio < 1.0 / (1.0 + tolerance) && high < 1.0 => Speed::Faster,
         None => Speed::AsFast,
     };
+    let (theirs, ours) = (numbers(pinned, peak), numbers(yours, peak));
+    let earlier = pinned.records.first().and_then(|like| Earlier::of(before, like));
+    let earlier = earlier.map(|earlier| earlier.beside(theirs.seconds, ours.seconds));
     Finding {
         experiment,
         title,
@@ -124,14 +136,16 @@ pub fn judge(pinned: &Installation, yours: &Installation, tolerance: f64) -> Fin
         ratio_high: high,
         verdict,
         reason,
-        pinned: numbers(pinned, peak),
-        yours: numbers(yours, peak),
+        pinned: theirs,
+        yours: ours,
         peak_gflops: peak,
         suspects: suspect::suspects(pinned, yours, ratio),
         machine: disturbed(pinned, yours)
             .into_iter()
+            .chain(earlier.as_ref().and_then(|earlier| earlier.of_machine(tolerance)))
             .chain(of.map(|one| suspect::machine(&one.machine)).unwrap_or_default())
             .collect(),
+        earlier,
     }
 }
 

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{Finding, Installation, Speed, judge};
+use crate::machine::Machine;
 use crate::proof::{Equivalence, Grade};
 use crate::record::{Outcome, Record, Status};
 use crate::table::tests::record;
@@ -29,7 +30,7 @@ fn plain(seconds: &[f64]) -> Installation {
 }
 
 fn judged(yours: &Installation) -> Finding {
-    judge(&plain(&[10.0, 10.1, 9.9, 10.0, 10.2]), yours, 0.1)
+    judge(&plain(&[10.0, 10.1, 9.9, 10.0, 10.2]), yours, &[], 0.1)
 }
 
 #[test]
@@ -88,7 +89,7 @@ fn a_share_of_the_peak_follows_from_the_work() {
         .unwrap()];
     };
     let pinned = side(&[10.0; 5], change, &[("convolution_gflops", json!(80.0))]);
-    let found = judge(&pinned, &pinned, 0.1);
+    let found = judge(&pinned, &pinned, &[], 0.1);
     // 6 x 62,264,320 x 1000 rows in 10 s.
     let gflops = found.yours.gflops.unwrap();
     assert!((gflops - 37.358_592).abs() < 1e-6, "{gflops}");
@@ -125,4 +126,40 @@ fn a_pair_that_was_disturbed_does_not_count() {
     assert_eq!((found.pairs, found.verdict), (4, Speed::AsFast));
     assert!(found.ratio_high < 1.1, "{found:?}");
     assert!(found.machine[0].starts_with("1 of 5 pairs were disturbed, not counted"), "{found:?}");
+}
+
+#[test]
+fn what_was_run_before_on_like_hardware_tells_of_the_machine() {
+    let machine = Machine { cpu: "a CPU".to_owned(), cores: 2, ..Machine::default() };
+    let here = |one: &mut Record| one.machine = machine.clone();
+    let at = |day: &str, seconds: f64, change: &dyn Fn(&mut Record)| {
+        let mut one = record("cnn", "pytorch", seconds);
+        here(&mut one);
+        (one.run, one.started) = (format!("run of {day}"), format!("{day}T10:00:00Z"));
+        change(&mut one);
+        one
+    };
+    let before = [
+        at("2026-11-20", 4.0, &|_| ()),
+        at("2026-11-21", 5.0, &|_| ()),
+        // Newer, and not alike, or not to be trusted.
+        at("2026-11-22", 1.0, &|one| one.machine.cpu = "another".to_owned()),
+        at("2026-11-22", 1.0, &|one| one.machine.cores = 4),
+        at("2026-11-22", 1.0, &|one| one.profile = "full".to_owned()),
+        at("2026-11-22", 1.0, &|one| one.cost.threads_allowed = 1),
+        at("2026-11-22", 1.0, &|one| one.marks = vec!["tainted: other work".to_owned()]),
+        at("2026-11-22", 1.0, &|one| one.outcome.status = Status::Failed),
+        at("2026-11-22", 1.0, &|one| one.target = "jax".to_owned()),
+    ];
+    let (pinned, yours) = (side(&[10.0; 5], here, &[]), side(&[11.0; 5], here, &[]));
+    let found = judge(&pinned, &yours, &before, 0.2);
+    let earlier = found.earlier.unwrap();
+    assert_eq!((earlier.day.as_str(), earlier.seconds), ("2026-11-21", 5.0));
+    assert_eq!((earlier.pinned_ratio, earlier.yours_ratio), (Some(2.0), Some(2.2)));
+    let expected = "the pinned one takes 2.00 times as long as on like hardware on 2026-11-21";
+    assert!(found.machine[0].starts_with(expected), "{:?}", found.machine);
+    // As fast as it was: nothing is said of the machine.
+    let found = judge(&side(&[5.1; 5], here, &[]), &yours, &before, 0.2);
+    assert!(!found.machine.iter().any(|why| why.contains("like hardware")), "{:?}", found.machine);
+    assert_eq!(judge(&pinned, &yours, &before[2..], 0.2).earlier, None);
 }
