@@ -3,6 +3,7 @@
 mod environment;
 mod gpu_needs;
 mod provider;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use self::environment::{EnvFile, EnvSpec, FixUp};
 pub use self::gpu_needs::GpuNeeds;
 pub use self::provider::{Crate, Own, Pins, Provider, ProviderName, Toml};
+pub use self::versions::{check_env_name, check_version, is_newer, split_version};
 use crate::hint::unknown;
 use crate::spec::Precision;
 use crate::spec::check_name;
@@ -248,6 +250,7 @@ impl Catalog {
         if catalog.unreadable.is_empty() {
             catalog.check_successors()?;
         }
+        catalog.add_kept_versions()?;
         Ok(catalog)
     }
 

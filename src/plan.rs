@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
-use crate::catalog::{Catalog, Device, Framework, Lane, Target};
+use crate::catalog::{Catalog, Device, Framework, Lane, Target, split_version};
 use crate::gpu::Gpu;
 use crate::hint::{hinted, unknown};
 use crate::obstacle::Obstacle;
@@ -196,6 +196,9 @@ pub fn choose_targets<'a>(
     let wanted = request.frameworks.iter().map(|name| meant(name)).collect::<Vec<_>>();
     for name in &wanted {
         if !known.iter().any(|one| is_same(one, name)) {
+            if let Some(error) = not_kept(name, &known) {
+                return Err(error);
+            }
             return Err(match name.split_whitespace().collect::<Vec<_>>()[..] {
                 [first, second, ..] => hinted(
                     format!("unknown framework `{name}`"),
@@ -205,18 +208,51 @@ pub fn choose_targets<'a>(
             });
         }
     }
-    let is_chosen = |(framework, target): &(&'a Framework, &'a Target)| {
-        let named = names(framework, target);
-        let of_era = request.era.is_none_or(|era| framework.spec.era == era);
+    let of_era = |framework: &Framework| request.era.is_none_or(|era| framework.spec.era == era);
+    let is_chosen = |framework: &Framework, target: &Target| {
+        let named = [framework.spec.name.as_str(), target.name.as_str()];
         let of_lane = request.lane.is_none_or(|lane| target.lane == lane);
         let is_tuned = target.lane == Lane::Tuned;
         let by_name = match wanted.as_slice() {
             [] => of_lane && (request.all || request.era.is_some() || target.starter || is_tuned),
             list => list.iter().any(|name| named.iter().any(|one| is_same(one, name))),
         };
-        of_era && by_name
+        of_era(framework) && by_name
     };
-    Ok(all.into_iter().filter(is_chosen).collect())
+    let mut chosen = Vec::new();
+    for (framework, target) in all {
+        let is_wanted = match split_version(&target.name) {
+            (_, None) => is_chosen(framework, target),
+            // Of kept versions those that are named, and the newest of what is chosen if it is asked for.
+            (of, Some(_)) => {
+                let mut pinned = framework.spec.targets.iter().filter(|one| one.name == of);
+                let is_named = wanted.iter().any(|name| is_same(&target.name, name));
+                let is_newest = request.newest && catalog.is_newest(target);
+                is_named && of_era(framework)
+                    || is_newest && pinned.any(|pinned| is_chosen(framework, pinned))
+            }
+        };
+        if is_wanted {
+            chosen.push((framework, target));
+        }
+    }
+    Ok(chosen)
+}
+
+/// Returns the error for a version of which no lock is kept, if its name has one that is known.
+fn not_kept(name: &str, known: &BTreeSet<&str>) -> Option<anyhow::Error> {
+    let (of, version) = split_version(name);
+    let version = version.filter(|_| known.contains(of))?;
+    let kept = known.iter().filter_map(|one| match split_version(one) {
+        (name, Some(kept)) if name == of => Some(kept),
+        _ => None,
+    });
+    let kept = match kept.collect::<Vec<_>>() {
+        kept if kept.is_empty() => "no other version than the pinned one is kept".to_owned(),
+        kept => format!("kept: `{}`", kept.join("`, `")),
+    };
+    let hint = format!("`rosetta env update {name}` makes and keeps it");
+    Some(hinted(format!("version {version} of `{of}` is not kept; {kept}"), hint))
 }
 
 /// What becomes of a combination.
@@ -238,6 +274,12 @@ fn fate(job: &Job, request: &Request, catalog: &Catalog, gpus: &[Gpu]) -> Standi
         return absent(Obstacle::new(reason, hint), is_named);
     }
     let is_own = request.is_own(framework);
+    if let (true, Some(version)) = (is_own, job.target.kept_version()) {
+        let reason = format!("it is {version} as its lock has it; yours is what it is");
+        let hint =
+            format!("name `{}`, or leave `--python` and `--programs` out", framework.spec.name);
+        return Standing::Skipped(Obstacle::new(reason, hint));
+    }
     if !is_own && !job.target.env.contains_key(&job.device) {
         let is_asked = request.devices.contains(&job.device);
         let reason = format!("{} has no environment for {}", job.target.name, job.device);

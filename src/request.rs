@@ -26,6 +26,8 @@ pub struct Request {
     pub era: Option<Era>,
     /// The lane of what is not named; absent for both.
     pub lane: Option<Lane>,
+    /// Also the newest version that is kept of each target, beside the pinned one.
+    pub newest: bool,
     /// Devices; empty means the CPU, and the GPU where there is one.
     pub devices: Vec<Device>,
     /// Absent for a check, which has a size of its own.

@@ -7,77 +7,8 @@ use std::fs;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Done, Project, TINY, good, list, npy_f32};
+use common::{Done, Numbers, Project, RIGHT, computes, list, npy_f32, with, with_reference};
 use serde_json::Value;
-
-/// What a harness of these tests stores, whatever it is given.
-#[derive(Clone, Copy)]
-struct Numbers {
-    /// The first logit.
-    output: f32,
-    /// A loss but for its last digit, which is the job's seed.
-    loss: &'static str,
-    /// Each weight at the end of the training.
-    weight: f32,
-}
-
-const RIGHT: Numbers = Numbers { output: 0.25, loss: "0.5", weight: 0.75 };
-
-/// Does what a job of a check asks for, or what one of a run does; says each time that it started.
-const HARNESS: &str = r#"
-echo started >>{numbers}/started
-if ! grep -q '"series"' "$ROSETTA_JOB"; then
-{run}
-exit
-fi
-for file in $(tr -d ' \n' <"$ROSETTA_JOB" | tr '"' '\n' | grep '^/'); do
-    job=$(tr -d ' \n' <"$file")
-    steps=$(echo "$job" | sed 's/.*"steps":\([0-9]*\).*/\1/')
-    seed=$(echo "$job" | sed 's/.*"seed":\([0-9]*\).*/\1/')
-    given=$(echo "$job" | sed 's/.*"weights":{"folder":"\([^"]*\)".*/\1/')
-    cd "${file%/*}"
-    cp {numbers}/outputs.npy .
-    mkdir weights
-    if [ "$steps" = 0 ]; then cp "$given"/dense.*.npy weights; else cp {numbers}/dense.*.npy weights; fi
-    {
-        echo '{"v":1,"seq":0,"ev":"hello","t":0,"framework":"Fake","version":"1","device":"cpu"}'
-        step=0
-        while [ $step -lt "$steps" ]; do
-            step=$((step + 1))
-            echo '{"v":1,"seq":1,"ev":"step","t":0,"epoch":0,"step":'$step',"steps":6,"loss":{loss}'$seed'}'
-        done
-        echo '{"v":1,"seq":2,"ev":"weights","t":0,"folder":"weights","names":["dense.weight","dense.bias"]}'
-        echo '{"v":1,"seq":3,"ev":"array","t":0,"name":"outputs","path":"outputs.npy","shape":[4,3],"dtype":"float32","ready":0}'
-        echo '{"v":1,"seq":4,"ev":"end","t":0}'
-    } >events.jsonl
-done
-"#;
-
-/// Adds a harness that stores these numbers.
-fn computes(project: Project, name: &str, numbers: Numbers) -> Project {
-    let folder = project.path(&format!("numbers/{name}")).display().to_string();
-    let script = HARNESS.replace("{numbers}", &folder).replace("{loss}", numbers.loss);
-    let project = project.harness(name, &script.replace("{run}", &good()));
-    let of = |file: &str| format!("numbers/{name}/{file}");
-    let mut logits = [0.5; 12];
-    logits[0] = numbers.output;
-    project.write_bytes(&of("outputs.npy"), &npy_f32(&[4, 3], &logits));
-    project.write_bytes(&of("dense.weight.npy"), &npy_f32(&[3, 2], &[numbers.weight; 6]));
-    project.write_bytes(&of("dense.bias.npy"), &npy_f32(&[3], &[numbers.weight; 3]));
-    project
-}
-
-/// Returns a project whose experiment names its reference, which stores the right numbers.
-fn with_reference() -> Project {
-    let project = Project::new();
-    project.write("specs/tiny.yaml", &with("reference: theirs"));
-    computes(project, "theirs", RIGHT)
-}
-
-/// Returns the spec with more fields.
-fn with(fields: &str) -> String {
-    format!("{TINY}{fields}\n")
-}
 
 const CHECK: [&str; 6] = ["check", "--provider", "system", "--python", "./python", "--device"];
 

@@ -174,6 +174,7 @@ fn every_command_has_a_page() {
         ("rosetta-table.1", "then\\-and\\-now"),
         ("rosetta-data-import.1", "unverified"),
         ("rosetta-env-shell.1", "environment"),
+        ("rosetta-env-update.1", "pinned"),
     ] {
         let page = fs::read_to_string(pages.join(name)).unwrap();
         assert!(page.contains(words), "{name}: no `{words}` in\n{page}");

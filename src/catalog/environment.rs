@@ -20,7 +20,10 @@ pub struct EnvSpec {
     pub folder: PathBuf,
     /// The project that paths in the file are relative to.
     pub project: PathBuf,
+    /// With a version behind an `@` where that is not the pinned one.
     pub name: String,
+    /// The lock of its Python packages.
+    pub lock: PathBuf,
     pub provider: Provider,
     /// Programs that must be on PATH to build it.
     pub programs: Vec<String>,
@@ -161,8 +164,10 @@ impl EnvSpec {
         if file.fixups.iter().any(|fixup| fixup.run.is_empty()) {
             anyhow::bail!("{}: a fix-up has an empty `run`", path.display());
         }
+        let folder = path.parent().unwrap_or(project);
         Ok(EnvSpec {
-            folder: path.parent().unwrap_or(project).to_owned(),
+            folder: folder.to_owned(),
+            lock: folder.join("requirements.lock"),
             project: project.to_owned(),
             provider: file.provider(),
             name: file.name,
@@ -178,6 +183,7 @@ impl EnvSpec {
     pub fn system(own: &Own, project: &Path) -> EnvSpec {
         EnvSpec {
             folder: project.to_owned(),
+            lock: PathBuf::new(),
             project: project.to_owned(),
             name: ProviderName::System.as_str().to_owned(),
             provider: Provider::System(own.clone()),

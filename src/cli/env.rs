@@ -11,16 +11,17 @@ use serde_json::json;
 use crate::catalog::{Catalog, EnvSpec, Provider, ProviderName};
 use crate::cli::args::{AgreementArgs, EnvCommand, MakerArg};
 use crate::cli::runs::may_remove;
-use crate::cli::{NOT_OK, OK};
+use crate::cli::{NOT_OK, OK, update};
 use crate::env::{Availability, EnvStatus, Envs, Sweep};
 use crate::hint::{hinted, unknown};
 use crate::home::Home;
 use crate::project::Project;
 use crate::report::Heading;
+use crate::store::Store;
 use crate::ui::{self, Live};
 
 /// Shows or changes what environments there are.
-pub fn env(project: &Project, command: &EnvCommand) -> Result<ExitCode> {
+pub fn env(project: &Project, store: &Store, command: &EnvCommand) -> Result<ExitCode> {
     let catalog = project.catalog()?;
     let envs = Envs::new(Home::find()?, project.root.clone());
     let live = Live::new();
@@ -48,10 +49,12 @@ pub fn env(project: &Project, command: &EnvCommand) -> Result<ExitCode> {
         EnvCommand::Lock { names, provider, base } => {
             for mut spec in find_all(&catalog, names, *provider)? {
                 set_base(&mut spec, base.as_deref())?;
+                refuse_version(&spec)?;
                 let name = format!("lock {}", spec.name);
                 live.step(&name, |report| envs.lock(&spec, report))?;
             }
         }
+        EnvCommand::Update(args) => return update::update(project, store, args),
         EnvCommand::Remove { names, provider } => {
             for name in names {
                 let own = find(&catalog, name)?;
@@ -109,7 +112,7 @@ fn gc(envs: &Envs, catalog: &Catalog, agreement: AgreementArgs, live: &Live) -> 
 }
 
 /// Returns an environment by its own name or by that of a target.
-fn find<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a EnvSpec> {
+pub(super) fn find<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a EnvSpec> {
     if catalog.unreadable_envs.contains_key(name) {
         return catalog.env(name);
     }
@@ -167,7 +170,18 @@ fn set_base(spec: &mut EnvSpec, named: Option<&str>) -> Result<()> {
     }
 }
 
-fn starter(catalog: &Catalog) -> Result<Vec<&EnvSpec>> {
+/// Refuses to lock a version of which `update` makes the lock.
+fn refuse_version(spec: &EnvSpec) -> Result<()> {
+    match spec.kept_version() {
+        None => Ok(()),
+        Some(_) => Err(hinted(
+            format!("`{}` is a version that stands beside what env.yaml pins", spec.name),
+            format!("`rosetta env update {}` locks it anew", spec.name),
+        )),
+    }
+}
+
+pub(super) fn starter(catalog: &Catalog) -> Result<Vec<&EnvSpec>> {
     let targets = catalog.targets().filter(|(_, target)| target.starter);
     targets.map(|(_, target)| find(catalog, &target.name)).collect()
 }

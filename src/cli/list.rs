@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::catalog::{EnvSpec, Framework, Pins, Provider};
+use crate::catalog::{EnvSpec, Framework};
 use crate::cli::args::Listing;
 use crate::cli::{NOT_OK, OK};
 use crate::env::Envs;
@@ -86,8 +86,8 @@ fn targets(project: &Project) -> Result<Listed> {
         let has = |e: &&Experiment| framework.harnesses.contains_key(e.name());
         let runs = experiments.iter().filter(has).map(Experiment::name).collect::<Vec<_>>();
         let own = target.env.values().next().and_then(|env| catalog.envs.get(&env.value));
-        let version = own.and_then(pinned_version).unwrap_or_default();
-        let year = target.year.or(framework.spec.year);
+        let version = own.and_then(EnvSpec::framework).map(|(_, version)| version);
+        let year = framework.spec.year_of(target);
         let is_built =
             own.zip(envs.as_ref()).is_some_and(|(spec, envs)| envs.built(spec).is_some());
         let named = target.env.iter().map(|(device, env)| format!("{device}: {}", env.value));
@@ -96,7 +96,7 @@ fn targets(project: &Project) -> Result<Listed> {
         let object = json!({
             "target": target.name,
             "title": target.title,
-            "version": own.and_then(pinned_version),
+            "version": version,
             "year": year,
             "experiments": runs,
             "is_built": is_built,
@@ -107,7 +107,7 @@ fn targets(project: &Project) -> Result<Listed> {
         let cells = vec![
             target.name.clone(),
             target.title.clone(),
-            version,
+            version.unwrap_or_default().to_owned(),
             year.map(|year| year.to_string()).unwrap_or_default(),
             runs.join(", "),
             named.collect::<Vec<_>>().join(", "),
@@ -129,14 +129,6 @@ fn targets(project: &Project) -> Result<Listed> {
         "Unverified",
     ];
     Ok(Listed { headings: headings.map(Heading::words).into(), rows: rows.collect() })
-}
-
-/// Returns the version that an environment pins its framework to: by custom the first of its requirements. Compiled
-/// frameworks have theirs in a Cargo.lock.
-fn pinned_version(spec: &EnvSpec) -> Option<String> {
-    let Provider::Venv(Pins { requirements, .. }) = &spec.provider else { return None };
-    let (_, version) = requirements.first()?.split_once("==")?;
-    Some(version.to_owned())
 }
 
 fn runs<'a>(runs: impl Iterator<Item = (&'a Path, &'a Outline)>) -> Listed {

@@ -22,6 +22,7 @@ mod run;
 mod runs;
 mod submit;
 mod table;
+mod update;
 mod verify;
 mod words;
 
@@ -140,7 +141,7 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
             here(&|project| list::list(project, &store(project)?, *what, *json))
         }
         Action::Data(command) => data::data(command),
-        Action::Env(command) => here(&|project| env::env(project, command)),
+        Action::Env(command) => here(&|project| env::env(project, &store(project)?, command)),
         Action::Doctor { json } => here(&|project| doctor::doctor(project, *json)),
         Action::Lint { frameworks } => here(&|project| lint_harnesses(project, frameworks)),
         Action::Job(args) => here(&|project| run::job(project, args).map(|()| OK)),

@@ -35,7 +35,7 @@ pub fn nightly(project: &Project, store: &Store, args: &NightlyArgs) -> Result<E
     let plan = session.plan(&request, &experiments)?;
     let is_missed = plan.lacks_what_was_named(&request);
     run::refuse_nothing(&plan)?;
-    plan::crowded(&request).into_iter().for_each(say);
+    plan::remarks(&plan, &request).into_iter().for_each(say);
     project.need_sdk(plan.jobs.iter().map(|job| job.framework))?;
     let live = Live::new();
     let ended = session.check_then_run(&plan, None, &request, &|notice| live.show(notice));

@@ -44,8 +44,19 @@ pub fn preview_words(preview: &Preview, home: &Path) -> Vec<String> {
     lines
 }
 
+/// Returns what a person should know of what was asked for.
+pub fn remarks(plan: &Plan, request: &Request) -> Vec<String> {
+    let mut jobs = plan.jobs.iter();
+    let has_newest = !request.newest || jobs.any(|job| job.target.kept_version().is_some());
+    let no_newest = (!has_newest).then(|| {
+        "no version is kept that is newer than what is pinned: `rosetta env update` looks for them"
+            .to_owned()
+    });
+    crowded(request).into_iter().chain(no_newest).collect()
+}
+
 /// Returns a warning where a job may have more threads than there are CPUs.
-pub fn crowded(request: &Request) -> Option<String> {
+fn crowded(request: &Request) -> Option<String> {
     let (threads, cores) = (request.threads?, cores());
     (threads > cores).then(|| {
         format!("warning: {threads} threads for {cores} CPUs: threads will wait for each other")

@@ -24,6 +24,7 @@ impl Selection {
             all: self.all,
             era: self.era.and_then(EraArg::era),
             lane: self.lane.lane(),
+            newest: self.newest,
             devices: self.device.clone(),
             repeats: 1,
             provider: provider(self.provider, &self.python),

@@ -50,7 +50,7 @@ pub fn run(project: &Project, store: &Store, args: &RunArgs) -> Result<ExitCode>
     let is_missed = plan.lacks_what_was_named(&request);
     let preview = session.preview(&plan, &request);
     let before = plan::preview_words(&preview, session.home.root());
-    before.into_iter().chain(plan::crowded(&request)).for_each(say);
+    before.into_iter().chain(plan::remarks(&plan, &request)).for_each(say);
     if args.dry_run {
         if !args.format.json {
             say(plan::length(&plan, &request, &session.expected()));

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::docker::HOME_LABEL;
+use super::provider::AT_IN_IMAGES;
 use super::store::{Entry, entries, list, path, remove_target, sealed, targets};
 use super::{scratch, store, users};
 use crate::container::{Engine, is_kept};
@@ -186,7 +187,8 @@ fn images(home: &Home, engine: &Engine, cleaning: &mut Cleaning) -> Result<()> {
             continue;
         };
         // One that is being built has its image before its seal.
-        let Some(_lock) = Lock::try_take(&path(home, environment)) else { continue };
+        let environment = environment.replace(AT_IN_IMAGES, "@");
+        let Some(_lock) = Lock::try_take(&path(home, &environment)) else { continue };
         let remove = || engine.answer(&["image", "rm", "--force", id]).map(|_| ());
         cleaning.take(format!("the image {name}"), 0, remove);
     }

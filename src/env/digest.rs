@@ -76,7 +76,9 @@ impl Parts {
         ];
         let others = others.map(|name| spec.folder.join(name));
         let mut files = files_under(&spec.folder)?;
-        files.retain(|file| !others.contains(file) && !is_lock_of_conda(file));
+        let kept = spec.locks();
+        let is_other = |file: &PathBuf| others.contains(file) || file.starts_with(&kept);
+        files.retain(|file| !is_other(file) && !is_lock_of_conda(file));
         self.add_files(&spec.folder, &files)?;
         self.add_files(&spec.folder, &named)
     }

@@ -20,7 +20,7 @@ use super::provider::{self, Contents, Provide, size_of_image};
 use super::store::{self, BuildPlace};
 use super::tool::{Build, Host, text};
 use super::workshop::Workshop;
-use crate::catalog::{Catalog, EnvSpec, Own, ProviderName};
+use crate::catalog::{Catalog, EnvSpec, Own, ProviderName, check_env_name};
 use crate::container::Engine;
 use crate::digest::sha256;
 use crate::hint::hinted;
@@ -30,7 +30,6 @@ use crate::obstacle::Obstacle;
 use crate::process::kernel::Interruptible;
 use crate::progress::Report;
 use crate::seal::find_or_make;
-use crate::spec::check_name;
 
 /// The environments of a project, built under a home. Builds of different ones may overlap.
 #[derive(Debug)]
@@ -234,7 +233,7 @@ impl Envs {
     /// Removes every build of an environment, or what one provider has built; returns the bytes
     /// freed. Fails if a run uses one.
     pub fn remove(&self, name: &str, by: Option<ProviderName>, report: Report) -> Result<u64> {
-        check_name(name).map_err(|why| anyhow!(why))?;
+        check_env_name(name).map_err(|why| anyhow!(why))?;
         store::remove(&self.workshop.home, name, by, report)
             .with_context(|| format!("cannot remove the environment `{name}`"))
     }
@@ -277,7 +276,7 @@ impl Envs {
         Err(error).with_context(|| format!("cannot start `{}`", program.display()))
     }
 
-    fn provider<'a>(&'a self, spec: &'a EnvSpec) -> Box<dyn Provide + 'a> {
+    pub(super) fn provider<'a>(&'a self, spec: &'a EnvSpec) -> Box<dyn Provide + 'a> {
         provider::of(spec, &self.workshop)
     }
 

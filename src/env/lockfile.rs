@@ -5,47 +5,56 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
 use super::tool::{Build, OutputLine};
-use crate::catalog::Pins;
+use crate::catalog::{Pins, split_version};
 use crate::obstacle::Obstacle;
 use crate::publish::publish;
 
 /// The oldest glibc that locks are made for unless env.yaml names another.
 const GLIBC: &str = "2.28";
 
-/// The requirements.lock of one environment.
+/// The lock of one environment: requirements.lock, or that of a version that is kept beside it.
 pub(super) struct Lockfile<'a> {
     pub(super) name: &'a str,
-    /// Where env.yaml is.
-    pub(super) folder: &'a Path,
+    pub(super) path: &'a Path,
     pub(super) pins: &'a Pins,
 }
 
 /// Returns the command that would mend a lock.
 pub(super) fn lock_hint(name: &str) -> String {
-    format!("run `rosetta env lock {name}`")
+    format!("run `{}`", maker(name))
+}
+
+/// Returns the command that makes the lock of an environment.
+fn maker(name: &str) -> String {
+    match split_version(name) {
+        (_, Some(_)) => format!("rosetta env update {name}"),
+        (_, None) => format!("rosetta env lock {name}"),
+    }
+}
+
+/// Returns what a lock begins with.
+pub(super) fn heading(name: &str) -> String {
+    format!("# made by `{}`; do not edit\n", maker(name))
 }
 
 impl Lockfile<'_> {
-    pub(super) fn path(&self) -> PathBuf {
-        self.folder.join("requirements.lock")
-    }
-
     /// Returns the lock's text, if it is there and holds what env.yaml pins.
     pub(super) fn read(&self) -> Result<String, Obstacle> {
-        let path = self.path();
-        let reason = match fs::read_to_string(&path) {
+        let path = self.path;
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        let reason = match fs::read_to_string(path) {
             Ok(lock) => match missing(self.pins, &lock) {
                 None => return Ok(lock),
-                Some(missing) => format!("its requirements.lock does not hold `{missing}`"),
+                Some(missing) => format!("its {file} does not hold `{missing}`"),
             },
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                "it has no requirements.lock".to_owned()
+                format!("it has no {file}")
             }
             Err(error) => format!("cannot read `{}`: {error}", path.display()),
         };
@@ -61,12 +70,12 @@ impl Lockfile<'_> {
         scratch: &Path,
     ) -> Result<()> {
         let Lockfile { name, pins, .. } = self;
-        let path = self.path();
+        let path = self.path;
         let input = scratch.join(format!(".{name}.requirements.in"));
         let output = scratch.join(format!(".{name}.requirements.lock"));
         let failed = || format!("cannot prepare the lock in `{}`", scratch.display());
         fs::write(&input, pins.requirements.join("\n") + "\n").with_context(failed)?;
-        let old = fs::read_to_string(&path).unwrap_or_default();
+        let old = fs::read_to_string(path).unwrap_or_default();
         fs::write(&output, old).with_context(failed)?;
 
         let minor = pins.python.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
@@ -79,8 +88,8 @@ impl Lockfile<'_> {
         uv.arg("--output-file").arg(&output).arg(&input).current_dir(scratch);
         build.run_listening(uv, &mut swallow_content)?;
         let content = fs::read_to_string(&output).with_context(failed)?;
-        let lock = format!("# made by `rosetta env lock {name}`; do not edit\n{content}");
-        publish(&path, lock.as_bytes())
+        let lock = heading(name) + &content;
+        publish(path, lock.as_bytes())
             .with_context(|| format!("cannot write `{}`", path.display()))?;
         // Scratch files: the next lock overwrites what stays.
         let _ = (fs::remove_file(&input), fs::remove_file(&output));

@@ -14,6 +14,7 @@
 //! | `users` | which projects use one |
 //! | `digest` | what one is made from, as one number |
 //! | `lockfile` | requirements.lock |
+//! | `update` | the lock of another version, beside the pinned one |
 //! | `conda` | explicit locks, their archives, the clients that install and solve them |
 //! | `docker` | base images, and the recipe of an image |
 //! | `workshop` | what this machine has for builds: `python`, `compilers`, `julia`, `uv`, `tool` |
@@ -45,6 +46,7 @@ mod settings;
 mod store;
 mod surroundings;
 mod tool;
+mod update;
 mod users;
 mod uv;
 mod workshop;
@@ -52,6 +54,7 @@ mod workshop;
 pub use self::built::{Built, Command, Runtime};
 pub use self::clean::{Sweep, UsedEnv};
 pub use self::envs::{Availability, EnvStatus, Envs, Held};
+pub use self::update::Proposal;
 pub use crate::seal::Freed;
 
 #[cfg(test)]

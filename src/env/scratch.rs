@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::store::list;
+use crate::catalog::check_env_name;
 use crate::home::Home;
-use crate::spec::check_name;
 
 /// How its name ends.
 const SCRATCH: &str = ".scratch";
@@ -43,5 +43,5 @@ pub(super) fn clear(scratch: &Path, kept: &[&str]) -> Result<()> {
 /// Returns the name that such a folder is for.
 pub(super) fn name(path: &Path) -> Option<&str> {
     let name = path.file_name()?.to_str()?.strip_prefix('.')?.strip_suffix(SCRATCH)?;
-    (path.is_dir() && check_name(name).is_ok()).then_some(name)
+    (path.is_dir() && check_env_name(name).is_ok()).then_some(name)
 }

@@ -22,6 +22,7 @@ pub(super) fn spec(project: &Path, name: &str) -> EnvSpec {
         fs::write(folder.join("requirements.lock"), "one==1.0 \\\n    --hash=sha256:aa\n").unwrap();
     }
     EnvSpec {
+        lock: folder.join("requirements.lock"),
         folder,
         project: project.to_owned(),
         name: name.to_owned(),

@@ -219,13 +219,27 @@ impl<'a> Build<'a> {
             let hint = "make room, as with `rosetta env gc`, or set ROSETTA_HOME to another disk";
             return Some((why, hint.to_owned()));
         }
+        let unreachable = [
+            "error sending request",
+            "client error (Connect)",
+            "dns error",
+            "Temporary failure in name resolution",
+            "NewConnectionError",
+            "network was disabled",
+        ];
         let certificate =
             ["UnknownIssuer", "CERTIFICATE_VERIFY_FAILED", "invalid peer certificate"];
-        says(&certificate).then(|| {
+        let untrusted = says(&certificate).then(|| {
             let why = "nobody that this machine trusts has signed a certificate".to_owned();
             let hint = "behind a proxy that signs anew, name its certificate: \
                 `SSL_CERT_FILE=/path/to/ca.pem rosetta …`";
             (why, hint.to_owned())
+        });
+        untrusted.or_else(|| {
+            let why = "the package index cannot be reached".to_owned();
+            let hint = "see that this machine is on the network; behind a proxy set `https_proxy`, and name an \
+                index of your own with `UV_DEFAULT_INDEX` (docs/environments.md)";
+            says(&unreachable).then(|| (why, hint.to_owned()))
         })
     }
 

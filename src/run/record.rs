@@ -87,7 +87,7 @@ fn blank(job: &Job, origin: JobOrigin) -> Record {
         target: job.target.name.clone(),
         title: job.target.title.clone(),
         era: framework.era,
-        year: job.target.year.or(framework.year),
+        year: framework.year_of(job.target),
         successor: job.target.successor.as_ref().map(|target| target.value.clone()),
         lane: job.target.lane,
         device: job.device,

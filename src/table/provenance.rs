@@ -129,7 +129,7 @@ fn lane(lane: Lane) -> &'static str {
 
 /// Returns a word that a shell takes for one.
 fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.,/+=".contains(c);
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.,/+=@".contains(c);
     match !word.is_empty() && word.chars().all(is_plain) {
         true => word.to_owned(),
         false => format!("'{}'", word.replace('\'', "'\\''")),

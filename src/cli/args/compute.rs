@@ -17,12 +17,13 @@ use crate::quantity::{parse_duration, parse_percent};
 const SELECTION: &str = "What to compute";
 const CLUSTER: &str = "On a cluster";
 /// What a resumed run has from its beginning.
-const RESUMED_WITHOUT: [&str; 24] = [
+const RESUMED_WITHOUT: [&str; 25] = [
     "experiments",
     "frameworks",
     "all",
     "era",
     "lane",
+    "newest",
     "device",
     "data",
     "provider",
@@ -83,6 +84,9 @@ pub struct Selection {
     /// Targets as a tutorial has them, tuned ones, or both; what is named needs no lane
     #[arg(long, value_enum, default_value = "idiomatic", conflicts_with = "frameworks")]
     pub lane: LaneArg,
+    /// Also the newest version of each that `rosetta env update` keeps, in a row beside the pinned one
+    #[arg(long)]
+    pub newest: bool,
     /// Where to compute: the CPU, or NVIDIA GPUs by CUDA; others cannot be used yet [default: cpu, and cuda
     /// where there is a GPU]
     #[arg(short, long, value_enum, value_delimiter = ',')]
@@ -163,6 +167,7 @@ pub struct RunArgs {
   rosetta nightly --all --device cpu                    everything on the CPU, each job five times
   rosetta nightly -f pytorch,jax --notify 'mail -s rosetta me@example.org'
                                                         the summary as a mail
+  rosetta nightly --all --newest                        what is pinned, and the newest versions kept
 
 The summary is printed, is in the run's folder as summary.txt, summary.md and summary.json, and is the
 input of the program that --notify names. docs/nightly.md has a crontab line and a systemd timer.
@@ -246,6 +251,7 @@ pub struct VerifyArgs {
   rosetta check                               the starter set
   rosetta check cnn -f pytorch                one harness against the reference
   rosetta check --all --markdown              every harness, for a page
+  rosetta check -f pytorch@2.16.0             a version that `rosetta env update` keeps
   rosetta check mymodel --reference pytorch   your harnesses against one of them
 
 A target is exact (float64 within 1e-9), close (float32 within rounding), a variant that it

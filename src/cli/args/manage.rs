@@ -75,6 +75,24 @@ pub enum DataCommand {
     },
 }
 
+/// Which versions are kept.
+#[derive(Debug, Clone, Args)]
+pub struct UpdateArgs {
+    /// Environments or targets, with `@VERSION` for one that is not the newest [default: those of the starter
+    /// set]
+    #[arg(add = Names::new(complete::environments_and_targets))]
+    pub names: Vec<String>,
+    /// Print what would change, and stop
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Keep it although nobody has checked whether it computes the same
+    #[arg(long, conflicts_with = "dry_run")]
+    pub no_check: bool,
+    /// Keep these versions no more: remove their locks, and what was built from them
+    #[arg(long, requires = "names", conflicts_with_all = ["dry_run", "no_check"])]
+    pub remove: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum EnvCommand {
     /// Show the environments and whether they are built
@@ -122,6 +140,21 @@ pub enum EnvCommand {
         #[arg(long, value_name = "IMAGE")]
         base: Option<String>,
     },
+    /// Keep another version of a framework beside the pinned one: lock it, build it, check it
+    #[command(after_help = "Examples:
+  rosetta env update pytorch --dry-run     what is newer than what is pinned
+  rosetta env update pytorch               lock, build and check it; its rows are pytorch@2.16.0
+  rosetta env update numpy@2.4.6           this version, which may be an older one
+  rosetta run -f pytorch,pytorch@2.16.0    both in one table
+  rosetta nightly --all --newest           every night what is pinned and what is newest
+  rosetta env update --remove numpy@2.4.6  keep it no more
+
+What is pinned is never changed: the lock is a file of its own, envs/NAME/locks/VERSION.lock. It is
+put there when its environment is built and its targets pass `rosetta check`.
+
+Exit code: 0 it is kept, or nothing is newer, 1 a lock, a build or a check failed, so that it is not
+kept, 2 rosetta or its input failed, 130 interrupted.")]
+    Update(UpdateArgs),
     /// Remove built environments that no run uses
     #[command(after_help = "Examples:
   rosetta env remove pytorch                      however it was made

@@ -19,7 +19,7 @@ pub use self::compute::{
     CheckArgs, DefaultsArgs, JobArgs, NightlyArgs, RunArgs, Selection, VerifyArgs,
 };
 pub use self::limits::LimitArgs;
-pub use self::manage::{CleanArgs, DataCommand, EnvCommand};
+pub use self::manage::{CleanArgs, DataCommand, EnvCommand, UpdateArgs};
 pub use self::runs::{AgreementArgs, RunArg, RunsCollectArgs, RunsCommand, RunsShowArgs};
 pub use self::show::{
     CompareArgs, ExportCommand, FormatArgs, HistoryArgs, PlotArgs, ReadArgs, ReportArgs, TableArgs,
@@ -148,12 +148,13 @@ again, until the rest fits; data that were fetched or imported, runs, and what a
   rosetta data list                                       what is here, and from where"
     )]
     Data(DataCommand),
-    /// List, build, lock, remove or enter environments
+    /// List, build, lock, update, remove or enter environments
     #[command(
         subcommand,
         after_help = "Examples:
   rosetta env build pytorch     build what a target needs
   rosetta env list              which are built, and where
+  rosetta env update pytorch    keep its newest version beside the pinned one
   rosetta env gc                remove what no project needs any more"
     )]
     Env(EnvCommand),

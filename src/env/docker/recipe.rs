@@ -135,7 +135,7 @@ pub(in crate::env) fn write(
         fs::write(&path, content).with_context(failed)
     };
     put(OWN, dockerfile(spec, pins)?.as_bytes())?;
-    put("requirements.lock", &read_file(&spec.folder.join("requirements.lock"))?)?;
+    put("requirements.lock", &read_file(&spec.lock)?)?;
     put("pip.txt", PIP.as_bytes())?;
     put("build-tools.txt", BUILD_TOOLS.as_bytes())?;
     if let Some(uv) = uv {

@@ -201,9 +201,13 @@ impl Docker<'_> {
     }
 }
 
+/// What stands in the name of an image where an environment's has an `@`.
+pub(in crate::env) const AT_IN_IMAGES: &str = "__";
+
 /// Returns the image's name: that of the environment's folder, whose end is the digest, as a tag.
 fn name(root: &Path) -> String {
     let folder = root.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let folder = folder.replace('@', AT_IN_IMAGES);
     match folder.len().checked_sub(SHORT + 1) {
         Some(end) => format!("rosetta/{}:{}", &folder[..end], &folder[end + 1..]),
         None => format!("rosetta/{folder}"),
@@ -219,4 +223,16 @@ pub(in crate::env) fn may_be_needed(spec: &EnvSpec) -> bool {
 pub(in crate::env) fn size_bytes(image: &Image) -> Result<u64> {
     let seen = base::inspect(&image.engine, &image.id);
     Ok(seen.map_err(|error| anyhow!("cannot measure the image: {error:#}"))?.size_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_has_a_name_that_engines_take() {
+        let of = |folder: &str| name(&Path::new("/home/envs").join(folder));
+        assert_eq!(of("keras-TF-0123456789ab"), "rosetta/keras-tf:0123456789ab");
+        assert_eq!(of("numpy@2.4.2-0123456789ab"), "rosetta/numpy__2.4.2:0123456789ab");
+    }
 }

@@ -12,7 +12,9 @@ mod venv;
 mod wheels;
 
 pub(super) use self::conda::has_lock as has_conda_lock;
-pub(super) use self::docker::{may_be_needed as has_docker_lock, size_bytes as size_of_image};
+pub(super) use self::docker::{
+    AT_IN_IMAGES, may_be_needed as has_docker_lock, size_bytes as size_of_image,
+};
 pub(super) use self::provide::{Contents, Provide};
 pub(super) use self::wheels::{BUILD_TOOLS, PIP, is_for_uv};
 use super::workshop::Workshop;

@@ -4,7 +4,7 @@
 //! Must not depend on where the interpreter comes from.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -51,7 +51,7 @@ pub(super) struct Wheels<'a> {
 
 impl Wheels<'_> {
     pub(super) fn lock_file(&self) -> Lockfile<'_> {
-        Lockfile { name: &self.spec.name, folder: &self.spec.folder, pins: self.pins }
+        Lockfile { name: &self.spec.name, path: &self.spec.lock, pins: self.pins }
     }
 
     /// Returns the lock, or why it will not do here.
@@ -82,7 +82,7 @@ impl Wheels<'_> {
         others: Others,
         build: &Build,
     ) -> Result<()> {
-        let lock = self.lock_file().path();
+        let lock = self.lock_file().path;
         let mut sync = self.uv(uv)?;
         match others {
             Others::Removed => sync.args(["pip", "sync"]),
@@ -94,13 +94,13 @@ impl Wheels<'_> {
         if !self.pins.source.is_empty() {
             let tools = root.join("build-tools.txt");
             fs::write(&tools, BUILD_TOOLS).context("cannot write the pins of build tools")?;
-            sync.arg("--build-constraints").arg(tools).arg("--build-constraints").arg(&lock);
+            sync.arg("--build-constraints").arg(tools).arg("--build-constraints").arg(lock);
         }
         if others == Others::Kept {
             sync.arg("--requirements");
         }
         // A pyproject.toml of the folder that rosetta was started in is none of uv's business.
-        sync.arg(&lock).current_dir(root);
+        sync.arg(lock).current_dir(root);
         build.run(sync)
     }
 
@@ -113,12 +113,8 @@ impl Wheels<'_> {
         build.run(upgrade)?;
         let mut sync = pip_install(root, build);
         sync.args(lockfile::only_wheels(self.pins));
-        sync.arg("--requirement").arg(self.path());
+        sync.arg("--requirement").arg(&self.spec.lock);
         build.run(sync)
-    }
-
-    fn path(&self) -> PathBuf {
-        self.lock_file().path()
     }
 }
 
