@@ -281,6 +281,22 @@ pub enum ExportCommand {
         #[arg(short, long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// Write a folder that repeats one result with the framework alone, for an issue to its maintainers
+    #[command(after_help = "Examples:
+  rosetta export repro latest/cnn.pytorch.cpu.1          a job of the newest run
+  rosetta export repro 20261127/rnn.jax --out rnn-jax    the only job that begins so, into a named folder
+  sh repro-cnn-pytorch-cpu/run.sh                        repeats it; no rosetta is needed for that
+
+The folder has the harness, the SDK that it speaks through, the lock of the environment, the rows of the data,
+weights and batch order, and what was recorded. `rosetta runs show RUN` lists the jobs of a run.")]
+    Repro {
+        /// RUN/JOB, each by its name or a beginning of it, or a job's folder
+        #[arg(value_name = "RECORD", add = Names::new(complete::records))]
+        record: String,
+        /// Folder to make [default: repro-EXPERIMENT-TARGET-DEVICE]
+        #[arg(short, long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
 }
 
 /// Returns the parser of a column's name; the names stand in the help and in completions.
