@@ -47,7 +47,7 @@ def check_quick(claim, act):
     check(claim, seconds < MOST_SECONDS_TO_ACT, f"({seconds * 1e3:.0f} ms)")
 
 
-READ_TABLES = """(experiment) => [...document.querySelectorAll(`#${experiment} .scroll > table`)].map((table) => {
+READ_TABLES = """(experiment) => [...document.querySelectorAll(`#${experiment} .scroll:not(.changes) > table`)].map((table) => {
   const keys = [...table.tHead.rows[0].cells].map((head) => head.dataset.key);
   return [...table.tBodies[0].rows].map((row) => Object.fromEntries([...row.cells].map((cell, column) => {
     const number = (name) => (cell.dataset[name] === undefined ? null : Number(cell.dataset[name]));

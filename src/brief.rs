@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Device, Era};
 use crate::record::{Record, Status};
+use crate::spec::Task;
 
 /// A name, as its place in [`Words`]: two are the same name where they are the same number.
 pub type Name = u32;
 
-/// What a record is chosen by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What a record is chosen by, and the one number that a history is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Brief {
     pub experiment: Name,
     pub profile: Name,
@@ -26,6 +27,9 @@ pub struct Brief {
     pub era: Era,
     pub status: Status,
     pub is_tainted: bool,
+    pub task: Task,
+    /// What it took, in seconds: its training, or an image where nothing is trained.
+    pub seconds: Option<f64>,
 }
 
 impl Brief {
@@ -41,6 +45,8 @@ impl Brief {
             era: record.era,
             status: record.outcome.status,
             is_tainted: record.is_tainted(),
+            task: record.task,
+            seconds: record.seconds(),
         }
     }
 }

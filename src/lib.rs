@@ -84,6 +84,7 @@ pub mod reading;
 pub mod record;
 pub mod regular;
 pub mod report;
+pub mod repro;
 pub mod request;
 pub mod run;
 pub mod score;

@@ -124,6 +124,11 @@ fn a_chart_is_a_picture_of_its_own() {
     assert_eq!(bars.matches("class=\"bar\"").count(), 2, "{bars}");
     assert!(drawn(&["rnn", "--of", "peak-memory"]).contains("Peak Memory (GiB)"));
     assert!(drawn(&["cnn", "--of", "loss-by-epoch"]).contains("PyTorch: from "));
+    assert!(
+        drawn(&["cnn", "--of", "loss-by-second"]).contains("Loss over seconds of the training")
+    );
+    let points = drawn(&["cnn", "--of", "accuracy-by-time", "-f", "pytorch,jax"]);
+    assert!(points.contains("<title>PyTorch: 2.88, ") && points.contains("Test accuracy (%)"));
     assert!(drawn(&["cnn", "--of", "then-and-now"]).contains("class=\"slope better\""));
     let (code, text) = rosetta(reference(), &["plot", "cnn", "--of", "version", "--all-machines"]);
     assert!(code == Some(2) && text.contains("nothing to draw of `version`"), "{text}");
@@ -131,6 +136,23 @@ fn a_chart_is_a_picture_of_its_own() {
     let out = folder.path().join("cnn.svg");
     rosetta(reference(), &["plot", "cnn", "--all-machines", "--out", out.to_str().unwrap()]);
     assert!(fs::read_to_string(out).unwrap().starts_with("<svg"));
+    // A file that is named as what it would not be is not written.
+    for (name, how) in [
+        ("cnn.PNG", "rsvg-convert --zoom 3"),
+        ("cnn.pdf", "rsvg-convert --format pdf"),
+        ("cnn.webp", "inkscape"),
+    ] {
+        let out = folder.path().join(name);
+        let (code, text) = rosetta(
+            reference(),
+            &["plot", "cnn", "--all-machines", "--out", out.to_str().unwrap()],
+        );
+        assert!(
+            code == Some(2) && text.contains("a chart is written as SVG") && text.contains(how),
+            "{text}"
+        );
+        assert!(!out.exists());
+    }
 }
 
 #[test]

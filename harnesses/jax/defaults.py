@@ -25,6 +25,9 @@ report = defaults.Report(
         "dropout.untold": ("cnn", "model.eval()"),
         "loss.reduction": ("cnn", ".mean()"),
         "gru.biases": ("rnn", "cell.dense_h = nnx.Linear("),
+        "decay.biases": ("transformer", "def decays(path, w)"),
+        "norm.epsilon": ("transformer", "epsilon=cfg.norm_epsilon"),
+        "gelu.form": ("transformer", "approximate=False"),
     },
 )
 
@@ -98,6 +101,34 @@ report(defaults.adam(adam))
 report(defaults.words(words))
 report.read({"sgd.rate": defaults.default_of(optax.sgd, "learning_rate")})
 report.read({"adam.rate": defaults.default_of(optax.adam, "learning_rate")})
+
+
+
+# %% Weight decay and clipping
+def adamw(weights, gradients, rate, decay):
+    optimizer = optax.adamw(rate, weight_decay=decay)
+    return descend(weights, gradients, optimizer)
+
+
+def clip(gradients, limit):
+    optimizer = optax.clip_by_global_norm(limit)
+    return optimizer.update(gradients, optimizer.init(gradients))[0]
+
+
+report(defaults.decay(None, adamw))  # Optax's adam has no decay
+report.read({"decay.rate": defaults.default_of(optax.adamw, "weight_decay")})
+report(defaults.clipping(clip))
+report(defaults.padding_row(words))
+
+# %% LayerNorm, GELU and attention
+heads = nnx.MultiHeadAttention(2, 8, decode=False, rngs=rngs)
+parts = {"query": heads.query, "key": heads.key, "value": heads.value}
+parts["output"] = heads.out
+projections = [name for name, part in parts.items() if part.bias is not None]
+attend = lambda x, mask: heads(jnp.asarray(x), mask=jnp.asarray(mask)[None, None])
+report(defaults.layer_norm(nnx.LayerNorm(8, rngs=rngs)))
+report(defaults.gelu(nnx.gelu))
+report(defaults.attention(attend, projections))
 
 # %% GRU
 cell = nnx.GRUCell(3, 4, rngs=rngs)

@@ -22,6 +22,9 @@ report = defaults.Report(
         "adam.twice": ("rnn", "tf.convert_to_tensor(gradient)"),
         "gru.initialiser": ("rnn", "model.set_weights("),
         "gru.gates": ("rnn", "def swap_gates(w)"),
+        "decay.biases": ("transformer", "exclude_from_weight_decay("),
+        "clip.of": ("transformer", "global_clipnorm=cfg.clip_norm"),
+        "norm.epsilon": ("transformer", "epsilon=cfg.norm_epsilon"),
     },
 )
 
@@ -110,6 +113,46 @@ report.read(
 report.read(
     {"adam.rate": defaults.default_of(keras.optimizers.Adam, "learning_rate")}
 )
+
+
+
+# %% Weight decay and clipping
+def decaying(optimizer):
+    return lambda weights, gradients, rate, decay: descend(
+        weights, gradients, optimizer(rate, weight_decay=decay)
+    )
+
+
+def clip(gradients, limit):  # there is no function: an optimiser clips
+    variables = [keras.Variable(np.zeros_like(g)) for g in gradients]
+    optimizer = keras.optimizers.SGD(1.0, clipnorm=limit)
+    optimizer.build(variables)
+    optimizer.apply([ops.convert_to_tensor(g) for g in gradients])
+    return [-ops.convert_to_numpy(variable) for variable in variables]
+
+
+AdamW = keras.optimizers.AdamW
+report(defaults.decay(decaying(keras.optimizers.Adam), decaying(AdamW)))
+report.read({"decay.rate": defaults.default_of(AdamW, "weight_decay")})
+report(defaults.clipping(clip))
+report(defaults.padding_row(words))
+
+# %% LayerNorm, GELU and attention
+heads = layers.MultiHeadAttention(2, 4)
+
+
+def attend(x, mask):
+    return ops.convert_to_numpy(heads(x, x, attention_mask=mask[None]))
+
+
+attend(np.ones((1, 4, 8), "float32"), np.ones((4, 4), bool))
+biases = {w.path.split("/")[-2] for w in heads.weights if w.name == "bias"}
+names = {"attention_output": "output"}
+projections = [names.get(name, name) for name in biases]
+gelu = keras.activations.gelu
+report(defaults.layer_norm(call(layers.LayerNormalization())))
+report(defaults.gelu(lambda x: ops.convert_to_numpy(gelu(x))))
+report(defaults.attention(attend, projections))
 
 # %% GRU
 gru = layers.GRU(4)

@@ -22,6 +22,8 @@ report = defaults.Report(
         "gru.initialiser": ("rnn", "model.load_state_dict(state)"),
         "dropout.untold": ("cnn", "model.eval()"),
         "loss.label_type": ("cnn", "torch.from_numpy(y).long()"),
+        "decay.biases": ("transformer", '"weight_decay": 0}'),
+        "clip.epsilon": ("framework.yaml", "clip_epsilon"),
     },
 )
 
@@ -103,6 +105,45 @@ report(defaults.adam(adam))
 report(defaults.words(words))
 report.read({"sgd.rate": defaults.default_of(torch.optim.SGD, "lr")})
 report.read({"adam.rate": defaults.default_of(torch.optim.Adam, "lr")})
+
+
+
+# %% Weight decay and clipping
+def decaying(optimizer):
+    return lambda weights, gradients, rate, decay: descend(
+        weights, gradients, optimizer, lr=rate, weight_decay=decay
+    )
+
+
+def clip(gradients, limit):
+    parameters = [torch.zeros(g.shape, requires_grad=True) for g in gradients]
+    for parameter, gradient in zip(parameters, gradients):
+        parameter.grad = torch.from_numpy(gradient)
+    nn.utils.clip_grad_norm_(parameters, limit)
+    return [parameter.grad.numpy() for parameter in parameters]
+
+
+optim = torch.optim
+report(defaults.decay(decaying(optim.Adam), decaying(optim.AdamW)))
+report.read({"decay.rate": defaults.default_of(optim.AdamW, "weight_decay")})
+report(defaults.clipping(clip))
+report(defaults.padding_row(words))
+
+
+# %% LayerNorm, GELU and attention
+heads = nn.MultiheadAttention(8, 2, batch_first=True)
+projections = ["query", "key", "value"] if heads.in_proj_bias is not None else []
+projections += ["output"] if heads.out_proj.bias is not None else []
+
+
+def attend(x, mask):
+    x, mask = torch.from_numpy(x), torch.from_numpy(mask)
+    return heads(x, x, x, attn_mask=mask)[0].detach().numpy()
+
+
+report(defaults.layer_norm(call(nn.LayerNorm(8))))
+report(defaults.gelu(call(nn.GELU())))
+report(defaults.attention(attend, projections))
 
 # %% GRU
 gru = nn.GRU(3, 4, batch_first=True)

@@ -23,6 +23,8 @@ report = defaults.Report(
         "adam.twice": ("rnn", "tf.convert_to_tensor(g)"),
         "gru.initialiser": ("rnn", "gru.recurrent_kernel.assign("),
         "gru.gates": ("rnn", "def swap_gates(w)"),
+        "decay.biases": ("transformer", "exclude_from_weight_decay("),
+        "norm.epsilon": ("transformer", "epsilon=cfg.norm_epsilon"),
     },
 )
 
@@ -111,6 +113,36 @@ report.read({"sgd.rate": defaults.default_of(optimizers.SGD, "learning_rate")})
 report.read(
     {"adam.rate": defaults.default_of(optimizers.Adam, "learning_rate")}
 )
+
+
+
+# %% Weight decay and clipping
+def decaying(optimizer):
+    return lambda weights, gradients, rate, decay: descend(
+        weights, gradients, optimizer(rate, weight_decay=decay)
+    )
+
+
+def clip(gradients, limit):
+    return tf.clip_by_global_norm(gradients, limit)[0]
+
+
+AdamW = optimizers.AdamW
+report(defaults.decay(decaying(optimizers.Adam), decaying(AdamW)))
+report.read({"decay.rate": defaults.default_of(AdamW, "weight_decay")})
+report(defaults.clipping(clip))
+report(defaults.padding_row(words))
+
+# %% LayerNorm, GELU and attention
+heads = layers.MultiHeadAttention(2, 4)
+attend = lambda x, mask: heads(x, x, attention_mask=mask[None]).numpy()
+attend(np.ones((1, 4, 8), "float32"), np.ones((4, 4), bool))
+biases = {w.path.split("/")[-2] for w in heads.weights if w.name == "bias"}
+names = {"attention_output": "output"}
+projections = [names.get(name, name) for name in biases]
+report(defaults.layer_norm(call(layers.LayerNormalization())))
+report(defaults.gelu(lambda x: tf.keras.activations.gelu(x).numpy()))
+report(defaults.attention(attend, projections))
 
 # %% GRU
 gru = layers.GRU(4)

@@ -37,6 +37,11 @@ impl Axis {
         }
     }
 
+    /// Returns the number at the low end.
+    pub(super) fn low(&self) -> f64 {
+        if self.is_log { self.low.exp() } else { self.low }
+    }
+
     /// Returns the number at the high end.
     pub(super) fn high(&self) -> f64 {
         if self.is_log { self.high.exp() } else { self.high }

@@ -7,7 +7,7 @@ use super::{Chart, at, clipped, picture};
 use crate::report::three_digits;
 
 /// Lines of one quantity over another.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Lines {
     /// What they show.
     pub title: String,
@@ -16,14 +16,28 @@ pub struct Lines {
     pub lines: Vec<Curve>,
     /// Whether each line has a vertical scale of its own; else all share one.
     pub is_scaled_apart: bool,
+    /// Whether equal ratios are equal lengths on the horizontal axis.
+    pub is_of_ratios: bool,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Curve {
     pub label: String,
     pub points: Vec<(f64, f64)>,
+    /// The levels that the points keep to, if those change.
+    pub levels: Vec<Level>,
+    /// What is read aloud behind where the line begins and ends.
+    pub told: String,
     /// What a page filters by.
     pub tags: String,
+}
+
+/// A number that a line keeps to over a part of the horizontal axis.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Level {
+    pub from: f64,
+    pub to: f64,
+    pub value: f64,
 }
 
 const TILE: (f64, f64) = (168.0, 104.0);
@@ -55,7 +69,11 @@ impl Lines {
     fn axes<'a>(&'a self, line: Option<&'a Curve>) -> (Axis, Axis) {
         let all = || self.lines.iter().flat_map(|line| &line.points);
         let (width, height) = (TILE.0 - AROUND.0 - AROUND.2, TILE.1 - AROUND.1 - AROUND.3);
-        let across = Axis::around(all().map(|point| point.0), width);
+        let across = all().map(|point| point.0);
+        let across = match self.is_of_ratios {
+            true => Axis::of_ratios(across, width),
+            false => Axis::around(across, width),
+        };
         let up = match line {
             Some(line) => Axis::from_zero(line.points.iter().map(|point| point.1), height),
             None => Axis::from_zero(all().map(|point| point.1), height),
@@ -77,6 +95,7 @@ impl Lines {
             path.rule d={ "M" (at(AROUND.0)) " " (at(TILE.1 - AROUND.3)) "H" (at(TILE.0 - AROUND.2)) } {}
             @if let Some(others) = others { use href={ "#" (others) } {} }
             path.line d=(path(&line.points, axes)) {}
+            @if !line.levels.is_empty() { path.level d=(levels(&line.levels, axes)) {} }
             @if let Some(point) = last {
                 @let (x, y) = place(*point, axes);
                 circle.end cx=(at(x)) cy=(at(y)) r="2.5" {}
@@ -117,7 +136,17 @@ fn words(title: &str, line: &Curve) -> String {
     let end =
         |point: Option<&(f64, f64)>| point.map(|point| three_digits(point.1)).unwrap_or_default();
     let (first, last) = (end(line.points.first()), end(line.points.last()));
-    format!("{title}, {}: from {first} to {last} in {} points", line.label, line.points.len())
+    let count = line.points.len();
+    format!("{title}, {}: from {first} to {last} in {count} points{}", line.label, line.told)
+}
+
+fn levels(levels: &[Level], axes: (Axis, Axis)) -> String {
+    let one = |level: &Level| {
+        let (from, y) = place((level.from, level.value), axes);
+        let (to, _) = place((level.to, level.value), axes);
+        format!("M{} {}H{}", at(from), at(y), at(to))
+    };
+    levels.iter().map(one).collect()
 }
 
 fn place((x, y): (f64, f64), (across, up): (Axis, Axis)) -> (f64, f64) {

@@ -1,17 +1,19 @@
-//! Charts as SVG: bars with intervals, small lines, slopes. Must not depend on what their numbers are of.
+//! Charts as SVG: bars with intervals, small lines, points, slopes. Must not depend on what their numbers are of.
 //!
 //! Each is plain data with a method that draws it. Colours are CSS variables with a fallback, so that a page sets them
-//! for light and dark and a file of its own is still readable.
+//! for light and dark; a file of its own has the fallbacks alone.
 
 mod axis;
 mod bars;
 mod lines;
+mod points;
 mod slopes;
 
 use maud::{Markup, PreEscaped, html};
 
 pub use self::bars::{Bar, Bars};
-pub use self::lines::{Curve, Lines};
+pub use self::lines::{Curve, Level, Lines};
+pub use self::points::{Point, Points};
 pub use self::slopes::{Slope, Slopes};
 
 /// What the classes of all charts look like; a page has it once, a file of its own within itself.
@@ -29,8 +31,20 @@ pub fn file(chart: &dyn Chart) -> String {
     // The style stands within the picture, behind its first tag.
     let inside = drawn.find('>').map_or(0, |end| end + 1);
     let (head, rest) = drawn.split_at(inside);
-    let style = html! { style { (PreEscaped(STYLE)) } }.into_string();
+    let style = html! { style { (PreEscaped(with_fallbacks(STYLE))) } }.into_string();
     format!("{head}{style}{rest}\n")
+}
+
+/// Returns a style with the fallback in place of each variable, which no page sets here: librsvg and Inkscape know none.
+fn with_fallbacks(style: &str) -> String {
+    let mut parts = style.split("var(");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (variable, rest) = part.split_once(')').unwrap_or((part, ""));
+        plain += variable.split_once(',').map_or("", |(_, fallback)| fallback);
+        plain += rest;
+    }
+    plain
 }
 
 /// Returns the picture of a size around what it shows: its title is read aloud.
@@ -48,6 +62,22 @@ fn picture(id: &str, title: &str, (width, height): (f64, f64), inside: Markup) -
 fn at(coordinate: f64) -> String {
     let text = format!("{coordinate:.1}");
     text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
+}
+
+/// The least distance between two labels that stand one below the other.
+const APART: f64 = 17.0;
+
+/// Returns the places of labels: as near to their points as they may be without one covering another.
+fn spread(points: &[f64]) -> Vec<f64> {
+    let mut order = (0..points.len()).collect::<Vec<_>>();
+    order.sort_by(|a, b| points[*a].total_cmp(&points[*b]));
+    let mut places = points.to_vec();
+    let mut above = f64::NEG_INFINITY;
+    for index in order {
+        places[index] = points[index].max(above + APART);
+        above = places[index];
+    }
+    places
 }
 
 /// Returns a label of at most so many characters.

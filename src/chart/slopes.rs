@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::axis::Axis;
-use super::{Chart, at, clipped, picture};
+use super::{APART, Chart, at, clipped, picture, spread};
 use crate::report::three_digits;
 
 /// Two numbers each of several, on one scale of ratios.
@@ -30,8 +30,6 @@ const WIDTH: f64 = 500.0;
 /// Where the lines begin and end: labels stand on either side.
 const SIDES: (f64, f64) = (184.0, 296.0);
 const TOP: f64 = 44.0;
-/// The least distance between two labels.
-const APART: f64 = 17.0;
 const LABEL: usize = 21;
 
 impl Chart for Slopes {
@@ -88,28 +86,4 @@ fn label(x: f64, side: f64, (point, place): (f64, f64), text: &str, number: f64)
 fn words(slope: &Slope) -> String {
     let (then, now) = &slope.labels;
     format!("{then}: {}; {now}: {}", three_digits(slope.then), three_digits(slope.now))
-}
-
-/// Returns the places of labels: as near to their points as they may be without one covering another.
-fn spread(points: &[f64]) -> Vec<f64> {
-    let mut order = (0..points.len()).collect::<Vec<_>>();
-    order.sort_by(|a, b| points[*a].total_cmp(&points[*b]));
-    let mut places = points.to_vec();
-    let mut above = f64::NEG_INFINITY;
-    for index in order {
-        places[index] = points[index].max(above + APART);
-        above = places[index];
-    }
-    places
-}
-
-#[cfg(test)]
-mod tests {
-    use super::spread;
-
-    #[test]
-    fn labels_keep_apart_and_in_order() {
-        assert_eq!(spread(&[50.0, 10.0, 12.0]), [50.0, 10.0, 27.0]);
-        assert_eq!(spread(&[30.0, 10.0, 20.0]), [44.0, 10.0, 27.0]);
-    }
 }

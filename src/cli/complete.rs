@@ -9,7 +9,9 @@ use clap_complete::CompletionCandidate;
 use crate::catalog::Catalog;
 use crate::data::KNOWN;
 use crate::project::Project;
+use crate::record::Record;
 use crate::spec::Experiment;
+use crate::store::Store;
 
 /// The variable by which a shell asks, with its own name as the value; another program's `COMPLETE` is not meant.
 pub const VARIABLE: &str = "ROSETTA_COMPLETE";
@@ -58,14 +60,25 @@ pub fn data_sets() -> Vec<CompletionCandidate> {
     KNOWN.iter().map(|known| CompletionCandidate::new(known.name)).collect()
 }
 
+/// Returns the records of the newest run, as `latest/JOB`.
+pub fn records() -> Vec<CompletionCandidate> {
+    let reading = store().and_then(|store| store.read_one("latest").ok());
+    let records = reading.map(|reading| reading.into_records().0).unwrap_or_default();
+    let name = |record: &Record| CompletionCandidate::new(format!("latest/{}", record.job));
+    records.iter().map(name).collect()
+}
+
 /// Returns runs, the newest first, and the word for that one.
 pub fn runs() -> Vec<CompletionCandidate> {
-    let named = std::env::var_os("ROSETTA_RESULTS").map(PathBuf::from);
-    let store = project().and_then(|project| project.store(named.as_deref()).ok());
-    let runs = store.and_then(|store| store.ids().ok()).unwrap_or_default();
+    let runs = store().and_then(|store| store.ids().ok()).unwrap_or_default();
     let mut found = vec![CompletionCandidate::new("latest")];
     found.extend(runs.into_iter().rev().map(CompletionCandidate::new));
     found
+}
+
+fn store() -> Option<Store> {
+    let named = std::env::var_os("ROSETTA_RESULTS").map(PathBuf::from);
+    project().and_then(|project| project.store(named.as_deref()).ok())
 }
 
 fn project() -> Option<Project> {

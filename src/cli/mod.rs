@@ -129,7 +129,9 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
         Action::Plot(args) => {
             here(&|project| plot::plot(project, &store(project)?, args).map(|()| OK))
         }
-        Action::Export(command) => here(&|project| export::export(project, command).map(|()| OK)),
+        Action::Export(command) => {
+            here(&|project| export::export(project, &store(project)?, command).map(|()| OK))
+        }
         Action::Words(args) => here(&|project| words::words(project, args).map(|()| OK)),
         Action::Report(args) => here(&|project| report::report(project, &store(project)?, args)),
         Action::Defaults(args) => {

@@ -1,12 +1,14 @@
 //! `rosetta plot`: one chart of a table as a picture, for a paper.
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use crate::chart::{self, Chart};
 use crate::cli::args::PlotArgs;
 use crate::cli::table::{FoundRecords, find, titles};
 use crate::hint::{hinted, say};
-use crate::page;
+use crate::page::{self, Across};
 use crate::project::Project;
 use crate::publish::publish;
 use crate::report::Grid;
@@ -16,6 +18,9 @@ use crate::ui;
 
 /// Writes a chart as SVG.
 pub fn plot(project: &Project, store: &Store, args: &PlotArgs) -> Result<()> {
+    if let Some(out) = &args.out {
+        refuse_other_formats(out)?;
+    }
     let FoundRecords { records, ahead, .. } = find(store, args.run.as_deref(), args.all_machines)?;
     let choice = Choice {
         experiments: vec![args.experiment.clone()],
@@ -39,7 +44,12 @@ pub fn plot(project: &Project, store: &Store, args: &PlotArgs) -> Result<()> {
     // The first table is the one that is ranked.
     let grid = &tables[0];
     let drawn: Option<Box<dyn Chart>> = match args.of.as_str() {
-        LOSS => page::losses(&records, &profile(grid), grid).map(|lines| Box::new(lines) as _),
+        LOSS | LOSS_BY_SECOND => {
+            let across = if args.of == LOSS { Across::Epochs } else { Across::Seconds };
+            let lines = page::losses(&records, &profile(grid), grid, across);
+            lines.map(|lines| Box::new(lines) as _)
+        }
+        ACCURACY => page::accuracy_by_time(grid).map(|points| Box::new(points) as _),
         THEN_AND_NOW => page::slopes(grid).into_iter().next().map(|slopes| Box::new(slopes) as _),
         _ => page::bars(grid, grid.headings[1].key).map(|bars| Box::new(bars) as _),
     };
@@ -63,6 +73,33 @@ pub fn plot(project: &Project, store: &Store, args: &PlotArgs) -> Result<()> {
     Ok(())
 }
 
+/// Ends with an error if a file is named as what is not written here, before anything is read.
+fn refuse_other_formats(out: &Path) -> Result<()> {
+    let extension = out.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    if !["png", "pdf", "jpg", "jpeg", "eps", "ps", "webp"].contains(&extension.as_str()) {
+        return Ok(());
+    }
+    let (file, picture) = (out.display(), out.with_extension("svg"));
+    let picture = picture.display();
+    let how = match extension.as_str() {
+        "png" => {
+            format!("`rsvg-convert --zoom 3 {picture} --output {file}` (Debian: librsvg2-bin)")
+        }
+        "pdf" | "ps" | "eps" => {
+            format!(
+                "`rsvg-convert --format {extension} {picture} --output {file}` (Debian: librsvg2-bin)"
+            )
+        }
+        _ => format!("`inkscape {picture} --export-filename {file}`"),
+    };
+    Err(hinted(
+        format!("`{file}`: a chart is written as SVG, not as {}", extension.to_uppercase()),
+        format!("write `--out {picture}`, then {how}"),
+    ))
+}
+
 /// What is drawn beside columns.
 pub const LOSS: &str = "loss-by-epoch";
+pub const LOSS_BY_SECOND: &str = "loss-by-second";
+pub const ACCURACY: &str = "accuracy-by-time";
 pub const THEN_AND_NOW: &str = "then-and-now";

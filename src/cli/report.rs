@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::catalog::Catalog;
 use crate::cli::args::ReportArgs;
-use crate::cli::table::{FoundRecords, find_all, titles};
+use crate::cli::table::{FoundRecords, find_with_nights, titles};
 use crate::cli::{NOT_OK, OK, words};
 use crate::hint::{hinted, say};
 use crate::page::{self, Content, Harnesses, PagePart};
@@ -24,8 +24,8 @@ use crate::table::{self, Choice, Published, Title};
 
 /// Writes the page, or a folder to be published.
 pub fn report(project: &Project, store: &Store, args: &ReportArgs) -> Result<ExitCode> {
-    let FoundRecords { records, troubles, ahead } =
-        find_all(store, args.run.as_deref(), args.all_machines)?;
+    let (found, nights) = find_with_nights(store, args.run.as_deref(), args.all_machines)?;
+    let FoundRecords { records, troubles, ahead } = found;
     let (experiments, catalog) = (project.experiments()?, project.catalog()?);
     let published = project.published()?;
     let choice = Choice { experiments: args.experiments.clone(), ahead, ..Choice::default() };
@@ -54,6 +54,7 @@ pub fn report(project: &Project, store: &Store, args: &ReportArgs) -> Result<Exi
             .unwrap_or_default(),
         published,
         records: &records,
+        nights,
         verdicts,
         defaults: defaults(project, store, &catalog)?,
         words: words::grids(project, &catalog)?,

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::cli::args::{FormatArgs, TableArgs};
 use crate::cli::{NOT_OK, OK};
+use crate::compare::{Nights, TOLERANCE};
 use crate::hint::hinted;
 use crate::machine::Machine;
 use crate::project::Project;
@@ -76,16 +77,28 @@ pub(super) fn find(store: &Store, run: Option<&str>, all_machines: bool) -> Resu
     }
 }
 
-/// Returns the same with every record of all runs, for a history.
-pub(super) fn find_all(
+/// Returns the same with what every row took, night by night, and the records that tell what differed where its level changed.
+pub(super) fn find_with_nights(
     store: &Store,
     run: Option<&str>,
     all_machines: bool,
-) -> Result<FoundRecords> {
-    match run {
-        Some(_) => find(store, run, all_machines),
-        None => FoundRecords::from(store.read()?).told(all_machines),
+) -> Result<(FoundRecords, Nights)> {
+    if run.is_some() {
+        return Ok((find(store, run, all_machines)?, Nights::default()));
     }
+    let mut survey = store.survey()?;
+    let (ahead, troubles) = (survey.ahead(), std::mem::take(&mut survey.troubles));
+    let names = survey.names.list().to_vec();
+    let runs = survey.outlines().map(|run| (run.id.clone(), run.started.clone()));
+    let runs = runs.collect::<Vec<_>>();
+    let mut nights = Nights::default();
+    let records = survey.records(|briefs| {
+        nights = Nights::of(briefs, &names, &runs, TOLERANCE);
+        let around = nights.needed(briefs, &names, &runs);
+        table::needed(briefs).into_iter().zip(around).map(|(shown, told)| shown || told).collect()
+    });
+    nights.explain(&records);
+    Ok((FoundRecords { records, troubles, ahead }.told(all_machines)?, nights))
 }
 
 impl FoundRecords {

@@ -4,6 +4,7 @@
 mod cause;
 mod grid;
 mod history;
+mod nights;
 mod side;
 mod verdict;
 mod words;
@@ -11,6 +12,7 @@ mod words;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::history::{Changed, RowHistory, RowNight, histories};
+pub use self::nights::{NightValue, Nights, RowNights, RunStart};
 use self::side::Row;
 pub use self::side::Side;
 pub use self::verdict::{RowChange, RowVerdict, TOLERANCE};

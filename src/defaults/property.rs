@@ -66,6 +66,8 @@ const LOSS: &str = "Cross-entropy loss";
 const SGD: &str = "SGD";
 const ADAM: &str = "Adam";
 const WORDS: &str = "Adam and the words of an embedding";
+const DECAY: &str = "Weight decay, and clipping by the norm";
+const TRANSFORMER: &str = "LayerNorm, GELU and attention";
 const GRU: &str = "GRU";
 const RNN_INITIAL: &str = "Embedding and GRU, initial values";
 const TYPES: &str = "Types and seeds";
@@ -103,11 +105,24 @@ pub const PROPERTIES: &[Property] = &[
     property("adam.decay", ADAM, "Weight decay", Is("none")),
     property("adam.absent", WORDS, "A word that the batch lacks", Is("moves on")),
     property("adam.twice", WORDS, "The gradients of one there twice are", Is("summed, squared")),
+    property("decay.adam", DECAY, "Adam's, asked for", Nothing),
+    property("decay.adamw", DECAY, "AdamW's", Is("decoupled, times the rate")),
+    property("decay.rate", DECAY, "AdamW's untold", Nothing),
+    property("decay.biases", DECAY, "Biases", Is("left alone")),
+    property("clip.of", DECAY, "The norm is of the gradients", Is("all together")),
+    property("clip.epsilon", DECAY, "Added to the norm", Is("none")),
+    property("norm.epsilon", TRANSFORMER, "LayerNorm's epsilon", Is("1e-05")),
+    property("norm.placement", TRANSFORMER, "It is added", Is("inside the root")),
+    property("norm.variance", TRANSFORMER, "Variance over", Is("n")),
+    property("gelu.form", TRANSFORMER, "GELU", Is("by erf")),
+    property("attention.mask", TRANSFORMER, "A mask that is true", Nothing),
+    property("attention.biases", TRANSFORMER, "Biases of", Is("query, key, value, output")),
     property("gru.reset", GRU, "Resets", Is("after the product")),
     property("gru.biases", GRU, "Biases", Is("2")),
     property("gru.gates", GRU, "Order of gates", Is("r, z, n")),
     property("gru.update", GRU, "Update gate", Is("z keeps the old")),
     property("embedding.initialiser", RNN_INITIAL, "Embedding", Is("uniform(±0.05)")),
+    property("embedding.padding", RNN_INITIAL, "Row 0 of the embedding", Nothing),
     property("gru.initialiser", RNN_INITIAL, "Recurrent kernel", Is("glorot_uniform per gate")),
     property("type.parameters", TYPES, "Weights", Is("float32")),
     property("type.float64", TYPES, "A float64 input", Nothing),

@@ -2,6 +2,8 @@
 //!
 //! Must not depend on any kind of place: what is inherited is taken over where the job runs.
 
+use std::collections::BTreeMap;
+
 use crate::catalog::Device;
 use crate::process::{Environment, MASK, is_secret};
 
@@ -55,6 +57,14 @@ fn cuda_cache() -> Option<String> {
     Some(format!("{home}/.nv/ComputeCache"))
 }
 
+/// Returns the variables by which a job is told its threads and, on the CPU, that there is no GPU.
+pub fn variables(device: Device, threads: u32) -> BTreeMap<String, String> {
+    let threads = THREAD_VARIABLES.iter().map(|name| ((*name).to_owned(), threads.to_string()));
+    let hidden = HIDDEN_GPU.iter().filter(|_| device == Device::Cpu);
+    let hidden = hidden.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    threads.chain(hidden).collect()
+}
+
 /// Returns the environment of a job, apart from what its env and its target add.
 ///
 /// `passed` are variables that the user names: `NAME` or `NAME=VALUE`.
@@ -63,19 +73,12 @@ pub fn environment(device: Device, threads: u32, passed: &[String]) -> Environme
     for name in INHERITED {
         environment.inherit(name);
     }
-    for name in THREAD_VARIABLES {
-        environment.set(name, threads.to_string());
-    }
     // What the driver compiled for this GPU: without it every job of an old framework compiles anew.
     if let Some(cache) = cuda_cache() {
         environment.set(CUDA_CACHE, cache);
     }
     environment.inherit(CUDA_CACHE);
-    if device == Device::Cpu {
-        for (name, value) in HIDDEN_GPU {
-            environment.set(name, value);
-        }
-    }
+    environment.extend(variables(device, threads));
     for word in passed {
         match word.split_once('=') {
             Some((name, value)) => environment.set(name, value),

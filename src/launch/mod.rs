@@ -13,7 +13,7 @@ mod local;
 mod pipe;
 mod shim;
 
-pub use environment::{environment, masked, shown};
+pub use environment::{environment, masked, shown, variables};
 pub use finished::Finished;
 pub use launcher::{Launcher, Running};
 pub use local::Local;

@@ -58,12 +58,12 @@ pub(super) fn document(content: &Content) -> Markup {
 /// Returns the parts that have something to show: id, name, content.
 fn parts(content: &Content) -> Vec<(String, String, Markup)> {
     let mut parts = Vec::new();
-    let history = super::history::History::of(content.records);
+    let records = super::rows::RowRecords::of(content.records);
     for part in &content.experiments {
         parts.push((
             word(&part.experiment),
             part.experiment.clone(),
-            results::part(part, content, &history),
+            results::part(part, content, &records),
         ));
     }
     let mut more = |id: &str, name: &str, part: Option<Markup>| {

@@ -1,161 +1,205 @@
-//! Records over epochs, and over the nights that they were measured in, as lines.
+//! The number of each row over the nights that it was measured in, and where its level changed.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 
 use maud::{Markup, html};
 
+use super::epochs::tiles;
+use super::rows::{RowRecords, name};
 use super::tags;
-use crate::chart::{Curve, Lines};
-use crate::record::{Epoch, Record};
-use crate::report::Grid;
+use crate::chart::{Curve, Level, Lines};
+use crate::compare::{Nights, RowNights};
+use crate::record::Record;
+use crate::report::html::{TableContext, below, table};
+use crate::report::{Cell, Grid, Heading, Kind, Tone, Value, three_digits};
 use crate::spec::Task;
-use crate::stats::median;
 
-/// The fewest nights that are a history.
-const NIGHTS: usize = 3;
+/// The fewest days that are a history.
+const DAYS: usize = 3;
 
-/// Records by experiment, target and profile, oldest first.
-pub(super) struct History<'a> {
-    records: HashMap<(&'a str, &'a str, &'a str), Vec<&'a Record>>,
+/// Returns the history of a table's rows, where there is any.
+pub(super) fn part(
+    id: &str,
+    profile: &str,
+    grid: &Grid,
+    records: &RowRecords,
+    nights: &Nights,
+) -> Markup {
+    let rows = rows(profile, grid, records, nights);
+    let changes = changes(grid, &rows);
+    html! {
+        (tiles(&format!("{id}-nights"), "the median of each run, each row on a scale of its own from zero; levels as black lines", &lines(&rows)))
+        @if let Some(changes) = &changes { (listed(&format!("{id}-changes"), changes)) }
+    }
 }
 
-impl<'a> History<'a> {
-    pub(super) fn of(all: &'a [Record]) -> History<'a> {
-        let mut records = HashMap::<_, Vec<_>>::new();
-        for record in all {
-            let key = (record.experiment.as_str(), record.target.as_str(), record.profile.as_str());
-            records.entry(key).or_default().push(record);
-        }
-        History { records }
-    }
+/// A row of the table on one device, with its nights.
+struct HistoryRow<'a> {
+    label: String,
+    tags: String,
+    nights: &'a RowNights,
+}
 
-    /// Returns the records of a row: of its target, profile and devices.
-    fn of_row(&self, profile: &str, grid: &Grid, row: usize) -> impl Iterator<Item = &'a Record> {
-        let key = (grid.experiment.as_str(), grid.beside("target", row), profile);
-        let found = self.records.get(&key).cloned().unwrap_or_default();
-        let devices = grid.beside("devices", row).to_owned();
-        let provider = grid.beside("provider", row).to_owned();
-        let fits = move |record: &&Record| {
-            let is_of_provider = record
-                .env
-                .as_ref()
-                .is_none_or(|env| provider.split(", ").any(|one| one == env.provider));
-            record.is_whole()
-                && is_of_provider
-                && devices.split(", ").any(|one| one == record.device.to_string())
-        };
-        found.into_iter().filter(fits)
-    }
-
-    /// Returns the loss of each row's epochs, drawn.
-    pub(super) fn losses(&self, id: &str, profile: &str, grid: &Grid) -> Markup {
-        drawn(id, "each before all others in grey", self.loss_lines(profile, grid))
-    }
-
-    /// Returns the loss of each row's epochs; of several repeats the first counts.
-    fn loss_lines(&self, profile: &str, grid: &Grid) -> Lines {
-        let mut lines = Vec::new();
-        for row in 0..grid.rows.len() {
-            let runs = grid.beside("run", row);
-            let mut records = self.of_row(profile, grid, row);
-            let is_shown = |record: &&Record| runs.split(", ").any(|run| run == record.run);
-            let Some(record) = records.find(is_shown) else { continue };
-            let point = |epoch: &Epoch| Some((f64::from(epoch.epoch) + 1.0, epoch.loss?));
-            let points =
-                record.epochs.iter().filter_map(point).filter(|(_, loss)| loss.is_finite());
-            let points = points.collect::<Vec<_>>();
-            if points.len() > 1 {
-                lines.push(Curve { label: label(grid, row), points, tags: tags(grid, row) });
+fn rows<'a>(
+    profile: &str,
+    grid: &Grid,
+    records: &RowRecords,
+    nights: &'a Nights,
+) -> Vec<HistoryRow<'a>> {
+    let mut rows = Vec::new();
+    for row in 0..grid.rows.len() {
+        // Of each device the newest record tells which row of which machine it is.
+        let mut devices = Vec::<&Record>::new();
+        for record in records.of_row(profile, grid, row).into_iter().rev() {
+            if !devices.iter().any(|one| one.device == record.device) {
+                devices.push(record);
             }
         }
-        let epochs = lines.iter().flat_map(|line| line.points.iter().map(|point| point.0));
-        let (first, last) =
-            epochs.fold((f64::INFINITY, 0.0), |(low, high), one| (one.min(low), one.max(high)));
-        let title = "Loss of each epoch's last step".to_owned();
-        let ends = (format!("epoch {first}"), format!("{last}"));
-        Lines { title, ends, lines, is_scaled_apart: false }
-    }
-
-    /// Returns the number of each row night by night, where there are at least three nights.
-    pub(super) fn nights(&self, id: &str, profile: &str, grid: &Grid) -> Markup {
-        let mut lines = Vec::new();
-        let mut dates = (String::new(), String::new());
-        for row in 0..grid.rows.len() {
-            let nights = nights(self.of_row(profile, grid, row));
-            if nights.len() < NIGHTS {
+        for record in devices.iter().rev() {
+            let Some(nights) = nights.of_record(record) else { continue };
+            let days = nights.nights.iter().map(|night| day_of(&night.started));
+            if days.collect::<BTreeSet<_>>().len() < DAYS {
                 continue;
             }
-            let (first, last) = (nights[0].0.to_owned(), nights[nights.len() - 1].0.to_owned());
-            let is_earlier = dates.0.is_empty() || first < dates.0;
-            dates = (if is_earlier { first } else { dates.0 }, dates.1.max(last));
-            let points = nights.iter().filter_map(|(date, number)| Some((day(date)?, *number)));
-            lines.push(Curve {
-                label: label(grid, row),
-                points: points.collect(),
-                tags: tags(grid, row),
-            });
+            let name = name(grid, row);
+            let label = match devices.len() {
+                1 => name,
+                _ => format!("{name} on {}", record.device),
+            };
+            rows.push(HistoryRow { label, tags: tags(grid, row), nights });
         }
-        let is_training = self
-            .records
-            .values()
-            .flatten()
-            .any(|r| r.experiment == grid.experiment && r.task == Task::Classification);
-        let title = if is_training {
-            "Training time (s), night by night"
-        } else {
-            "Images/s, night by night"
-        };
-        let lines = Lines { title: title.to_owned(), ends: dates, lines, is_scaled_apart: true };
-        drawn(id, "medians of undisturbed runs, each on a scale of its own from zero", lines)
+    }
+    rows
+}
+
+fn lines(rows: &[HistoryRow]) -> Lines {
+    let lines = rows.iter().map(line).collect();
+    let days =
+        rows.iter().flat_map(|row| row.nights.nights.iter().map(|night| day_of(&night.started)));
+    let days = days.collect::<BTreeSet<_>>();
+    let end = |day: Option<&&str>| day.map(|day| (*day).to_owned()).unwrap_or_default();
+    let title = match rows.first().map(|row| row.nights.task) {
+        Some(Task::Features) => "Images/s, night by night",
+        _ => "Training time (s), night by night",
+    };
+    Lines {
+        title: title.to_owned(),
+        ends: (end(days.first()), end(days.last())),
+        lines,
+        is_scaled_apart: true,
+        is_of_ratios: false,
     }
 }
 
-/// Returns the losses of a table's rows over their epochs, if any has two.
-pub fn losses(records: &[Record], profile: &str, grid: &Grid) -> Option<Lines> {
-    let lines = History::of(records).loss_lines(profile, grid);
-    (!lines.lines.is_empty()).then_some(lines)
-}
-
-fn label(grid: &Grid, row: usize) -> String {
-    grid.headings.first().map(|heading| grid.rows[row][0].shown(heading.kind)).unwrap_or_default()
-}
-
-fn drawn(id: &str, how: &str, lines: Lines) -> Markup {
-    html! {
-        @if !lines.lines.is_empty() {
-            figure.wide {
-                figcaption { (lines.title) " – " (how) }
-                (lines.tiles(id))
+fn line(row: &HistoryRow) -> Curve {
+    let nights = &row.nights.nights;
+    let place = |index: usize| days_since_2017(&nights[index].started);
+    let points =
+        nights.iter().filter_map(|night| Some((days_since_2017(&night.started)?, night.value)));
+    let (mut levels, mut told) = (Vec::new(), String::new());
+    let mut from = place(0);
+    for (index, change) in row.nights.changes.iter().enumerate() {
+        let level = change.level;
+        let ends = row.nights.changes.get(index + 1).map_or(nights.len() - 1, |next| next.level.at);
+        let (at, end) = (place(level.at), place(ends));
+        if let (Some(from), Some(at), Some(end)) = (from, at, end) {
+            if index == 0 {
+                levels.push(Level { from, to: at, value: level.before });
             }
+            levels.push(Level { from: at, to: end, value: level.after });
         }
+        told += &format!(
+            "; since {} {} times as long",
+            day_of(&nights[level.at].started),
+            three_digits(change.times_as_long(row.nights.task))
+        );
+        from = at;
+    }
+    Curve {
+        label: row.label.clone(),
+        points: points.collect(),
+        levels,
+        told,
+        tags: row.tags.clone(),
     }
 }
 
-/// Returns the median of each day's undisturbed records.
-fn nights<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<(&'a str, f64)> {
-    let mut nights = Vec::<(&str, Vec<f64>)>::new();
-    for record in records.filter(|record| !record.is_tainted()) {
-        let number = match record.task {
-            Task::Classification => record.times.training,
-            Task::Features => record.times.predict_rate,
-        };
-        let Some(number) = number.filter(|number| number.is_finite() && *number >= 0.0) else {
-            continue;
-        };
-        let date = record.started.get(..10).unwrap_or(&record.started);
-        match nights.last_mut().filter(|(last, _)| *last == date) {
-            Some((_, numbers)) => numbers.push(number),
-            None => nights.push((date, vec![number])),
+/// Returns all changes of level, the newest first.
+fn changes(grid: &Grid, rows: &[HistoryRow]) -> Option<Grid> {
+    let task = rows.first()?.nights.task;
+    let mut found = Vec::new();
+    for row in rows {
+        for change in &row.nights.changes {
+            let night = &row.nights.nights[change.level.at];
+            let times = change.times_as_long(task);
+            let tone = if times > 1.0 { Tone::Bad } else { Tone::Good };
+            let causes = match change.causes.as_slice() {
+                [] => "nothing that is recorded".to_owned(),
+                causes => causes.join("; "),
+            };
+            let number = |value| Cell::of(Value::Number(value));
+            found.push((
+                night.started.clone(),
+                vec![
+                    Cell::text(&row.label),
+                    Cell::text(day_of(&night.started)),
+                    number(change.level.before),
+                    number(change.level.after),
+                    Cell { tone, ..number(times) },
+                    Cell::text(causes),
+                    Cell::text(&night.run),
+                ],
+            ));
         }
     }
-    nights.sort_by_key(|(date, _)| *date);
-    let night = |(date, mut numbers): (&'a str, Vec<f64>)| Some((date, median(&mut numbers)?));
-    nights.into_iter().filter_map(night).collect()
+    found.sort_by(|one, other| other.0.cmp(&one.0));
+    let [before, after] = match task {
+        Task::Classification => ["Before (s)", "After (s)"],
+        Task::Features => ["Before (images/s)", "After (images/s)"],
+    };
+    let heading = |text, key, kind| Heading { text, key, kind, rank: 0 };
+    (!found.is_empty()).then(|| Grid {
+        experiment: grid.experiment.clone(),
+        title: format!("Changes of level: {}", grid.title),
+        headings: vec![
+            heading("Row", "row", Kind::Text),
+            heading("Since", "since", Kind::Text),
+            heading(before, "before", Kind::Measured),
+            heading(after, "after", Kind::Measured),
+            heading("Times as Long", "times_as_long", Kind::Number),
+            heading("What Differs", "differs", Kind::Text),
+            heading("Run", "run", Kind::Text),
+        ],
+        rows: found.into_iter().map(|(_, cells)| cells).collect(),
+        notes: vec![NOTE.into()],
+        ..Grid::default()
+    })
 }
 
-/// Returns the number of a day.
-fn day(date: &str) -> Option<f64> {
-    let date = date.parse::<jiff::civil::Date>().ok()?;
-    let since = date.since(jiff::civil::date(2017, 1, 1)).ok()?;
-    Some(f64::from(since.get_days()))
+const NOTE: &str = "a level is at least three nights long, and its median differs from that before by more than 5 % and by more than \
+    the noise explains; what differs was recorded otherwise in the first night of a level than in the night before: it may be why";
+
+fn listed(id: &str, changes: &Grid) -> Markup {
+    let place = TableContext {
+        id: id.to_owned(),
+        caption: "where the level changed for at least three nights, the newest first".to_owned(),
+        tags: &|_| String::new(),
+        behind: &|_| html! {},
+    };
+    html! {
+        h3 { (changes.title) }
+        div.scroll.changes tabindex="0" role="region" aria-label=(changes.title) { (table(changes, &place)) }
+        (below(changes, &place.id))
+    }
+}
+
+fn day_of(started: &str) -> &str {
+    started.get(..10).unwrap_or(started)
+}
+
+/// Returns how many days after the beginning of 2017 a time is.
+fn days_since_2017(started: &str) -> Option<f64> {
+    let start = jiff::civil::date(2017, 1, 1).to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+    let passed = started.parse::<jiff::Timestamp>().ok()?.duration_since(start.timestamp());
+    Some(passed.as_secs_f64() / 86_400.0)
 }

@@ -3,7 +3,9 @@
 //! ```text
 //! document   the page around its parts
 //! results    an experiment: its tables and the charts of their numbers
-//! history    records over epochs and over nights, as lines
+//! rows       the records that a table's rows were made of
+//! epochs     how the training of each row went: loss, time, accuracy
+//! history    the number of each row over the nights, and where its level changed
 //! past       old versions beside new ones, and the order of 2017 beside today's
 //! proved     targets × quantities
 //! code       the harnesses, section by section
@@ -14,14 +16,17 @@
 
 mod code;
 mod document;
+mod epochs;
 mod history;
 mod past;
 mod proved;
 mod results;
+mod rows;
 
-pub use self::history::losses;
+pub use self::epochs::{Across, accuracy_by_time, losses};
 pub use self::past::slopes;
 pub use self::results::bars;
+use crate::compare::Nights;
 use crate::proof::Verdict;
 use crate::reading::HarnessText;
 use crate::record::Record;
@@ -37,8 +42,10 @@ pub struct Content<'a> {
     /// Old versions beside new ones.
     pub then_and_now: Vec<Grid>,
     pub published: Published,
-    /// All records, oldest first: what tables show is looked up in them.
+    /// The records that tables show, and perhaps more, oldest first.
     pub records: &'a [Record],
+    /// What every row took, night by night.
+    pub nights: Nights,
     pub verdicts: Vec<Verdict>,
     /// What frameworks do unless told otherwise.
     pub defaults: Vec<Grid>,

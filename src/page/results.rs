@@ -3,8 +3,8 @@
 use maud::{Markup, html};
 
 use super::document::scrolled;
-use super::history::History;
-use super::{Content, PagePart, tags, word};
+use super::rows::{RowRecords, name};
+use super::{Content, PagePart, epochs, history, tags, word};
 use crate::chart::{Bar, Bars, Chart};
 use crate::report::html::{TableContext, below, table};
 use crate::report::{Grid, Value, three_digits};
@@ -20,14 +20,14 @@ const DRAWN: [&str; 6] = [
 ];
 
 /// Returns the part of an experiment.
-pub(super) fn part(part: &PagePart, content: &Content, history: &History) -> Markup {
+pub(super) fn part(part: &PagePart, content: &Content, records: &RowRecords) -> Markup {
     html! {
         h2 { (part.title) }
         @for (index, (profile, grid)) in part.tables.iter().enumerate() {
             (one(index, grid, part, content))
             (charts(index, grid, part))
-            (history.losses(&id(part, index, "loss"), profile, grid))
-            (history.nights(&id(part, index, "night"), profile, grid))
+            (epochs::part(&id(part, index, "training"), profile, grid, records))
+            (history::part(&id(part, index, "history"), profile, grid, records, &content.nights))
         }
     }
 }
@@ -44,7 +44,7 @@ fn one(index: usize, grid: &Grid, part: &PagePart, content: &Content) -> Markup 
         of.is_some_and(|of| of.sources.iter().any(|(name, _)| name == framework))
     };
     let behind = |row: usize| {
-        let (library, framework) = (library(grid, row), grid.beside("framework", row));
+        let (library, framework) = (name(grid, row), grid.beside("framework", row));
         html! {
             " " button.how type="button" popovertarget=(origin(row)) aria-label={ "how " (library) " was measured" } { "how" }
             @if has_code(framework) {
@@ -71,10 +71,6 @@ fn caption(grid: &Grid, part: &PagePart) -> String {
     rest.trim_start_matches([' ', ',', '–', ':']).to_owned()
 }
 
-fn library(grid: &Grid, row: usize) -> String {
-    grid.headings.first().map(|heading| grid.rows[row][0].shown(heading.kind)).unwrap_or_default()
-}
-
 /// Returns where a row comes from, and the command that measures it again.
 fn whence(grid: &Grid, row: usize, id: &str) -> Markup {
     let short = |digests: &str| {
@@ -94,7 +90,7 @@ fn whence(grid: &Grid, row: usize, id: &str) -> Markup {
         ("Revision", of("revision")),
         ("Marks", of("marks")),
     ];
-    let title = library(grid, row);
+    let title = name(grid, row);
     html! {
         div.origin popover id=(id) role="dialog" aria-label={ "Where the row " (title) " comes from" } {
             h3 { (title) }
@@ -133,7 +129,7 @@ pub fn bars(grid: &Grid, key: &str) -> Option<Bars> {
         };
         // What looks like one number has no interval that could be seen.
         let interval = interval.filter(|(low, high)| three_digits(*low) != three_digits(*high));
-        bars.push(Bar { label: library(grid, row), value, interval, tags: tags(grid, row) });
+        bars.push(Bar { label: name(grid, row), value, interval, tags: tags(grid, row) });
     }
     let title = grid.headings[column].text.to_owned();
     (bars.len() > 1).then_some(Bars { title, bars })

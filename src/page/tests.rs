@@ -1,5 +1,7 @@
 use super::{Content, Harnesses, PagePart, write};
+use crate::brief::{Brief, Words};
 use crate::catalog::Language;
+use crate::compare::{Nights, TOLERANCE};
 use crate::reading::HarnessText;
 use crate::record::{Epoch, Record};
 use crate::table::tests::record;
@@ -65,21 +67,56 @@ fn a_row_says_what_measures_it_again() {
     assert!(page.contains("data-tags=\"era:current device:cpu lane:idiomatic\""), "{page}");
 }
 
+/// Returns the nights of records, each of a run of its own.
+fn nights(records: &[Record]) -> Nights {
+    let mut names = Words::default();
+    let briefs = records.iter().enumerate().map(|(run, one)| (run, Brief::of(one, &mut names)));
+    let briefs = briefs.collect::<Vec<_>>();
+    let runs = records.iter().map(|one| (one.run.clone(), one.started.clone())).collect::<Vec<_>>();
+    let mut nights = Nights::of(&briefs, names.list(), &runs, TOLERANCE);
+    nights.explain(records);
+    nights
+}
+
+fn night(day: u32, seconds: f64) -> Record {
+    let mut one = with_losses(record("cnn", "torch", seconds), &[2.0, 1.0]);
+    one.run = format!("202611{day:02}T100000Z-aaaa");
+    one.started = format!("2026-11-{day:02}T10:00:00Z");
+    one
+}
+
 #[test]
 fn epochs_and_nights_are_lines() {
-    let night = |day: u32, seconds: f64| {
-        let mut one = with_losses(record("cnn", "torch", seconds), &[2.0, 1.0]);
-        one.run = format!("202611{day:02}T100000Z-aaaa");
-        one.started = format!("2026-11-{day:02}T10:00:00Z");
-        one
-    };
     let records = [night(1, 10.0), night(2, 11.0), night(4, 20.0), record("cnn", "jax", 3.0)];
-    let page = write(&content(&records));
-    assert!(page.contains("torch: from 2 to 1 in 2 points"), "{page}");
+    let with_nights =
+        |records: &[Record]| write(&Content { nights: nights(records), ..content(records) });
+    let page = with_nights(&records);
+    assert!(page.contains("step, torch: from 2 to 1 in 2 points"), "{page}");
+    assert!(page.contains("training, torch: from 2 to 1 in 2 points"), "{page}");
+    assert!(page.contains(">1 s</text>") && page.contains(">2 s</text>"), "{page}");
     assert!(page.contains("night by night, torch: from 10 to 20 in 3 points"), "{page}");
     assert!(page.contains(">2026-11-01</text>") && page.contains(">2026-11-04</text>"), "{page}");
-    let page = write(&content(&records[1..]));
+    assert!(page.contains("<title>jax: 3, 77.5</title>"), "time and accuracy");
+    assert!(!page.contains("Changes of level"));
+    let page = with_nights(&records[1..]);
     assert!(!page.contains("night by night"), "two nights are no history");
+}
+
+#[test]
+fn a_change_of_level_is_drawn_and_told() {
+    let mut records = (1..=8).map(|day| night(day, 10.0)).collect::<Vec<_>>();
+    records.extend(
+        (9..=14)
+            .map(|day| Record { framework_version: Some("2.0".to_owned()), ..night(day, 12.0) }),
+    );
+    let page = write(&Content { nights: nights(&records), ..content(&records) });
+    assert!(page.contains("in 14 points; since 2026-11-09 1.20 times as long</title>"), "{page}");
+    assert!(page.contains("class=\"level\" d=\"M4 "), "{page}");
+    for words in
+        ["Changes of level: CNN", "torch 1.0 → 2.0", "20261109T100000Z-aaaa", "data-value=\"1.2\""]
+    {
+        assert!(page.contains(words), "{words}: {page}");
+    }
 }
 
 #[test]

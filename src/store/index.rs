@@ -15,11 +15,12 @@ use serde::{Deserialize, Serialize};
 use crate::brief::{Brief, Name, Words};
 use crate::catalog::{Device, Era};
 use crate::record::Status;
+use crate::spec::Task;
 use crate::store::folder::Span;
 use crate::store::outline::Outline;
 
 /// Version of the format of an index; another one counts as not there.
-const VERSION: &str = concat!("2 of ", env!("CARGO_PKG_VERSION"));
+const VERSION: &str = concat!("3 of ", env!("CARGO_PKG_VERSION"));
 
 /// A file that was written less than this ago may change once more without a sign of it: clocks of file systems are coarse.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -43,9 +44,9 @@ pub(super) struct Indexed {
     rows: Vec<IndexRow>,
 }
 
-/// A record: its brief, and where it stands in records.jsonl.
+/// A record: its brief (names, words, number), and where it stands in records.jsonl.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct IndexRow(Name, Name, Name, Name, Name, Device, Era, Status, bool, u64, u32);
+struct IndexRow([Name; 5], Device, Era, Status, Task, bool, Option<f64>, u64, u32);
 
 /// What changes when a run's files change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,12 +90,10 @@ impl Indexed {
     ) -> Indexed {
         let row = |(brief, place): (&Brief, &Span)| {
             let Brief { experiment, profile, target, provider, machine, .. } = *brief;
-            let Brief { device, era, status, is_tainted, .. } = *brief;
+            let Brief { device, era, status, task, is_tainted, seconds, .. } = *brief;
+            let names = [experiment, profile, target, provider, machine];
             let (at, length) = *place;
-            IndexRow(
-                experiment, profile, target, provider, machine, device, era, status, is_tainted,
-                at, length,
-            )
+            IndexRow(names, device, era, status, task, is_tainted, seconds, at, length)
         };
         Indexed { fingerprint, outline, rows: briefs.iter().zip(places).map(row).collect() }
     }
@@ -105,8 +104,8 @@ impl Indexed {
 
     pub(super) fn briefs(&self) -> Vec<Brief> {
         let brief = |row: &IndexRow| {
-            let IndexRow(experiment, profile, target, provider, machine, ..) = *row;
-            let IndexRow(.., device, era, status, is_tainted, _, _) = *row;
+            let IndexRow(names, device, era, status, task, is_tainted, seconds, ..) = *row;
+            let [experiment, profile, target, provider, machine] = names;
             Brief {
                 experiment,
                 profile,
@@ -117,6 +116,8 @@ impl Indexed {
                 era,
                 status,
                 is_tainted,
+                task,
+                seconds,
             }
         };
         self.rows.iter().map(brief).collect()
@@ -157,9 +158,7 @@ impl Index {
         };
         let known = stored.names.len() as Name;
         let is_sound = |entry: &Indexed| {
-            entry.rows.iter().all(|IndexRow(a, b, c, d, e, ..)| {
-                [a, b, c, d, e].iter().all(|name| **name < known)
-            })
+            entry.rows.iter().all(|IndexRow(names, ..)| names.iter().all(|name| *name < known))
         };
         let runs = stored.runs.into_iter().filter(|(_, entry)| is_sound(entry)).collect();
         Index { names: stored.names.into(), runs }

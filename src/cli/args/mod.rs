@@ -97,11 +97,13 @@ pub enum Action {
     Report(ReportArgs),
     /// Draw one chart of a table as SVG, for a paper
     Plot(PlotArgs),
-    /// Write what others run: a harness as a notebook
+    /// Write what others run: a harness as a notebook, a folder that repeats one result
     #[command(
         subcommand,
         after_help = "Examples:
-  rosetta export notebook cnn jax    cnn-jax.ipynb, whose cells are the sections of the harness"
+  rosetta export notebook cnn jax    cnn-jax.ipynb, whose cells are the sections of the harness
+  rosetta export repro latest/cnn.pytorch.cpu.1
+                                     a folder that repeats that result without rosetta"
     )]
     Export(ExportCommand),
     /// Measure what each framework does unless told otherwise

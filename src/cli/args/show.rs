@@ -186,15 +186,18 @@ pub struct ReportArgs {
 #[command(after_help = "Examples:
   rosetta plot cnn --out cnn.svg                  training times as bars, with their intervals
   rosetta plot rnn --of peak-memory -f keras,jax  one column of some rows, on standard output
-  rosetta plot cnn --of loss-by-epoch
+  rosetta plot cnn --of loss-by-epoch             or loss-by-second, on a scale of ratios
+  rosetta plot cnn --of accuracy-by-time          what accuracy was reached in which time
   rosetta plot cnn --of then-and-now              old versions and their newest, as slopes
 
-SVG is text: rsvg-convert, Inkscape or a browser make PNG or PDF of it.")]
+SVG is text. PNG or PDF of it, as Debian's librsvg2-bin makes them:
+  rsvg-convert --zoom 3 cnn.svg --output cnn.png
+  rsvg-convert --format pdf cnn.svg --output cnn.pdf")]
 pub struct PlotArgs {
     /// Experiment
     #[arg(add = Names::new(complete::experiments))]
     pub experiment: String,
-    /// What is drawn: a column of numbers, loss-by-epoch or then-and-now
+    /// What is drawn: a column of numbers, loss-by-epoch, loss-by-second, accuracy-by-time or then-and-now
     #[arg(long, value_name = "WHAT", default_value = "training-time", value_parser = drawn())]
     pub of: String,
     /// File to write [default: standard output]
@@ -253,7 +256,12 @@ pub struct HistoryArgs {
 /// Returns the parser of what can be drawn; the names stand in the help and in completions.
 fn drawn() -> PossibleValuesParser {
     let columns = Column::ALL.iter().map(|column| column.name());
-    PossibleValuesParser::new(columns.chain([plot::LOSS, plot::THEN_AND_NOW]))
+    PossibleValuesParser::new(columns.chain([
+        plot::LOSS,
+        plot::LOSS_BY_SECOND,
+        plot::ACCURACY,
+        plot::THEN_AND_NOW,
+    ]))
 }
 
 #[derive(Debug, Clone, Subcommand)]
@@ -271,6 +279,22 @@ pub enum ExportCommand {
         framework: String,
         /// File to write [default: EXPERIMENT-FRAMEWORK.ipynb]
         #[arg(short, long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Write a folder that repeats one result with the framework alone, for an issue to its maintainers
+    #[command(after_help = "Examples:
+  rosetta export repro latest/cnn.pytorch.cpu.1          a job of the newest run
+  rosetta export repro 20261127/rnn.jax --out rnn-jax    the only job that begins so, into a named folder
+  sh repro-cnn-pytorch-cpu/run.sh                        repeats it; no rosetta is needed for that
+
+The folder has the harness, the SDK that it speaks through, the lock of the environment, the rows of the data,
+weights and batch order, and what was recorded. `rosetta runs show RUN` lists the jobs of a run.")]
+    Repro {
+        /// RUN/JOB, each by its name or a beginning of it, or a job's folder
+        #[arg(value_name = "RECORD", add = Names::new(complete::records))]
+        record: String,
+        /// Folder to make [default: repro-EXPERIMENT-TARGET-DEVICE]
+        #[arg(short, long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
 }

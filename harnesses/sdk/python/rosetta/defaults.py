@@ -598,6 +598,127 @@ def _adam_steps(gradients, epsilon, form):
     return np.array(steps)
 
 
+# Weight decay and clipping
+
+DECAY = 0.0078125
+
+
+def decay(adam, adamw):
+    """Measures weight decay of Adam and of AdamW: `descend(weights, gradients, rate, decay)`.
+
+    Either may be None where there is no such optimiser, or where it has no decay.
+    """
+    by_adam, by_adamw = [_decay_form(one) for one in (adam, adamw)]
+    return {
+        "decay.adam": by_adam,
+        "decay.adamw": by_adamw,
+        "decay.biases": "left alone" if "none" in (by_adam, by_adamw) else "decay too",
+    }
+
+
+def _decay_form(descend):
+    """Returns how a weight that has no gradient decays; it is one of an array with one axis."""
+    if descend is None:
+        return "not there"
+    (after,) = descend(np.ones(2, "float32"), [np.zeros(2, "float32")], RATE, DECAY)
+    moved = 1 - np.asarray(after, "float64")[0]
+    forms = {
+        "none": 0.0,
+        "in the gradient": RATE,  # of which Adam takes the sign alone
+        "decoupled, times the rate": RATE * DECAY,
+        "decoupled, by itself": DECAY,
+    }
+    found = [name for name, size in forms.items() if abs(moved - size) < 1e-6 + 1e-3 * size]
+    return found[0] if found else UNKNOWN
+
+
+def clipping(clip):
+    """Measures clipping by a norm: `clip(gradients, limit)` returns the list of clipped arrays."""
+    gradients = [np.array([3e-3, 0], "float32"), np.array([[4e-3]], "float32")]
+    norm, limit = 5e-3, 2e-3
+    first, second = [np.abs(np.asarray(g, "float64")).max() for g in clip(gradients, limit)]
+    if abs(first - limit) < 1e-2 * limit and abs(second - limit) < 1e-2 * limit:
+        return {"clip.of": "each by itself", "clip.epsilon": _epsilon(limit * 3e-3 / first - 3e-3)}
+    if abs(first / second - 0.75) < 1e-3 and first < 3e-3:
+        return {"clip.of": "all together", "clip.epsilon": _epsilon(limit * 3e-3 / first - norm)}
+    return {"clip.of": UNKNOWN, "clip.epsilon": UNKNOWN}
+
+
+def _epsilon(value):
+    """Names a small number that is added, seen through float32."""
+    return "none" if abs(value) < 5e-8 else "%.0e" % value
+
+
+# Layers of a transformer
+
+
+def layer_norm(call):
+    """Measures a layer norm over the last axis: `call` maps (n, 8) to the same."""
+    row = np.array([-3, -1, 0, 2, 1, -2, 2, 1], "float64")
+    row -= row.mean()
+    scales = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
+    x = np.array([scale * row for scale in scales])
+    y = np.asarray(call(x.astype("float32")), "float64")
+    ratios = y[:, 0] / x[:, 0]
+    for over, count in (("n", 8.0), ("n - 1", 7.0)):
+        variances = (x**2).sum(1) / count
+        forms = {
+            "inside the root": (1 / ratios**2 - variances, lambda e, v: 1 / np.sqrt(v + e)),
+            "outside the root": (1 / ratios - np.sqrt(variances), lambda e, v: 1 / (np.sqrt(v) + e)),
+        }
+        for placement, (epsilons, form) in sorted(forms.items()):
+            epsilon = epsilons[-1]  # where it weighs most
+            if np.allclose(form(epsilon, variances), ratios, rtol=1e-4):
+                name = "%.0e" % epsilon
+                return {"norm.epsilon": name, "norm.placement": placement, "norm.variance": over}
+    return dict.fromkeys(("norm.epsilon", "norm.placement", "norm.variance"), UNKNOWN)
+
+
+def gelu(call):
+    """Measures which formula a GELU is."""
+    x = np.linspace(-3, 3, 25).astype("float32")
+    y = np.asarray(call(x))
+    inner = (2 / np.pi) ** 0.5 * (x + 0.044715 * x**3)
+    forms = {
+        "by erf": x * _phi(x),
+        "by tanh": 0.5 * x * (1 + np.tanh(inner)),
+        "by a sigmoid": x / (1 + np.exp(-1.702 * x)),
+    }
+    found = [name for name, wanted in forms.items() if np.allclose(y, wanted, atol=2e-5)]
+    return {"gelu.form": found[0] if found else UNKNOWN}
+
+
+def attention(call, biases):
+    """Measures attention: `call(x, mask)` maps (1, 4, 8) to the same.
+
+    `mask` is (4, 4) of booleans, queries by keys. `biases` are the names of
+    the projections that have one.
+    """
+    x = np.random.RandomState(6).standard_normal((1, 4, 8)).astype("float32")
+    mask = np.zeros((4, 4), bool)
+    mask[:, 3] = True
+
+    def is_seen(key):
+        other = x.copy()
+        other[0, key] += 1
+        before, after = (np.asarray(call(one, mask))[0, 0] for one in (x, other))
+        return not np.allclose(before, after, atol=1e-5)
+
+    meanings = {(True, False): "leaves out", (False, True): "lets see"}
+    order = ("query", "key", "value", "output")
+    return {
+        "attention.mask": meanings.get((is_seen(1), is_seen(3)), UNKNOWN),
+        "attention.biases": ", ".join(one for one in order if one in biases) or "none",
+    }
+
+
+def padding_row(train):
+    """Measures whether row 0 of an embedding learns: `train(batches)` as for `words`."""
+    first, after = list(train([np.array([1, 2]), np.array([0, 1])]))
+    is_moved = not np.allclose(np.asarray(first)[0], np.asarray(after)[0])
+    return {"embedding.padding": "learns as any other" if is_moved else "stays as it is"}
+
+
 # GRU
 
 

@@ -333,6 +333,92 @@ class Optimisers(unittest.TestCase):
         self.assertEqual(defaults.words(refuses)["adam.absent"], "refused")
 
 
+class Transformers(unittest.TestCase):
+    def test_each_layer_norm_has_its_name(self):
+        for ddof, over in ((0, "n"), (1, "n - 1")):
+            for placement in ("inside the root", "outside the root"):
+                for epsilon in (1e-3, 1e-5, 1e-6):
+
+                    def call(x):
+                        x = x - x.mean(1, keepdims=True)
+                        v = x.var(1, ddof=ddof, keepdims=True)
+                        inside = placement == "inside the root"
+                        return x / (np.sqrt(v + epsilon) if inside else np.sqrt(v) + epsilon)
+
+                    self.assertEqual(
+                        defaults.layer_norm(call),
+                        {
+                            "norm.epsilon": "%.0e" % epsilon,
+                            "norm.placement": placement,
+                            "norm.variance": over,
+                        },
+                    )
+        self.assertEqual(defaults.layer_norm(np.tanh)["norm.variance"], defaults.UNKNOWN)
+
+    def test_a_gelu_is_told_by_its_formula(self):
+        tanh = lambda x: x / (1 + np.exp(-2 * (2 / np.pi) ** 0.5 * (x + 0.044715 * x**3)))
+        for call, name in [
+            (lambda x: x * defaults._phi(x), "by erf"),
+            (tanh, "by tanh"),
+            (lambda x: x / (1 + np.exp(-1.702 * x)), "by a sigmoid"),
+            (lambda x: np.maximum(x, 0), defaults.UNKNOWN),
+        ]:
+            self.assertEqual(defaults.gelu(call), {"gelu.form": name})
+
+    def test_a_mask_lets_see_or_leaves_out(self):
+        def attend(x, seen):
+            scores = np.einsum("nqc,nkc->nqk", x, x) - 1e9 * ~seen
+            weights = np.exp(scores - scores.max(-1, keepdims=True))
+            return weights / weights.sum(-1, keepdims=True) @ x
+
+        found = defaults.attention(attend, ["output", "query"])
+        self.assertEqual(found, {"attention.mask": "lets see", "attention.biases": "query, output"})
+        found = defaults.attention(lambda x, mask: attend(x, ~mask), [])
+        self.assertEqual(found, {"attention.mask": "leaves out", "attention.biases": "none"})
+        blind = defaults.attention(lambda x, mask: attend(x, mask | True), [])
+        self.assertEqual(blind["attention.mask"], defaults.UNKNOWN)
+
+    def test_a_row_for_padding_may_stay(self):
+        def train(moves):
+            w = np.zeros((4, 2))
+            return lambda batches: [w, w + (moves if 0 in batches[1] else 0)]
+
+        for moves, name in ((1, "learns as any other"), (0, "stays as it is")):
+            self.assertEqual(defaults.padding_row(train(moves)), {"embedding.padding": name})
+
+
+class Decays(unittest.TestCase):
+    def test_each_form_of_decay_has_its_name(self):
+        forms = {
+            "none": lambda w, rate, decay: w,
+            "in the gradient": lambda w, rate, decay: w - rate,
+            "decoupled, times the rate": lambda w, rate, decay: w - rate * decay * w,
+            "decoupled, by itself": lambda w, rate, decay: w - decay * w,
+            defaults.UNKNOWN: lambda w, rate, decay: w + 1,
+        }
+        for name, form in forms.items():
+            descend = lambda w, gradients, rate, decay: [form(w, rate, decay)]
+            found = defaults.decay(None, descend)
+            self.assertEqual((found["decay.adam"], found["decay.adamw"]), ("not there", name))
+
+    def test_a_norm_is_of_all_or_of_each(self):
+        def clip(is_each, epsilon):
+            def clipped(gradients, limit):
+                norms = [np.linalg.norm(g.astype("float64")) for g in gradients]
+                whole = [sum(n * n for n in norms) ** 0.5] * len(norms)
+                norms = norms if is_each else whole
+                return [g * limit / (n + epsilon) for g, n in zip(gradients, norms)]
+
+            return clipped
+
+        for is_each, of in ((True, "each by itself"), (False, "all together")):
+            for epsilon, name in ((0, "none"), (1e-6, "1e-06")):
+                found = defaults.clipping(clip(is_each, epsilon))
+                self.assertEqual(found, {"clip.of": of, "clip.epsilon": name})
+        found = defaults.clipping(lambda gradients, limit: gradients)
+        self.assertEqual(found["clip.of"], defaults.UNKNOWN)
+
+
 class Grus(unittest.TestCase):
     def gru(self, order="rzn", reset="after", keeps="h", biases=2, skips=False):
         draw = lambda *shape: random.standard_normal(shape)

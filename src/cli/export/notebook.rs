@@ -1,20 +1,26 @@
-//! `rosetta export`: what rosetta has, in a form that others run.
+//! `rosetta export notebook`: a harness as cells.
+
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use crate::catalog::Language;
-use crate::cli::args::ExportCommand;
+use crate::cli::read::find;
 use crate::hint::{hinted, say};
 use crate::notebook;
 use crate::project::Project;
 use crate::publish::publish;
 use crate::regular;
 
-/// Writes what was asked for.
-pub fn export(project: &Project, command: &ExportCommand) -> Result<()> {
-    let ExportCommand::Notebook { experiment, framework, out } = command;
+/// Writes the harness of a framework for an experiment as a notebook.
+pub(super) fn notebook(
+    project: &Project,
+    experiment: &str,
+    framework: &str,
+    out: Option<&Path>,
+) -> Result<()> {
     let catalog = project.catalog()?;
-    let found = super::read::find(framework, &catalog)?;
+    let found = find(framework, &catalog)?;
     let name = &found.spec.name;
     let path = found.harnesses.get(experiment);
     let path = path.ok_or_else(|| {
@@ -30,7 +36,8 @@ pub fn export(project: &Project, command: &ExportCommand) -> Result<()> {
         .with_context(|| format!("cannot read `{}`", path.display()))?;
     let file = path.strip_prefix(&project.root).unwrap_or(path).display().to_string();
     let notebook = notebook::of(&text, &file, experiment, &project.root);
-    let out = out.clone().unwrap_or_else(|| format!("{experiment}-{name}.ipynb").into());
+    let out =
+        out.map_or_else(|| PathBuf::from(format!("{experiment}-{name}.ipynb")), Path::to_owned);
     let text = serde_json::to_string_pretty(&notebook)? + "\n";
     publish(&out, text.as_bytes()).map_err(|error| {
         hinted(
