@@ -124,8 +124,9 @@ report(defaults.padding_row(words))
 heads = nnx.MultiHeadAttention(2, 8, decode=False, rngs=rngs)
 parts = {"query": heads.query, "key": heads.key, "value": heads.value}
 parts["output"] = heads.out
-projections = [name for name, part in parts.items() if part.bias is not None]
-attend = lambda x, mask: heads(jnp.asarray(x), mask=jnp.asarray(mask)[None, None])
+projections = [name for name in parts if parts[name].bias is not None]
+masked = lambda mask: jnp.asarray(mask)[None, None]
+attend = lambda x, mask: heads(jnp.asarray(x), mask=masked(mask))
 report(defaults.layer_norm(nnx.LayerNorm(8, rngs=rngs)))
 report(defaults.gelu(nnx.gelu))
 report(defaults.attention(attend, projections))

@@ -132,8 +132,11 @@ report(defaults.padding_row(words))
 
 # %% LayerNorm, GELU and attention
 heads = nn.MultiheadAttention(8, 2, batch_first=True)
-projections = ["query", "key", "value"] if heads.in_proj_bias is not None else []
-projections += ["output"] if heads.out_proj.bias is not None else []
+projections = []
+if heads.in_proj_bias is not None:
+    projections += ["query", "key", "value"]
+if heads.out_proj.bias is not None:
+    projections += ["output"]
 
 
 def attend(x, mask):
