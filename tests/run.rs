@@ -4,6 +4,7 @@ mod common;
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -643,4 +644,18 @@ fn an_experiment_whose_jobs_are_done_shows_its_table_while_others_run() {
     }
     let quiet = project.run(&["--quiet"]);
     assert!(!quiet.stderr.contains("A tiny experiment"), "{quiet:?}");
+}
+
+#[test]
+fn the_folder_of_a_run_is_its_owners_alone() {
+    let project = Project::new().harness("mine", &good());
+    assert_eq!(project.run(&[]).code, Some(0));
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let run = &list(&project.path("results/runs"))[0];
+    assert_eq!(mode(run), 0o700, "{}", run.display());
+    assert_ne!(
+        mode(&project.path("results/runs")) & 0o055,
+        0,
+        "its parents are as any other folder"
+    );
 }

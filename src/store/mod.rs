@@ -31,6 +31,7 @@ mod survey;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -119,7 +120,7 @@ impl Store {
         // It gets its name when it has run.json and is held: no run is ever seen half made.
         let making = self.runs().join(format!("{}{}", mend::MAKING, run.id));
         let make = || -> std::io::Result<Option<File>> {
-            fs::create_dir_all(&making)?;
+            make_private(&making)?;
             publish(&making.join("run.json"), &json_line(run)?)?;
             let held = File::open(making.join("run.json")).ok();
             let held = held.filter(|file| file.try_lock().is_ok());
@@ -159,7 +160,7 @@ impl Store {
     /// Makes the folder of a measuring of defaults, which is no run and has no records.
     pub fn begin_defaults(&self, id: &str) -> Result<RunFolder> {
         let folder = self.root.join("defaults").join(id);
-        fs::create_dir_all(&folder).map_err(|error| cannot_write(&folder, &error))?;
+        make_private(&folder).map_err(|error| cannot_write(&folder, &error))?;
         Ok(RunFolder { folder, _held: None })
     }
 
@@ -293,6 +294,16 @@ fn cannot_write(path: &Path, error: &std::io::Error) -> anyhow::Error {
         _ => "earlier results are intact",
     };
     hinted(format!("cannot write to `{}`: {error}", path.display()), hint)
+}
+
+/// Makes a folder that is its owner's alone, for what programs say may hold more than they should; whoever shares results
+/// changes its mode. Its parents are as any other folder.
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(folder.parent().unwrap_or(folder))?;
+    match fs::DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        made => made,
+    }
 }
 
 fn json_line<T: Serialize>(value: &T) -> std::io::Result<Vec<u8>> {
