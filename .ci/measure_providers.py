@@ -22,6 +22,7 @@ import check_docker
 EXPERIMENT = "rnn"
 SMALLER = {"numpy": "smoke"}  # whose float64 loops take minutes
 PROVIDERS = ["pinned", "conda", "docker"]
+COLUMNS = "library,provider,accuracy,training-time,import,equivalence,version"
 
 
 def lock_for_conda(rosetta, folder, targets):
@@ -95,7 +96,7 @@ def main():
                         before = statistics.median(one[0] for one in venv)
                         print(f"| {target} | {provider} | {ratio(pairs)} | {before:.2f} → {statistics.median(starts):.2f} | "
                               f"{statistics.median(trainings):.2f} |", flush=True)
-                print(rosetta("table", EXPERIMENT, "--markdown", "--columns", "+provider"))
+                print(rosetta("table", EXPERIMENT, "--markdown", "--columns", COLUMNS))
             finally:
                 for provider in ("docker", "conda"):
                     rosetta("env", "remove", *args.targets, "--provider", provider)
