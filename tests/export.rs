@@ -168,3 +168,24 @@ fn the_environment_of_a_lock_is_made_by_the_one_command() {
     repeat(&project, folder, &[("PATH", &path)])
         .says(2, &["needs uv on PATH, or PYTHON=/path/to/python"]);
 }
+
+/// The folder had the lock that is pinned, and said that the record's was another.
+#[test]
+fn a_version_that_is_kept_has_its_own_lock() {
+    let project = Project::new().harness("fake", &good()).fake_uv();
+    project.write(
+        "envs/fake/env.yaml",
+        "version: 1\nname: fake\nprovider: venv\npython: \"3.12\"\nrequirements: [fakelib==2.0.0]\n",
+    );
+    let lock = |version: &str| format!("fakelib=={version} \\\n    --hash=sha256:aa\n");
+    project.write("envs/fake/requirements.lock", &lock("2.0.0"));
+    project.write("envs/fake/locks/1.0.0.lock", &lock("1.0.0"));
+    let path = format!("{}:/usr/bin:/bin", project.path("path").display());
+    let rosetta =
+        |args: &[&str]| Done::of(project.command(args).env("PATH", &path).output().unwrap());
+    let done = rosetta(&["run", "-f", "fake@1.0.0", "--device", "cpu", "--no-check"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let done = rosetta(&["export", "repro", "latest/tiny.fake@1.0.0.cpu.1", "--out", "here"]);
+    assert!(done.code == Some(0) && !done.stderr.contains("another than"), "{done:?}");
+    assert_eq!(project.read("here/environment/requirements.lock"), lock("1.0.0"));
+}

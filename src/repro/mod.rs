@@ -13,6 +13,9 @@ use crate::catalog::EnvSpec;
 use crate::record::Record;
 use crate::report::three_digits;
 
+/// Where the folder has the lock of the environment.
+pub const LOCK: &str = "environment/requirements.lock";
+
 /// What a folder is made of.
 pub struct Repro<'a> {
     pub record: &'a Record,

@@ -1,5 +1,6 @@
 //! The one command: a shell script that makes the environment where it is not there, and runs the job.
 
+use super::LOCK;
 use crate::catalog::{EnvSpec, FixUp, Pins, Provider};
 
 /// The first CPython that uv installs into.
@@ -26,15 +27,14 @@ fn made(pins: &Pins, fixups: &[FixUp]) -> String {
     let python = &pins.python;
     let wheels = pins.source.iter().map(|name| format!(" --no-binary {name}")).collect::<String>();
     let wheels = format!("--require-hashes --no-deps --only-binary :all:{wheels}");
-    let lock = "environment/requirements.lock";
     let install = match is_for_uv(python) {
         true => format!(
             "        uv venv --python {python} \"$env\"\n        \
-             uv pip install --python \"$PYTHON\" {wheels} --requirement {lock}\n"
+             uv pip install --python \"$PYTHON\" {wheels} --requirement {LOCK}\n"
         ),
         false => format!(
             "        python{python} -m venv \"$env\"\n        \
-             \"$PYTHON\" -m pip install {wheels} --requirement {lock}\n"
+             \"$PYTHON\" -m pip install {wheels} --requirement {LOCK}\n"
         ),
     };
     let needed = if is_for_uv(python) { "uv".to_owned() } else { format!("python{python}") };

@@ -19,7 +19,7 @@ use crate::progress::Progress;
 use crate::project::Project;
 use crate::record::{Record, Status};
 use crate::regular;
-use crate::repro::{CopiedArray, Repro};
+use crate::repro::{CopiedArray, LOCK, Repro};
 use crate::spec::Experiment;
 use crate::store::Store;
 use crate::ui::{self, Live};
@@ -177,7 +177,7 @@ impl<'a> Ingredients<'a> {
         let revision = self.record.rosetta.revision.as_deref().map(|one| one.trim_end_matches('+'));
         let at = revision.map(|one| format!("; it was that of revision {one}")).unwrap_or_default();
         let harness = sha256(read(self.harness)?);
-        let lock = self.env.map(|env| read(&env.folder.join("requirements.lock"))).transpose()?;
+        let lock = self.env.map(|env| read(&env.lock)).transpose()?;
         let was = self.record.env.as_ref().and_then(|env| env.lock_digest.clone());
         let (lock, was) = (lock.map(sha256), was.filter(|_| self.env.is_some()));
         let weights = Some(material.weights.digest.clone());
@@ -222,6 +222,8 @@ impl<'a> Ingredients<'a> {
         fs::create_dir(out.join("environment"))?;
         if let Some(env) = self.env {
             copy_folder(&env.folder, &out.join("environment"))?;
+            // The pinned one, or that of a version that is kept beside it.
+            copy(&env.lock, &out.join(LOCK))?;
         }
         let (job, arrays) = self.job(material, out)?;
         let mut variables = launch::variables(self.record.device, self.record.cost.threads_allowed);
