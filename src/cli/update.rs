@@ -15,7 +15,7 @@ use crate::project::Project;
 use crate::proof::Verdict;
 use crate::report::Heading;
 use crate::request::{FrameworksFrom, Request};
-use crate::run::{self, CheckSettings, Conditions, Session};
+use crate::run::Session;
 use crate::store::Store;
 use crate::ui::{self, Live};
 
@@ -190,11 +190,8 @@ fn check(project: &Project, session: &Session, env: &str, live: &Live) -> Result
         let why = why.unwrap_or_else(|| "it has no harness".to_owned());
         return Err(not_kept(format!("nothing of it can be checked here: {why}")));
     }
-    let at_once = run::at_once();
-    let conditions = Conditions { threads: run::threads(at_once), ..Conditions::of(&request) };
-    let settings = CheckSettings { conditions: &conditions, reference: None, at_once };
     let known = session.store.verdicts()?;
-    let checked = run::check(&plan.jobs, &settings, session, &known, &|notice| live.show(notice));
+    let checked = session.check(&plan.jobs, &known, &request, &|notice| live.show(notice));
     live.finish();
     let checked = checked.with_context(|| format!("`{env}` is not kept"))?;
     ui::print(&ui::verdicts(&checked.verdicts))?;
