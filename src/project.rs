@@ -82,6 +82,11 @@ impl Project {
         Ok((all, unreadable))
     }
 
+    /// Returns the folder of the results that the project came with.
+    pub fn reference(&self) -> PathBuf {
+        self.root.join("results/reference")
+    }
+
     /// Reads frameworks and environments, and says once what is wrong with the files that cannot be
     /// read.
     pub fn catalog(&self) -> Result<Catalog> {

@@ -63,7 +63,7 @@ fn newest(survey: &Survey) -> Result<String> {
 /// Returns the records of what is named: a run, a day, `reference`, a folder of results.
 fn side(project: &Project, store: &Store, name: &str) -> Result<Side> {
     let folder = match name {
-        "reference" => project.root.join("results/reference"),
+        "reference" => project.reference(),
         path => Path::new(path).to_owned(),
     };
     if folder.join("runs").is_dir() {

@@ -123,7 +123,7 @@ pub(super) fn sheet(project: &Project, store: &Store, catalog: &Catalog) -> Resu
 /// Returns what was measured here, and of the other targets what the project came with.
 fn newest(project: &Project, store: &Store) -> Result<Vec<StoredDefaults>> {
     let mut all = store.defaults()?;
-    for one in Store::at(project.root.join("results/reference")).defaults()? {
+    for one in Store::at(project.reference()).defaults()? {
         if all.iter().all(|own| own.target != one.target) {
             all.push(one);
         }

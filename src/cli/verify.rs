@@ -111,7 +111,7 @@ fn checked(
 
 /// Returns the records that tables of the project's reference and of its own results would show.
 fn before(project: &Project, store: &Store) -> Result<Vec<Record>> {
-    let reference = project.root.join("results/reference");
+    let reference = project.reference();
     let mut records = match reference.join("runs").is_dir() {
         true => project.store(Some(&reference))?.survey()?.records(table::needed),
         false => Vec::new(),
