@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::cause;
 use super::history::Changed;
-use super::side::{Row, RowKey, key};
+use super::side::{Row, RowKey, key, shown};
 use crate::brief::{Brief, Name};
 use crate::record::Record;
 use crate::spec::Task;
-use crate::stats::median;
+use crate::table;
 use crate::trend;
 
 /// All rows, by what tells one from another.
@@ -166,14 +166,9 @@ fn row_of(brief: &Brief, names: &[String]) -> Option<RowOfMachine> {
 
 /// Returns the number of a row in one run, as a table shows it.
 fn value(briefs: &[Brief]) -> Option<f64> {
-    let whole = || briefs.iter().filter(|brief| brief.status.is_whole());
-    let has_clean = whole().any(|brief| !brief.is_tainted);
-    let counted = whole().filter(|brief| !(has_clean && brief.is_tainted));
-    let seconds = median(&mut counted.filter_map(|brief| brief.seconds).collect::<Vec<_>>())?;
-    Some(match briefs[0].task {
-        Task::Classification => seconds,
-        Task::Features => 1.0 / seconds,
-    })
+    let whole = briefs.iter().filter(|brief| brief.status.is_whole()).collect();
+    let counted = table::clean(whole, |brief: &&Brief| brief.is_tainted);
+    shown(briefs[0].task, counted.iter().filter_map(|brief| brief.seconds).collect())
 }
 
 #[cfg(test)]

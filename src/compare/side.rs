@@ -112,15 +112,20 @@ impl Row {
 
     /// Returns the number that a table shows: seconds of the training, or images a second.
     pub(super) fn median(&self) -> Option<f64> {
-        let seconds = median(&mut self.seconds())?;
-        Some(match self.first().task {
-            Task::Classification => seconds,
-            Task::Features => 1.0 / seconds,
-        })
+        shown(self.first().task, self.seconds())
     }
 
     /// Returns the median of something else that its records say.
     pub(super) fn median_of(&self, of: impl Fn(&Record) -> Option<f64>) -> Option<f64> {
         median(&mut self.counted().into_iter().filter_map(of).collect::<Vec<_>>())
     }
+}
+
+/// Returns the number that a table shows of what repeats took: seconds of the training, or images a second.
+pub(super) fn shown(task: Task, mut seconds: Vec<f64>) -> Option<f64> {
+    let seconds = median(&mut seconds)?;
+    Some(match task {
+        Task::Classification => seconds,
+        Task::Features => 1.0 / seconds,
+    })
 }

@@ -68,9 +68,13 @@ impl<'a> Group<'a> {
 
 /// Returns the records that numbers are taken from: those that ran to their end, disturbed ones only where there is no other.
 pub fn counted<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<&'a Record> {
-    let whole = records.filter(|r| r.is_whole()).collect::<Vec<_>>();
-    let clean = whole.iter().filter(|r| !r.is_tainted()).copied().collect::<Vec<_>>();
-    if clean.is_empty() { whole } else { clean }
+    clean(records.filter(|r| r.is_whole()).collect(), |r| r.is_tainted())
+}
+
+/// Returns those that nothing disturbed, or all where there is no such one.
+pub fn clean<T: Copy>(all: Vec<T>, is_tainted: impl Fn(&T) -> bool) -> Vec<T> {
+    let clean = all.iter().filter(|one| !is_tainted(one)).copied().collect::<Vec<_>>();
+    if clean.is_empty() { all } else { clean }
 }
 
 /// What makes a row one: the target on a device, and the provider if it is not env.yaml's own.

@@ -17,7 +17,9 @@ use anyhow::Result;
 
 pub use self::chosen::{Condition, RowOrder};
 pub use self::column::Column;
-pub use self::group::{Group, counted, without_version as name_without_version, worth, worth_of};
+pub use self::group::{
+    Group, clean, counted, without_version as name_without_version, worth, worth_of,
+};
 pub use self::needed::needed;
 use self::provenance::Provenance;
 pub use self::published::{Published, PublishedRow, PublishedTable};
