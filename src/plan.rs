@@ -93,7 +93,7 @@ pub fn plan<'a>(
                 for &(framework, target) in &targets {
                     let profile = request.profile.clone().unwrap_or_else(|| "check".to_owned());
                     let job = Job { experiment, framework, target, device, profile, repeat };
-                    match fate(&job, request, catalog, gpus) {
+                    match standing(&job, request, catalog, gpus) {
                         Standing::Runs => round.push(job),
                         Standing::Skipped(obstacle) if repeat == 1 => {
                             plan.skips.push(Skip {
@@ -264,7 +264,7 @@ enum Standing {
     NotOffered,
 }
 
-fn fate(job: &Job, request: &Request, catalog: &Catalog, gpus: &[Gpu]) -> Standing {
+fn standing(job: &Job, request: &Request, catalog: &Catalog, gpus: &[Gpu]) -> Standing {
     let (experiment, framework) = (job.experiment.name(), job.framework);
     if !framework.harnesses.contains_key(experiment) {
         let is_named = !request.frameworks.is_empty() && !request.experiments.is_empty();

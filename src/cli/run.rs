@@ -16,7 +16,6 @@ use crate::jobfile::{Check, JobFile, JobPlace};
 use crate::machine;
 use crate::material::{Material, Settings, Size};
 use crate::plan::Plan;
-use crate::progress::Progress;
 use crate::project::Project;
 use crate::record::{Record, Status};
 use crate::request::Request;
@@ -81,10 +80,9 @@ pub fn run(project: &Project, store: &Store, args: &RunArgs) -> Result<ExitCode>
 }
 
 /// Shows the table of an experiment whose jobs are done, beside what goes on; with the others it is printed at the end.
-fn show_early(live: &Live, experiments: &[Experiment], records: &[&Record]) {
-    let records = records.iter().map(|&record| record.clone()).collect::<Vec<_>>();
+fn show_early(live: &Live, experiments: &[Experiment], records: &[Record]) {
     // One that cannot be made is told of at the end.
-    if let Ok(tables) = table::of_run(experiments, &records)
+    if let Ok(tables) = table::of_run(experiments, records)
         && !tables.is_empty()
     {
         live.tell(&format!("\n{}", ui::tables(&tables)));
@@ -167,11 +165,7 @@ pub fn job(project: &Project, args: &JobArgs) -> Result<()> {
     let store = DataStore::at(Home::find()?.data());
     let source = args.data.map(|data| data.source());
     let live = Live::new();
-    let report = |progress| {
-        if let Progress::Doing(what) | Progress::Waiting(what) = progress {
-            live.say(&what);
-        }
-    };
+    let report = |progress| live.say_words(progress);
     let size = args.check.map_or(Size::Profile(&args.profile), |_| Size::Check);
     let material = Material::prepare(&store, experiment, size, source, &report)?;
     let outputs = outputs_folder(args.outputs.clone())?;

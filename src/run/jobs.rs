@@ -138,7 +138,7 @@ fn tell_of_experiment(jobs: &[Job], index: usize, records: &[Record], notify: No
     };
     if jobs[index..].iter().all(|job| job.experiment.name() != before) {
         let of_it = records.iter().filter(|record| record.experiment == before);
-        notify(Notice::ExperimentDone(&of_it.collect::<Vec<_>>()));
+        notify(Notice::ExperimentDone(&of_it.cloned().collect::<Vec<_>>()));
     }
 }
 

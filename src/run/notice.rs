@@ -60,7 +60,7 @@ pub enum Notice<'a> {
     },
     JobFinished(&'a Record),
     /// All jobs of an experiment are done, and those of another one follow.
-    ExperimentDone(&'a [&'a Record]),
+    ExperimentDone(&'a [Record]),
 }
 
 /// Receives what a run says, from several threads.

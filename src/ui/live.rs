@@ -130,6 +130,13 @@ impl Live {
         }
     }
 
+    /// Prints what a step says of itself in words; how far it is stays unsaid.
+    pub fn say_words(&self, progress: Progress) {
+        if let Progress::Doing(what) | Progress::Waiting(what) = progress {
+            self.say(&what);
+        }
+    }
+
     /// Runs one long step with its display.
     pub fn step<T>(&self, name: &str, work: impl FnOnce(Report) -> Result<T>) -> Result<T> {
         self.step_started(name);

@@ -15,7 +15,6 @@ use crate::home::Home;
 use crate::jobfile::{JobFile, JobPlace};
 use crate::launch;
 use crate::material::{Material, Size};
-use crate::progress::Progress;
 use crate::project::Project;
 use crate::record::{Record, Status};
 use crate::regular;
@@ -49,11 +48,7 @@ pub(super) fn repro(
         return Err(hinted(message, "remove it, or name another place with `--out`"));
     }
     let live = Live::new();
-    let report = |progress| {
-        if let Progress::Doing(what) | Progress::Waiting(what) = progress {
-            live.say(&what);
-        }
-    };
+    let report = |progress| live.say_words(progress);
     let data = DataStore::at(Home::find()?.data());
     let size = Size::Profile(&record.profile);
     let material = Material::prepare(&data, parts.experiment, size, record.inputs.source, &report)?;
