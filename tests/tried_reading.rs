@@ -6,6 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use common::{Done, Project, good, list};
+use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
 /// Returns a project with one run of two targets, both ok.
@@ -42,6 +43,14 @@ fn store(project: &Project, id: &str, started: &str, change: impl Fn(&mut Value)
     project.write(&format!("{folder}/run.json"), &format!("{run}\n"));
     project.write(&format!("{folder}/records.jsonl"), &format!("{record}\n"));
     project.write(&format!("{folder}/tiny.mine.cpu.1/record.json"), &format!("{record}\n"));
+}
+
+/// Stores a run an hour newer than any that this test began, whatever today is, and returns its day.
+fn store_newer(project: &Project, change: impl Fn(&mut Value)) -> String {
+    let started = Timestamp::now() + 1.hours();
+    let id = started.strftime("%Y%m%dT%H%M%SZ-bbbb").to_string();
+    store(project, &id, &started.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(), change);
+    started.strftime("%Y-%m-%d").to_string()
 }
 
 fn table(project: &Project, args: &[&str]) -> Done {
@@ -221,16 +230,16 @@ fn a_worse_newer_record_does_not_hide_a_good_one_and_is_told() {
     for status in ["failed", "cancelled", "skipped", "timed_out"] {
         let project = with_run();
         let good = row(&project, "mine", &[])["training_time_s"].clone();
-        store(&project, "20261201T000000Z-bbbb", "2026-11-28T00:00:00Z", fail(status));
+        let day = store_newer(&project, fail(status));
         let row = row(&project, "mine", &[]);
         assert_eq!(row["training_time_s"], good, "{status}");
         let note = row["training_time_s_note"].as_str().unwrap();
         let words = status.replace('_', " ");
-        let expected = format!("the newest attempt, of 2026-11-28, is not shown: {words}");
+        let expected = format!("the newest attempt, of {day}, is not shown: {words}");
         assert!(note.contains(&expected), "{note}");
     }
     let project = with_run();
-    store(&project, "20261201T000000Z-bbbb", "2026-11-28T00:00:00Z", |_| {});
+    store_newer(&project, |_| {});
     let better = row(&project, "mine", &[]);
     assert_eq!(better["training_time_s"], 55.5, "the newest of two good ones counts");
 }
@@ -244,7 +253,7 @@ fn an_untainted_result_stands_before_a_newer_tainted_one() {
         record["target"] = json!("third");
         record["title"] = json!("third");
     });
-    store(&project, "20261201T000000Z-bbbb", "2026-11-28T00:00:00Z", |record| {
+    let day = store_newer(&project, |record| {
         record["marks"] = json!(["tainted: a", "tainted: b"]);
         record["target"] = json!("third");
         record["title"] = json!("third");
@@ -253,14 +262,14 @@ fn an_untainted_result_stands_before_a_newer_tainted_one() {
     let row = row(&project, "third", &[]);
     assert_eq!(row["training_time_s"], 55.5);
     let note = row["training_time_s_note"].as_str().unwrap();
-    assert!(note.contains("of 2026-11-28, is not shown: tainted: a"), "{note}");
+    assert!(note.contains(&format!("of {day}, is not shown: tainted: a")), "{note}");
 }
 
 #[test]
 fn a_trial_at_smoke_does_not_hide_other_profiles() {
     let project = with_run();
     let good = row(&project, "mine", &[])["training_time_s"].clone();
-    store(&project, "20261201T000000Z-bbbb", "2026-11-28T00:00:00Z", |record| {
+    store_newer(&project, |record| {
         record["profile"] = json!("smoke");
     });
     assert_eq!(row(&project, "mine", &[])["training_time_s"], good);
@@ -273,7 +282,7 @@ fn a_trial_at_smoke_does_not_hide_other_profiles() {
 #[test]
 fn ones_own_installation_and_the_pinned_one_are_two_rows() {
     let project = with_run();
-    store(&project, "20261201T000000Z-bbbb", "2026-11-28T00:00:00Z", |record| {
+    store_newer(&project, |record| {
         record["env"]["provider"] = json!("venv");
     });
     assert_eq!(row(&project, "mine", &[])["training_time_s"], 55.5);
@@ -306,7 +315,7 @@ fn a_clock_that_was_ahead_hides_no_later_run_and_is_told() {
 #[test]
 fn times_that_cannot_be_are_missing_with_a_footnote_and_are_not_ranked() {
     let project = with_run();
-    store(&project, "20261201T000000Z-bbbb", "2026-11-28T00:00:00Z", |record| {
+    store_newer(&project, |record| {
         record["times"]["training"] = json!(-997.0);
         record["epochs"] = json!([{"epoch": 0, "loss": null, "seconds": null, "samples": 8}]);
     });
