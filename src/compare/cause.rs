@@ -9,8 +9,10 @@ use crate::record::Record;
 const PACKAGES: usize = 3;
 /// Accuracies of one framework that differ by less, in points, are the same.
 const POINTS: f64 = 0.1;
-/// Memory that differs by less than this share is the same.
+/// Memory that differs by less than this share is the same,
 const MEMORY: f64 = 0.1;
+/// and so is memory that differs by fewer bytes: a small process gains or loses as much from one start to the next.
+const MEMORY_FLOOR: f64 = 16.0 * (1 << 20) as f64;
 
 /// Returns what differs and may be why a time changed, the likeliest first.
 pub(super) fn causes(before: &Row, after: &Row) -> Vec<String> {
@@ -111,6 +113,7 @@ pub(super) fn besides(before: &Row, after: &Row) -> Vec<String> {
     let memory = |row: &Row| row.median_of(|r| r.cost.peak_rss_bytes.map(|bytes| bytes as f64));
     if let (Some(then), Some(now)) = (memory(before), memory(after))
         && (now / then > 1.0 + MEMORY || then / now > 1.0 + MEMORY)
+        && (now - then).abs() > MEMORY_FLOOR
     {
         besides.push(format!("memory {} → {}", size(then), size(now)));
     }

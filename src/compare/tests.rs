@@ -170,6 +170,20 @@ fn causes_are_named_the_likeliest_first() {
 }
 
 #[test]
+fn memory_is_told_where_it_differs_by_a_tenth_and_by_what_a_user_would_see() {
+    let told = |mib: [u64; 2]| {
+        let (mut before, mut after) = (repeats("1", "jax", &[10.0]), repeats("2", "jax", &[10.0]));
+        before[0].cost.peak_rss_bytes = Some(mib[0] << 20);
+        after[0].cost.peak_rss_bytes = Some(mib[1] << 20);
+        only(compared(before, after)).besides
+    };
+    assert!(told([3, 4]).is_empty(), "a page here and there is no change");
+    assert!(told([1000, 1090]).is_empty());
+    assert_eq!(told([100, 120]), ["memory 100 MiB → 120 MiB"]);
+    assert_eq!(told([120, 100]), ["memory 120 MiB → 100 MiB"]);
+}
+
+#[test]
 fn tables_leave_out_what_is_the_same_unless_asked() {
     let mut before = repeats("1", "jax", &[10.0]);
     before.extend(repeats("1", "torch", &[10.0]));
