@@ -29,7 +29,8 @@ Gru.__doc__ = """A GRU whose parameters, biases too, were all drawn at random.
 
 `call` maps (n, time, inputs) to the last state (n, units). Three blocks of
 units stand in each of weight_ih (3 units, inputs), weight_hh (3 units, units)
-and the one or two `biases` (3 units,): of the input, of the state.
+and the one or two `biases` (3 units,): of the input, of the state. Where the
+state has a bias in some gates only, it is 0 in the others.
 """
 
 
@@ -735,21 +736,34 @@ def gru(layer):
     found = []
     for order in itertools.permutations("rzn"):
         gates = [{gate: part[order.index(gate)] for gate in "rzn"} for part in parts]
-        for variant in itertools.product(("after", "before"), "hn", (False, True)[: len(biases)]):
+        skips = (False, True)[: len(biases)]
+        for variant in itertools.product(("after", "before"), "hn", skips, sorted(SQUASHES)):
             if np.allclose(state, _gru_state(x, gates, *variant), atol=1e-4):
                 found.append((order, variant))
     if len(found) != 1:
         return dict.fromkeys(("gru.reset", "gru.gates", "gru.update", "gru.biases"), UNKNOWN)
-    ((order, (reset, keeps, skips)),) = found
+    ((order, (reset, keeps, skips, squash)),) = found
+    by_state = [gate for gate, part in zip(order, parts[3]) if part.any()]
+    if len(biases) == 2 and len(by_state) < 3:
+        count = "1, and 1 of %s" % ", ".join(by_state)
+    else:
+        count = "%d%s" % (len(biases), ", 1 at first" if skips else "")
+    update = "z keeps the old" if keeps == "h" else "z takes the new"
     return {
         "gru.reset": "%s the product" % reset,
-        "gru.biases": "%d%s" % (len(biases), ", 1 at first" if skips else ""),
+        "gru.biases": count,
         "gru.gates": ", ".join(order),
-        "gru.update": "z keeps the old" if keeps == "h" else "z takes the new",
+        "gru.update": update if squash == "sigmoid" else "%s, by a %s" % (update, squash),
     }
 
 
-def _gru_state(x, gates, reset, keeps, skips):
+SQUASHES = {
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "hard sigmoid": lambda x: np.clip(0.2 * x + 0.5, 0, 1),  # of Theano and of Keras 2
+}
+
+
+def _gru_state(x, gates, reset, keeps, skips, squash="sigmoid"):
     """Returns the last state; `skips` leaves out the state's bias where there is no state yet."""
     w_i, w_h, b_i, b_h = gates
     h = np.zeros((len(x), len(w_h["r"])))
@@ -758,7 +772,7 @@ def _gru_state(x, gates, reset, keeps, skips):
         i = {gate: x[:, t].dot(w_i[gate].T) + b_i[gate].ravel() for gate in "rzn"}
         b = {gate: by_state * b_h[gate].ravel() for gate in "rzn"}
         s = {gate: h.dot(w_h[gate].T) + b[gate] for gate in "rz"}
-        r, z = [1 / (1 + np.exp(-(i[gate] + s[gate]))) for gate in "rz"]
+        r, z = [SQUASHES[squash](i[gate] + s[gate]) for gate in "rz"]
         before, after = (r, 1) if reset == "before" else (1, r)
         n = np.tanh(i["n"] + after * ((before * h).dot(w_h["n"].T) + b["n"]))
         h = z * h + (1 - z) * n if keeps == "h" else z * n + (1 - z) * h

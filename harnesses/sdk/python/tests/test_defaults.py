@@ -420,18 +420,23 @@ class Decays(unittest.TestCase):
 
 
 class Grus(unittest.TestCase):
-    def gru(self, order="rzn", reset="after", keeps="h", biases=2, skips=False):
+    def gru(self, order="rzn", reset="after", keeps="h", biases=2, skips=False, hard=False, of=""):
         draw = lambda *shape: random.standard_normal(shape)
         w_i, w_h = draw(12, 3), draw(12, 4)
         b = [draw(12) for _ in range(biases)]
         block = lambda w, gate: w[order.index(gate) * 4 :][:4]
+        for gate in set("rzn") - set(of or "rzn"):
+            block(b[-1], gate)[:] = 0
+
+        def squash(x):
+            return np.clip(x / 5 + 0.5, 0, 1) if hard else 1 / (1 + np.exp(-x))
 
         def call(x):
             h = np.zeros((len(x), 4))
             for t in range(x.shape[1]):
                 i = {k: x[:, t] @ block(w_i, k).T + block(b[0], k) for k in "rzn"}
                 c = {k: block(b[1], k) if biases == 2 and (t or not skips) else 0 for k in "rzn"}
-                sigma = lambda k: 1 / (1 + np.exp(-i[k] - h @ block(w_h, k).T - c[k]))
+                sigma = lambda k: squash(i[k] + h @ block(w_h, k).T + c[k])
                 r, z = sigma("r"), sigma("z")
                 if reset == "after":
                     n = np.tanh(i["n"] + r * (h @ block(w_h, "n").T + c["n"]))
@@ -454,6 +459,17 @@ class Grus(unittest.TestCase):
 
     def test_a_bias_may_be_missing_in_the_first_step(self):
         self.assertEqual(self.gru(skips=True)["gru.biases"], "2, 1 at first")
+
+    def test_the_state_may_have_a_bias_in_one_gate_only(self):
+        self.assertEqual(self.gru("zrn", of="n")["gru.biases"], "1, and 1 of n")
+        self.assertEqual(self.gru("zrn", biases=1, of="n")["gru.biases"], "1")
+
+    def test_gates_may_be_by_a_hard_sigmoid(self):
+        found = self.gru("zrn", "before", biases=1, hard=True)
+        self.assertEqual(found["gru.update"], "z keeps the old, by a hard sigmoid")
+        self.assertEqual(found["gru.reset"], "before the product")
+        found = self.gru(keeps="n", hard=True)
+        self.assertEqual(found["gru.update"], "z takes the new, by a hard sigmoid")
 
     def test_another_cell_is_none_of_them(self):
         draw = random.standard_normal
