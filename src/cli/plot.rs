@@ -14,7 +14,7 @@ use crate::publish::publish;
 use crate::record::Record;
 use crate::report::Grid;
 use crate::store::Store;
-use crate::table::{self, Choice, Column};
+use crate::table::{self, Choice, Column, ColumnWish};
 use crate::ui;
 
 /// Writes a chart as SVG.
@@ -28,7 +28,7 @@ pub fn plot(project: &Project, store: &Store, args: &PlotArgs) -> Result<()> {
         profile: args.profile.clone(),
         frameworks: args.frameworks.clone(),
         columns: Column::named(&args.of)
-            .map(|column| vec![Column::Library, column])
+            .map(|column| [Column::Library, column].map(ColumnWish::Shown).to_vec())
             .unwrap_or_default(),
         then_and_now: args.of == THEN_AND_NOW,
         ahead,
