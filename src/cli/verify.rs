@@ -7,13 +7,13 @@ use anyhow::Result;
 use crate::catalog::Device;
 use crate::cli::args::VerifyArgs;
 use crate::cli::{INTERRUPTED, NOT_OK, OK, run as plans};
-use crate::plan::Plan;
+use crate::plan::{Job, Plan};
 use crate::project::Project;
 use crate::proof::Verdict;
 use crate::record::Record;
 use crate::report::three_digits;
 use crate::request::{FrameworksFrom, Request};
-use crate::run::{PairSide, Paired, Session, pairs, speed};
+use crate::run::{Notify, PairSide, Paired, Session, pairs, speed};
 use crate::store::Store;
 use crate::table;
 use crate::ui::{self, Live};
@@ -141,15 +141,22 @@ fn findings(
         if is_interrupted {
             return Ok(None);
         }
-        let [PairSide { session, request, .. }, other_side] = sides;
-        let facts = speed((job.framework, job.target), request, session, &notify)?;
-        let pinned = Installation { records: theirs, facts };
-        let PairSide { session, request, .. } = other_side;
-        let facts = speed((other.framework, other.target), request, session, &notify)?;
-        let yours = Installation { records: ours, facts };
+        let pinned = installation(&sides[0], job, theirs, &notify)?;
+        let yours = installation(&sides[1], other, ours, &notify)?;
         found.push(judge(&pinned, &yours, before, args.tolerance));
     }
     Ok(Some(found))
+}
+
+/// Returns the installation of a side: what was measured of a job, and what its program says of itself.
+fn installation(
+    side: &PairSide,
+    job: &Job,
+    records: Vec<Record>,
+    notify: Notify,
+) -> Result<Installation> {
+    let facts = speed((job.framework, job.target), side.request, side.session, notify)?;
+    Ok(Installation { records, facts })
 }
 
 fn text(found: &Finding) -> String {
