@@ -588,7 +588,8 @@ fn tables_come_in_every_format_and_columns_can_be_chosen() {
         headings("library,+accuracy,+provider,-provider"),
         ["library", "test_accuracy_percent"]
     );
-    for (columns, found) in [("+accuracies", "'accuracies'"), ("library,-", "a value is required")] {
+    for (columns, found) in [("+accuracies", "'accuracies'"), ("library,-", "a value is required")]
+    {
         let done = project.rosetta(&["table", "--columns", columns]);
         assert_eq!(done.code, Some(2), "{done:?}");
         assert!(done.stderr.contains(found) && done.stderr.contains("peak-memory"), "{done:?}");

@@ -53,6 +53,19 @@ pub struct Choice {
     pub ahead: Vec<String>,
 }
 
+impl Choice {
+    /// Returns whether a record is of the device and the profile that are asked for.
+    fn has_conditions_of(&self, record: &Record) -> bool {
+        self.device.is_none_or(|device| record.device == device)
+            && self.profile.as_ref().is_none_or(|profile| record.profile == *profile)
+    }
+
+    /// Returns whether a record is of the era and one of the frameworks that are asked for.
+    fn has_framework_of(&self, record: &Record) -> bool {
+        self.era.is_none_or(|era| record.era == era) && chosen::is_named(record, &self.frameworks)
+    }
+}
+
 /// What the table needs to know of an experiment and is not in its records.
 #[derive(Debug, Clone)]
 pub struct Title {
@@ -129,15 +142,10 @@ fn build_one(
     published: &Published,
     choice: &Choice,
 ) -> Result<Vec<Grid>> {
-    let fits = |r: &&Record| {
-        choice.device.is_none_or(|device| r.device == device)
-            && choice.profile.as_ref().is_none_or(|profile| r.profile == *profile)
-    };
-    let of_experiment = records.iter().copied().filter(fits).collect::<Vec<_>>();
-    let of_era = |r: &&&Record| {
-        choice.era.is_none_or(|era| r.era == era) && chosen::is_named(r, &choice.frameworks)
-    };
-    let mut candidates = of_experiment.iter().filter(of_era).copied();
+    let mut of_experiment = records.to_vec();
+    of_experiment.retain(|record| choice.has_conditions_of(record));
+    let mut candidates =
+        of_experiment.iter().filter(|record| choice.has_framework_of(record)).copied();
     let Some(newest) = newest_profile(&mut candidates) else { return Ok(Vec::new()) };
     let others = other_profiles(&of_experiment, newest);
     let of_profile = of_experiment.iter().filter(|r| r.profile == newest.profile).copied();
@@ -145,8 +153,7 @@ fn build_one(
     let old = published.tables.get(name);
     let mut groups = group::with_newest(group::group(of_profile.collect(), task, old));
     groups.retain(|group| {
-        choice.era.is_none_or(|era| group.first().era == era)
-            && chosen::is_named(group.first(), &choice.frameworks)
+        choice.has_framework_of(group.first())
             && (!choice.then_and_now || group.first().successor.is_some())
     });
     chosen::keep(&mut groups, &choice.conditions);
@@ -157,11 +164,11 @@ fn build_one(
     };
     let columns = usual::chosen(columns, &choice.columns);
     ensure!(!columns.is_empty(), "`--columns` leaves no column; `rosetta table --help` lists them");
-    let is_ranked =
-        |group: &Group| group.records.iter().all(|r| column::equivalence(r).is_ranked());
-    let is_tuned = |group: &Group| group.first().lane == Lane::Tuned;
-    let (ranked, apart) = groups.into_iter().partition::<Vec<_>, _>(is_ranked);
-    let (tuned, ranked) = ranked.into_iter().partition::<Vec<_>, _>(is_tuned);
+    let (ranked, apart) = groups.into_iter().partition::<Vec<_>, _>(|group| {
+        group.records.iter().all(|record| column::equivalence(record).is_ranked())
+    });
+    let (tuned, ranked) =
+        ranked.into_iter().partition::<Vec<_>, _>(|group| group.first().lane == Lane::Tuned);
     let apart_title = format!("{title}: not the same experiment");
     let tuned_title = format!("{title} – tuned lane");
     let parts = [(title, ranked), (tuned_title.as_str(), tuned), (apart_title.as_str(), apart)];

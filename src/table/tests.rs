@@ -374,7 +374,8 @@ fn single_repeats_are_ranked_only_where_somebody_asks() {
     let records = [record("cnn", "slow", 20.0), record("cnn", "fast", 10.0)];
     let table = &tables(&records, &Choice::default())[0];
     assert_eq!(place(table, Column::Rank), None);
-    let choice = Choice { columns: vec![Column::Rank, Column::Library], ..Choice::default() };
+    let columns = [Column::Rank, Column::Library].map(ColumnWish::Shown).to_vec();
+    let choice = Choice { columns, ..Choice::default() };
     let table = &tables(&records, &choice)[0];
     assert_eq!(ranks(table), ["1", "2"]);
     assert!(table.notes.iter().all(|note| !note.words.starts_with("noise floor")));
