@@ -123,6 +123,25 @@ fn what_is_stored_is_shown_at_once_and_one_s_own_first() {
 }
 
 #[test]
+fn nobody_leaves_a_table_in_silence() {
+    let project = project(&[]).harness("other", "").harness("third", "");
+    for name in ["other", "third"] {
+        project.write(&format!("harnesses/{name}/defaults.py"), "exit 1\n");
+    }
+    let without = stored("other", "same", "2026-03-04").replace("gru.biases", "sgd.rate");
+    project.write("results/defaults/fake.json", &stored("fake", "same", "2026-03-04"));
+    project.write("results/defaults/other.json", &without);
+    let shown = project.rosetta(&["defaults", "gru", "--markdown"]);
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+    assert!(shown.stdout.contains("| other                | –      |"), "{}", shown.stdout);
+    assert!(
+        shown.stdout.contains("not stored: third; measure it: `rosetta defaults --measure third`"),
+        "{}",
+        shown.stdout
+    );
+}
+
+#[test]
 fn only_what_differs_is_shown_on_request() {
     let project = project(&[]).harness("other", "");
     project.write("harnesses/other/defaults.py", "exit 1\n");

@@ -101,11 +101,17 @@ fn stored(project: &Project, store: &Store, request: &Request) -> Result<(Sheet,
     if measured.is_empty() {
         return Err(hinted("no defaults are stored of what was asked for", measure));
     }
-    if !missing.is_empty() && !request.all {
-        say(format_args!("not stored: {}; {measure}", missing.join(", ")));
+    let mut sheet = Sheet::build(&measured);
+    if missing.is_empty() {
+        return Ok((sheet, OK));
     }
-    let is_whole = missing.is_empty() || request.all;
-    Ok((Sheet::build(&measured), if is_whole { OK } else { NOT_OK.into() }))
+    let missing = format!("not stored: {}; {measure}", missing.join(", "));
+    if request.all {
+        sheet.notes.push(missing);
+        return Ok((sheet, OK));
+    }
+    say(missing);
+    Ok((sheet, NOT_OK.into()))
 }
 
 /// Returns every stored comparison for the report, if there is one.
