@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::catalog::Device;
 use crate::cli::args::VerifyArgs;
 use crate::cli::{INTERRUPTED, NOT_OK, OK, run as plans};
+use crate::machine::Limits;
 use crate::plan::{Job, Plan};
 use crate::project::Project;
 use crate::proof::Verdict;
@@ -144,7 +145,7 @@ fn findings(
         };
         let pinned = Installation { records: theirs, facts: ask(&sides[0], job)? };
         let yours = Installation { records: ours, facts: ask(&sides[1], other)? };
-        found.push(judge(&pinned, &yours, before, args.tolerance));
+        found.push(judge(&pinned, &yours, before, &Limits::look(), args.tolerance));
     }
     Ok(Some(found))
 }
