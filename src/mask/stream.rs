@@ -52,7 +52,7 @@ impl Beginnings {
 static KNOWN: LazyLock<Beginnings> = LazyLock::new(|| Beginnings::of(Vec::new()));
 
 /// Masks credentials in a stream.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Masker {
     beginnings: Beginnings,
     /// What may be a part of a credential, until more has come.
