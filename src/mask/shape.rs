@@ -130,6 +130,8 @@ pub(super) enum Look {
 
 /// The most of anything that is not yet known to be a credential.
 const LONGEST_WAIT: usize = 1024;
+/// How far a shape looks back.
+pub(super) const LOOKS_BACK: usize = 16;
 /// The most between a name and its value.
 const LONGEST_GAP: usize = 16;
 const LONGEST_USER: usize = 512;
@@ -146,7 +148,7 @@ impl View<'_> {
     /// Returns what it is that begins at `start` and goes on at `at`.
     pub fn look(&self, rule: Rule, start: usize, at: usize) -> Look {
         match rule {
-            Rule::Whole => Look::Secret { from: start, to: at, goes_on: None },
+            Rule::Whole => self.whole(start, at),
             Assigned(bytes, least) => self.assigned(at, bytes, least),
             Authorization => self.authorization(at),
             UserInfo => self.user_info(start, at),
@@ -189,6 +191,18 @@ impl View<'_> {
         b"?&;".contains(&self.back(at, 1)) || &escaped == b"\\u0026"
     }
 
+    /// Returns a value that is known. Where its first letter may be that of an escape in JSON (`\n`, `\u00e9`), that stays.
+    fn whole(&self, start: usize, to: usize) -> Look {
+        let slashes =
+            (1..=LOOKS_BACK).take_while(|count| self.back(start, *count) == b'\\').count();
+        let escape = match self.text.get(start) {
+            _ if slashes % 2 == 0 => 0,
+            Some(b'u') => 5,
+            _ => 1,
+        };
+        Look::Secret { from: start + escape, to, goes_on: None }
+    }
+
     /// Returns where bytes of a kind end, and whether more of them may follow the text.
     fn end_of(&self, bytes: Bytes, from: usize) -> (usize, bool) {
         let (length, is_open) = run(bytes, &self.text[from..], self.is_end);
@@ -215,24 +229,40 @@ impl View<'_> {
         }
     }
 
-    /// Returns where a value begins that is assigned to what ends here; where the text ends, if that may come.
-    fn assigned_at(&self, at: usize) -> Option<usize> {
-        let is_gap = |byte: &&u8| b" \t\"'\\:=>".contains(*byte);
-        let gap = self.text[at..].iter().take(LONGEST_GAP).take_while(is_gap).count();
-        let is_open = !self.is_end && at + gap == self.text.len();
-        let is_assigned = self.text[at..at + gap].iter().any(|byte| b":=>".contains(byte));
-        (is_assigned || is_open).then_some(at + gap)
+    /// Returns where a value begins that is assigned to what ends here.
+    fn assigned_at(&self, at: usize) -> Result<usize, Look> {
+        let mut gap = at;
+        while gap < at + LONGEST_GAP {
+            match self.text.get(gap) {
+                None if !self.is_end => return Err(Look::Wait),
+                Some(b'\\') => match self.text.get(gap + 1) {
+                    None if !self.is_end => return Err(Look::Wait),
+                    // Quotes within a string of JSON. Another letter would be left with the backslash alone.
+                    Some(b'"' | b'\'' | b'\\') => gap += 1,
+                    _ => break,
+                },
+                Some(byte) if b" \t\"':=>".contains(byte) => gap += 1,
+                _ => break,
+            }
+        }
+        let is_assigned = self.text[at..gap].iter().any(|byte| b":=>".contains(byte));
+        if is_assigned { Ok(gap) } else { Err(Look::Nothing) }
     }
 
     fn assigned(&self, at: usize, bytes: Bytes, least: usize) -> Look {
         // A number is none.
         let has_letter: fn(&[u8]) -> bool = |value| value.iter().any(u8::is_ascii_alphabetic);
-        let from = self.assigned_at(at);
-        from.map_or(Look::Nothing, |from| self.value(from, bytes, least, has_letter))
+        match self.assigned_at(at) {
+            Ok(from) => self.value(from, bytes, least, has_letter),
+            Err(look) => look,
+        }
     }
 
     fn authorization(&self, at: usize) -> Look {
-        let Some(scheme) = self.assigned_at(at) else { return Look::Nothing };
+        let scheme = match self.assigned_at(at) {
+            Ok(scheme) => scheme,
+            Err(look) => return look,
+        };
         let (end, is_open) = self.end_of(Alnum, scheme);
         let word = self.text[scheme..end].to_ascii_lowercase();
         match word.as_slice() {

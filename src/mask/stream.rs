@@ -7,10 +7,8 @@ use std::sync::LazyLock;
 use aho_corasick::{AhoCorasick, Input, MatchKind};
 
 use super::MASK;
-use super::shape::{Bytes, Look, Rule, SHAPES, View, run};
+use super::shape::{Bytes, LOOKS_BACK, Look, Rule, SHAPES, View, run};
 
-/// How far a shape looks back.
-const LOOKS_BACK: usize = 16;
 /// The longest secret that has no known kind of byte after it: what claims to be a longer key is not one.
 const LONGEST_SECRET: usize = 64 << 10;
 /// A variable's value that is shorter may be a word of any line; one that is longer is no password.
@@ -75,9 +73,11 @@ impl Masker {
         let mut values = Vec::new();
         for secret in secrets.into_iter().filter(|secret| is_told_apart(secret)) {
             let escaped = serde_json::Value::from(secret.as_str()).to_string();
-            let escaped = escaped.trim_matches('"');
-            values.extend((escaped != secret).then(|| escaped.to_owned()));
-            values.push(secret);
+            // A backslash at the end may be that of a quote behind it.
+            let raw = secret.trim_end_matches('\\');
+            let escaped = escaped[1..escaped.len() - 1].trim_end_matches('\\');
+            values.extend((escaped != raw).then(|| escaped.to_owned()));
+            values.push(raw.to_owned());
         }
         match values.is_empty() {
             true => Masker::default(),

@@ -27,6 +27,7 @@ fn credentials() -> Vec<(String, String)> {
         pair(format!("AWS_SECRET_ACCESS_KEY: '{r40}',"), "AWS_SECRET_ACCESS_KEY: '***',"),
         pair(format!(r#"{{"SecretAccessKey": "{r40}"}}"#), r#"{"SecretAccessKey": "***"}"#),
         pair(format!(r#"\"aws_session_token\":\"{r88}==\""#), r#"\"aws_session_token\":\"***\""#),
+        pair(format!("aws_secret_access_key:\n{r40}"), &format!("aws_secret_access_key:\n{r40}")),
         pair(format!("remote: ghp_{r36}"), "remote: ghp_***"),
         pair(format!("gho_{r36}, ghs_{r36}"), "gho_***, ghs_***"),
         pair(format!("github_pat_{r20}_{r40}!"), "github_pat_***!"),
@@ -184,6 +185,24 @@ fn a_value_that_is_known_is_masked_wherever_it_stands() {
         let masker = Masker::knowing(secrets.map(str::to_owned));
         let found = in_pieces(text.as_bytes(), std::iter::repeat(length), masker);
         assert_eq!(String::from_utf8_lossy(&found), expected, "pieces of {length}");
+    }
+}
+
+#[test]
+fn a_known_value_leaves_the_escapes_of_json_whole() {
+    let masker = Masker::knowing(["now or never", "u0001etude", "ends so\\"].map(str::to_owned));
+    for (text, expected) in [
+        ("now or never", "***"),
+        ("\now or never", "\n***"),
+        ("\u{1}etude", "\u{1}***"),
+        ("\\now or never", "\\***"),
+        ("so ends so\" it", "so ***\" it"),
+    ] {
+        let line = serde_json::json!({ "s": text }).to_string();
+        let found = in_pieces(line.as_bytes(), [5, 1, 1, 1, 100].into_iter(), masker.clone());
+        let value = serde_json::from_slice::<serde_json::Value>(&found);
+        let found = String::from_utf8_lossy(&found);
+        assert!(value.is_ok_and(|value| value["s"] == expected), "{line} became {found}");
     }
 }
 
