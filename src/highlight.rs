@@ -56,6 +56,11 @@ pub fn pieces(text: &str, language: Language) -> Vec<(CodePiece, &str)> {
     found
 }
 
+/// Returns whether a character may stand in a name.
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
 /// Returns what a text begins with, and how many bytes that is.
 fn next(text: &str, language: Language) -> (CodePiece, usize) {
     if text.starts_with(comment(language)) {
@@ -64,11 +69,10 @@ fn next(text: &str, language: Language) -> (CodePiece, usize) {
     if let Some(length) = quoted(text, language) {
         return (CodePiece::Text, length);
     }
-    let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let first = text.chars().next().unwrap_or(' ');
     if first.is_ascii_digit() {
-        let is_number = |c: char| is_word(c) || c == '.';
-        return (CodePiece::Number, text.find(|c| !is_number(c)).unwrap_or(text.len()));
+        let length = text.find(|c| !is_word(c) && c != '.').unwrap_or(text.len());
+        return (CodePiece::Number, length);
     }
     if !is_word(first) {
         return (CodePiece::Plain, first.len_utf8());

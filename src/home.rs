@@ -1,6 +1,7 @@
 //! Where rosetta keeps what it makes: environments, data, tools. Must not depend on what is in there.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -18,12 +19,7 @@ pub struct Home {
 impl Home {
     /// Returns the folder that the environment names.
     pub fn find() -> Result<Home> {
-        let from = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
-        let named = |name: &str| {
-            let path = from(name).map(PathBuf::from);
-            path.map(|path| folder(&path, &format!("`{name}`"))).transpose()
-        };
-        let root = match (named("ROSETTA_HOME")?, named("XDG_CACHE_HOME")?, from("HOME")) {
+        let root = match (named("ROSETTA_HOME")?, named("XDG_CACHE_HOME")?, variable("HOME")) {
             (Some(root), _, _) => root,
             (None, Some(cache), _) => cache.join("rosetta"),
             (None, None, Some(home)) => Path::new(&home).join(".cache/rosetta"),
@@ -86,6 +82,17 @@ impl Home {
     pub fn tools(&self) -> PathBuf {
         self.root.join("tools")
     }
+}
+
+/// Returns a variable that is set to something.
+fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// Returns the folder that a variable names.
+fn named(name: &str) -> Result<Option<PathBuf>> {
+    let path = variable(name).map(PathBuf::from);
+    path.map(|path| folder(&path, &format!("`{name}`"))).transpose()
 }
 
 /// Makes a folder that only its user can write to; whether it is one.

@@ -247,11 +247,10 @@ impl Counters {
         let foreign = (busy - cpu_seconds * ticks_per_second) / total;
         let steal = since(self.steal_ticks, before.steal_ticks) / total;
         let swapped = self.swapped_pages.saturating_sub(before.swapped_pages);
-        let percent = |share: f64| format!("{:.0} %", share * 100.0);
         if steal > STEAL_SHARE {
-            Some(format!("the hypervisor took {} of the CPU time", percent(steal)))
+            Some(format!("the hypervisor took {:.0} % of the CPU time", steal * 100.0))
         } else if foreign > FOREIGN_SHARE {
-            Some(format!("other processes used {} of the CPU time", percent(foreign)))
+            Some(format!("other processes used {:.0} % of the CPU time", foreign * 100.0))
         } else if swapped > SWAPPED_PAGES {
             Some(format!("{swapped} pages were read from swap"))
         } else {

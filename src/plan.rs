@@ -191,7 +191,6 @@ pub fn choose_targets<'a>(
     catalog: &'a Catalog,
 ) -> Result<Vec<(&'a Framework, &'a Target)>> {
     let all = catalog.targets().collect::<Vec<_>>();
-    let names = |f: &'a Framework, t: &'a Target| [f.spec.name.as_str(), t.name.as_str()];
     let known = all.iter().flat_map(|(f, t)| names(f, t)).collect::<BTreeSet<_>>();
     let wanted = request.frameworks.iter().map(|name| meant(name)).collect::<Vec<_>>();
     for name in &wanted {
@@ -208,16 +207,15 @@ pub fn choose_targets<'a>(
             });
         }
     }
-    let of_era = |framework: &Framework| request.era.is_none_or(|era| framework.spec.era == era);
     let is_chosen = |framework: &Framework, target: &Target| {
-        let named = [framework.spec.name.as_str(), target.name.as_str()];
+        let named = names(framework, target);
         let of_lane = request.lane.is_none_or(|lane| target.lane == lane);
         let is_tuned = target.lane == Lane::Tuned;
         let by_name = match wanted.as_slice() {
             [] => of_lane && (request.all || request.era.is_some() || target.starter || is_tuned),
             list => list.iter().any(|name| named.iter().any(|one| is_same(one, name))),
         };
-        of_era(framework) && by_name
+        is_of_era(framework, request) && by_name
     };
     let mut chosen = Vec::new();
     for (framework, target) in all {
@@ -228,7 +226,7 @@ pub fn choose_targets<'a>(
                 let mut pinned = framework.spec.targets.iter().filter(|one| one.name == of);
                 let is_named = wanted.iter().any(|name| is_same(&target.name, name));
                 let is_newest = request.newest && catalog.is_newest(target);
-                is_named && of_era(framework)
+                is_named && is_of_era(framework, request)
                     || is_newest && pinned.any(|pinned| is_chosen(framework, pinned))
             }
         };
@@ -237,6 +235,15 @@ pub fn choose_targets<'a>(
         }
     }
     Ok(chosen)
+}
+
+/// Returns the names by which a target may be asked for.
+fn names<'a>(framework: &'a Framework, target: &'a Target) -> [&'a str; 2] {
+    [&framework.spec.name, &target.name]
+}
+
+fn is_of_era(framework: &Framework, request: &Request) -> bool {
+    request.era.is_none_or(|era| framework.spec.era == era)
 }
 
 /// Returns the error for a version of which no lock is kept, if its name has one that is known.

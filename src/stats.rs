@@ -65,21 +65,25 @@ pub fn ratio_of_medians(these: &[f64], those: &[f64]) -> Option<RatioOfMedians> 
     let ratio = median(&mut these.to_vec())? / median(&mut those.to_vec())?;
     let count = these.len().min(those.len());
     if count < ENOUGH_FOR_INTERVAL {
-        let end = |values: &[f64], pick: fn(f64, f64) -> f64| values.iter().copied().reduce(pick);
-        let low = end(these, f64::min)? / end(those, f64::max)?;
-        let high = end(these, f64::max)? / end(those, f64::min)?;
+        let low = smallest(these)? / largest(those)?;
+        let high = largest(these)? / smallest(those)?;
         return Some(RatioOfMedians { median: ratio, low, high, count });
     }
     let mut random = ChaCha8Rng::seed_from_u64(0);
-    let mut resampled = |values: &[f64]| {
-        let pick = |_| values[(random.next_u64() % values.len() as u64) as usize];
-        median(&mut values.iter().map(pick).collect::<Vec<_>>()).unwrap_or(f64::NAN)
-    };
-    let ratios = (0..RESAMPLES).map(|_| resampled(these) / resampled(those));
-    let mut ratios = ratios.collect::<Vec<_>>();
-    ratios.sort_by(f64::total_cmp);
-    let at = |q| quantile(&ratios, q).unwrap_or(f64::NAN);
-    Some(RatioOfMedians { median: ratio, low: at(0.025), high: at(0.975), count })
+    let ratios = (0..RESAMPLES).filter_map(|_| {
+        let this = median_of_resample(these, &mut random)?;
+        Some(this / median_of_resample(those, &mut random)?)
+    });
+    let (low, high) = interval(ratios.collect());
+    Some(RatioOfMedians { median: ratio, low, high, count })
+}
+
+fn smallest(values: &[f64]) -> Option<f64> {
+    values.iter().copied().reduce(f64::min)
+}
+
+fn largest(values: &[f64]) -> Option<f64> {
+    values.iter().copied().reduce(f64::max)
 }
 
 /// Returns the median of the ratios of pairs, each measured one soon after the other, and its interval: from five pairs on the
@@ -96,18 +100,22 @@ pub fn median_of_ratios(pairs: &[(f64, f64)]) -> Option<RatioOfMedians> {
 
 fn bootstrap(values: &[f64]) -> (f64, f64) {
     let mut random = ChaCha8Rng::seed_from_u64(0);
-    let mut resample = vec![0.0; values.len()];
-    let mut medians = (0..RESAMPLES)
-        .filter_map(|_| {
-            for slot in &mut resample {
-                // The bias of this remainder is below 2^-50 for any count of repeats.
-                *slot = values[(random.next_u64() % values.len() as u64) as usize];
-            }
-            median(&mut resample)
-        })
-        .collect::<Vec<_>>();
-    medians.sort_by(f64::total_cmp);
-    let at = |q| quantile(&medians, q).unwrap_or(f64::NAN);
+    let medians = (0..RESAMPLES).filter_map(|_| median_of_resample(values, &mut random));
+    interval(medians.collect())
+}
+
+/// Returns the median of as many draws from `values` as there are of them.
+fn median_of_resample(values: &[f64], random: &mut ChaCha8Rng) -> Option<f64> {
+    let count = values.len() as u64;
+    // The bias of this remainder is below 2^-50 for any count of repeats.
+    let drawn = values.iter().map(|_| values[(random.next_u64() % count) as usize]);
+    median(&mut drawn.collect::<Vec<_>>())
+}
+
+/// Returns the ends of the middle 95 % of what the resamples gave.
+fn interval(mut resampled: Vec<f64>) -> (f64, f64) {
+    resampled.sort_by(f64::total_cmp);
+    let at = |q| quantile(&resampled, q).unwrap_or(f64::NAN);
     (at(0.025), at(0.975))
 }
 

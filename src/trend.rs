@@ -36,8 +36,8 @@ pub fn changes(values: &[f64], tolerance: f64) -> Vec<LevelChange> {
     // A change that is too small to matter joins its neighbours, the smallest first.
     loop {
         let levels = levels(values, &starts);
-        let size = |pair: &[f64]| (pair[1] / pair[0]).ln().abs();
-        let smallest = levels.windows(2).map(size).enumerate().min_by(|a, b| a.1.total_cmp(&b.1));
+        let sizes = levels.windows(2).map(|pair| (pair[1] / pair[0]).ln().abs());
+        let smallest = sizes.enumerate().min_by(|a, b| a.1.total_cmp(&b.1));
         match smallest {
             Some((index, size)) if size < tolerance.ln_1p() => drop(starts.remove(index + 1)),
             _ => {

@@ -69,8 +69,9 @@ impl Word {
     /// Returns the word in a harness, and by which of its texts it was found.
     pub fn find(&self, text: &str, language: Language) -> Option<(Call, &str)> {
         let sections = split(text, language);
-        let is_wanted = |title: &str| self.section.as_deref().is_none_or(|wanted| wanted == title);
-        let sections = sections.iter().filter(|section| is_wanted(section.title));
+        let sections = sections
+            .iter()
+            .filter(|section| self.section.as_deref().is_none_or(|wanted| wanted == section.title));
         let sections = sections.collect::<Vec<_>>();
         for wanted in &self.lines {
             for section in &sections {

@@ -30,19 +30,29 @@ fn words(cell: &str) -> BTreeSet<String> {
 /// Returns what the sources say, apart from their tests.
 fn actual() -> Arrows {
     let mut arrows = Arrows::new();
-    for file in sources(&root().join("src")) {
-        let path = file.strip_prefix(root().join("src")).unwrap().to_string_lossy().into_owned();
+    for (path, code) in program() {
         let module = path.split('/').next().unwrap().trim_end_matches(".rs").to_owned();
-        if ["main", "lib"].contains(&module.as_str()) || path.ends_with("tests.rs") {
+        if ["main", "lib"].contains(&module.as_str()) {
             continue;
         }
-        let text = fs::read_to_string(&file).unwrap();
-        let code = text.split("mod tests {").next().unwrap();
         let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
         let used = lines.flat_map(modules_of).filter(|used| *used != module);
         arrows.entry(module.clone()).or_default().extend(used);
     }
     arrows
+}
+
+/// Returns the files of src/, each with its text apart from its tests.
+fn program() -> Vec<(String, String)> {
+    let mut program = Vec::new();
+    for file in sources(&root().join("src")) {
+        let path = file.strip_prefix(root().join("src")).unwrap().to_string_lossy().into_owned();
+        if !path.ends_with("tests.rs") && !path.contains("/tests/") {
+            let text = fs::read_to_string(&file).unwrap();
+            program.push((path, text.split("mod tests {").next().unwrap().to_owned()));
+        }
+    }
+    program
 }
 
 /// Returns the modules of this crate that a line names: `crate::a::B` and `crate::{a, b::C}`.
@@ -87,6 +97,119 @@ fn circle(arrows: &Arrows) -> Option<String> {
             seen.contains(start)
         })
         .cloned()
+}
+
+/// A function, and how many closures it binds to names.
+#[derive(Debug, PartialEq)]
+struct Function {
+    /// Where it begins, from 1.
+    line: usize,
+    name: String,
+    indent: usize,
+    closures: usize,
+}
+
+/// Returns the functions of a file that rustfmt has formatted.
+fn functions(code: &str) -> Vec<Function> {
+    let lines = code.lines().collect::<Vec<_>>();
+    let (mut ended, mut open) = (Vec::new(), Vec::<Function>::new());
+    for (index, line) in lines.iter().enumerate() {
+        let indent = line.len() - line.trim_start().len();
+        let words = line.trim_start();
+        if words.starts_with("//") {
+            continue;
+        }
+        if let Some(name) = function_name(words) {
+            open.push(Function { line: index + 1, name, indent, closures: 0 });
+        }
+        // The value may stand on the line below.
+        let rest = lines.get(index + 1).map_or("", |next| next.trim_start());
+        if let Some(function) = open.last_mut()
+            && binds_closure(&format!("{words} {rest}"))
+        {
+            function.closures += 1;
+        }
+        // With a brace all end that stand no further left; of some there is only a signature.
+        if words == "}" {
+            let at = open.iter().position(|function| function.indent >= indent);
+            ended.extend(open.drain(at.unwrap_or(open.len())..));
+        }
+    }
+    ended.extend(open);
+    ended
+}
+
+/// Returns the name of the function that begins with this line, as `pub(super) async fn name<T>(`.
+fn function_name(line: &str) -> Option<String> {
+    let (before, after) = line.split_once("fn ")?;
+    let is_word = |word: &str| {
+        word.starts_with("pub")
+            || ["const", "async", "unsafe", "in"].contains(&word)
+            || word.ends_with(')')
+    };
+    let name = after.split(['(', '<']).next()?;
+    (before.split_whitespace().all(is_word) && name.chars().all(is_of_name))
+        .then(|| name.to_owned())
+}
+
+fn is_of_name(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Returns whether a line binds a closure to a name: `let mut name: &dyn Fn() = &move || …`.
+fn binds_closure(line: &str) -> bool {
+    let Some(binding) = line.strip_prefix("let ") else { return false };
+    let Some((pattern, mut value)) = binding.split_once('=') else { return false };
+    let name = pattern.trim_start_matches("mut ").split(':').next().unwrap().trim();
+    for before in [" ", "Box::new(", "&", "mut ", "move "] {
+        value = value.trim_start_matches(before);
+    }
+    name.chars().all(is_of_name) && value.starts_with('|')
+}
+
+#[test]
+fn no_function_binds_two_closures() {
+    let mut found = Vec::new();
+    for (path, code) in program() {
+        for Function { line, name, closures, .. } in functions(&code) {
+            if closures > 1 {
+                found.push(format!("src/{path}:{line}: `{name}` has {closures}"));
+            }
+        }
+    }
+    assert!(
+        found.is_empty(),
+        "at most one local closure a function; make the others functions or methods, or write one that is used once \
+         where it is used:\n{}",
+        found.join("\n")
+    );
+}
+
+#[test]
+fn closures_are_counted_of_the_function_that_binds_them() {
+    let code = "impl A {
+    fn signature(&self);
+
+    pub(super) fn outer<T>(&self) -> bool {
+        let one = |x| x;
+        // let none = |x| x;
+        fn inner() {
+            let mut two: &dyn Fn() =
+                &move || ();
+        }
+        let sum = one(1) | two;
+        let three =
+            Box::new(|x| x);
+        one.map(|x| x)
+    }
+}
+";
+    let counts = functions(code).into_iter().map(|one| (one.line, one.name, one.closures));
+    let expected = [(7, "inner", 1), (2, "signature", 0), (4, "outer", 2)];
+    assert_eq!(
+        counts.collect::<Vec<_>>(),
+        expected.map(|(line, name, closures)| (line, name.to_owned(), closures))
+    );
 }
 
 #[test]

@@ -572,6 +572,30 @@ fn tables_come_in_every_format_and_columns_can_be_chosen() {
     );
     assert!(lines[1].contains(again), "{csv}");
     assert_eq!(lines.len(), 2);
+    let headings = |columns: &str| -> Vec<String> {
+        let csv = stdout(&["--csv", "--columns", columns]);
+        let line = csv.lines().next().unwrap();
+        let shown = &line[..line.find(",test_accuracy_percent_low").unwrap()];
+        shown.split(',').skip(1).map(str::to_owned).collect()
+    };
+    let usual = headings("+accuracy");
+    assert!(usual.len() > 5 && usual[..2] == ["library", "test_accuracy_percent"], "{usual:?}");
+    let changed = headings("+provider,-cudnn");
+    assert_eq!(changed.last().unwrap(), "provider");
+    assert_eq!(changed.len(), usual.len(), "one more and one less: {changed:?}");
+    assert!(!changed.contains(&"using_cudnn".to_owned()), "{changed:?}");
+    assert_eq!(
+        headings("library,+accuracy,+provider,-provider"),
+        ["library", "test_accuracy_percent"]
+    );
+    for (columns, found) in [("+accuracies", "'accuracies'"), ("library,-", "a value is required")]
+    {
+        let done = project.rosetta(&["table", "--columns", columns]);
+        assert_eq!(done.code, Some(2), "{done:?}");
+        assert!(done.stderr.contains(found) && done.stderr.contains("peak-memory"), "{done:?}");
+    }
+    let done = project.rosetta(&["table", "--columns", "library,-library"]);
+    assert!(done.code != Some(0) && done.stderr.contains("leaves no column"), "{done:?}");
     let done = project.rosetta(&["table", "tinny"]);
     assert_eq!(done.code, Some(2));
     assert!(done.stderr.contains("did you mean `tiny`?"), "{done:?}");

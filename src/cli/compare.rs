@@ -99,11 +99,14 @@ fn is_day(name: &str) -> bool {
 /// Returns the newest run that began on a day or before it, in UTC.
 fn on_or_before(store: &Store, day: &str) -> Result<String> {
     let survey = store.survey()?;
-    let began = |started: &str| started.get(..10).is_some_and(|date| date <= day);
-    let runs = survey.outlines().filter(|run| began(&run.started) && run.jobs().0 > 0);
-    let message = || format!("there is no run of {day} or before");
+    let runs = survey
+        .outlines()
+        .filter(|run| run.started.get(..10).is_some_and(|date| date <= day) && run.jobs().0 > 0);
     let newest = runs.last().map(|run| run.id.clone());
-    newest.ok_or_else(|| hinted(message(), "`rosetta list runs` shows when each began"))
+    newest.ok_or_else(|| {
+        let message = format!("there is no run of {day} or before");
+        hinted(message, "`rosetta list runs` shows when each began")
+    })
 }
 
 /// Returns of each row the last good result before the run of the other side, from the same machine.

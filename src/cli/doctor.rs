@@ -4,10 +4,10 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::{NOT_OK, OK};
-use crate::env::{Availability, Envs};
+use crate::env::{Availability, EnvStatus, Envs};
 use crate::hint::say;
 use crate::home::{Home, free_bytes};
 use crate::machine::{Limits, Machine};
@@ -95,18 +95,14 @@ pub fn doctor(project: &Project, as_json: bool) -> Result<ExitCode> {
     let can_run = envs.iter().any(|env| !matches!(env.availability, Availability::Unavailable(_)));
     let code = if can_run { OK } else { NOT_OK.into() };
     if as_json {
-        let program = |(program, version): &(&KnownProgram, Option<String>)| json!({"name": program.name, "version": version, "how_to_get": program.how_to_get});
-        let env = |env: &crate::env::EnvStatus| {
-            let (state, reason, hint) = state(&env.availability);
-            json!({"name": env.name, "state": state, "reason": reason, "hint": hint})
-        };
+        let programs = programs.iter().map(|(program, version)| program_json(program, version));
         let report = json!({
             "machine": machine,
             "held_back": held,
             "home": home.root(),
             "free_bytes": free,
-            "programs": programs.iter().map(program).collect::<Vec<_>>(),
-            "environments": envs.iter().map(env).collect::<Vec<_>>(),
+            "programs": programs.collect::<Vec<_>>(),
+            "environments": envs.iter().map(env_json).collect::<Vec<_>>(),
             "can_run": can_run,
         });
         ui::print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
@@ -145,6 +141,15 @@ pub fn doctor(project: &Project, as_json: bool) -> Result<ExitCode> {
         say("nothing can run here: no environment can be built");
     }
     Ok(code)
+}
+
+fn program_json(program: &KnownProgram, version: &Option<String>) -> Value {
+    json!({"name": program.name, "version": version, "how_to_get": program.how_to_get})
+}
+
+fn env_json(env: &EnvStatus) -> Value {
+    let (state, reason, hint) = state(&env.availability);
+    json!({"name": env.name, "state": state, "reason": reason, "hint": hint})
 }
 
 fn row(is_fine: bool, what: &str, found: String, get: &str) -> Vec<String> {

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::catalog::{Catalog, EnvSpec, Provider, ProviderName};
 use crate::cli::args::{AgreementArgs, EnvCommand, MakerArg};
@@ -213,47 +213,10 @@ fn build(specs: &[EnvSpec], envs: &Envs, live: &Live) -> Result<ExitCode> {
 }
 
 fn list(all: &[EnvStatus], as_json: bool) -> Result<()> {
-    let state = |status: &EnvStatus| match &status.availability {
-        Availability::Ready => "built".to_owned(),
-        Availability::Buildable => "can be built".to_owned(),
-        Availability::Unavailable(obstacle) => obstacle.reason.clone(),
-    };
-    let hint = |status: &EnvStatus| match &status.availability {
-        Availability::Unavailable(obstacle) => obstacle.hint.clone().unwrap_or_default(),
-        _ => String::new(),
-    };
-    let digest = |status: &EnvStatus| {
-        status.digest.as_deref().map(|digest| digest[..12].to_owned()).unwrap_or_default()
-    };
     if as_json {
-        let object = |status: &EnvStatus| {
-            json!({
-                "name": status.name,
-                "provider": status.provider.as_str(),
-                "python": status.python,
-                "state": state(status),
-                "hint": hint(status),
-                "digest": status.digest,
-                "size_bytes": status.built.as_ref().map(|built| built.size_bytes),
-                "build_seconds": status.built.as_ref().map(|built| built.build_seconds),
-                "root": status.built.as_ref().map(|built| &built.root),
-            })
-        };
         let list = all.iter().map(object).collect::<Vec<_>>();
         return ui::print(&(serde_json::to_string_pretty(&list)? + "\n"));
     }
-    let row = |status: &EnvStatus| {
-        let built = status.built.as_ref();
-        vec![
-            status.name.clone(),
-            status.provider.to_string(),
-            status.python.clone().unwrap_or_default(),
-            state(status),
-            built.map(|built| ui::size(built.size_bytes)).unwrap_or_default(),
-            digest(status),
-            hint(status),
-        ]
-    };
     let headings = [
         Heading::words("Environment"),
         Heading::words("Provider"),
@@ -264,4 +227,51 @@ fn list(all: &[EnvStatus], as_json: bool) -> Result<()> {
         Heading::words("To get it"),
     ];
     ui::print(&ui::list(headings, all.iter().map(row).collect()))
+}
+
+/// Returns an environment for a program.
+fn object(status: &EnvStatus) -> Value {
+    let built = status.built.as_ref();
+    json!({
+        "name": status.name,
+        "provider": status.provider.as_str(),
+        "python": status.python,
+        "state": state(status),
+        "hint": hint(status),
+        "digest": status.digest,
+        "size_bytes": built.map(|built| built.size_bytes),
+        "build_seconds": built.map(|built| built.build_seconds),
+        "root": built.map(|built| &built.root),
+    })
+}
+
+/// Returns an environment for a person.
+fn row(status: &EnvStatus) -> Vec<String> {
+    let built = status.built.as_ref();
+    let digest = status.digest.as_deref();
+    vec![
+        status.name.clone(),
+        status.provider.to_string(),
+        status.python.clone().unwrap_or_default(),
+        state(status).to_owned(),
+        built.map(|built| ui::size(built.size_bytes)).unwrap_or_default(),
+        digest.map(|digest| digest[..12].to_owned()).unwrap_or_default(),
+        hint(status).to_owned(),
+    ]
+}
+
+fn state(status: &EnvStatus) -> &str {
+    match &status.availability {
+        Availability::Ready => "built",
+        Availability::Buildable => "can be built",
+        Availability::Unavailable(obstacle) => &obstacle.reason,
+    }
+}
+
+/// Returns what makes an environment possible; nothing where it is.
+fn hint(status: &EnvStatus) -> &str {
+    match &status.availability {
+        Availability::Unavailable(obstacle) => obstacle.hint.as_deref().unwrap_or_default(),
+        _ => "",
+    }
 }

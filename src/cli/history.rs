@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::brief::{Brief, Name};
+use crate::catalog::Device;
 use crate::cli::OK;
 use crate::cli::args::HistoryArgs;
 use crate::compare::{RowHistory, histories};
@@ -54,31 +55,49 @@ fn records(project: &Project, store: &Store, args: &HistoryArgs) -> Result<Vec<R
         ..Request::default()
     };
     let chosen = choose_experiments(&request, &experiments, &catalog)?;
-    let experiments = chosen.iter().map(|one| one.name()).collect::<BTreeSet<_>>();
     let targets = choose_targets(&request, &catalog)?;
-    let targets = targets.iter().map(|(_, target)| target.name.as_str()).collect::<BTreeSet<_>>();
+    let asked = AskedRecords {
+        experiments: chosen.iter().map(|one| one.name()).collect(),
+        targets: targets.iter().map(|(_, target)| target.name.as_str()).collect(),
+        profile: args.profile.as_deref(),
+        device: args.device,
+    };
     let mut survey = store.survey()?;
     ui::warn(&std::mem::take(&mut survey.troubles));
     let names = survey.names.list().to_vec();
-    let is_asked = |brief: &Brief| {
-        let name = |number: Name| names.get(number as usize).map_or("", String::as_str);
-        experiments.contains(name(brief.experiment))
-            && targets.contains(name(brief.target))
-            && args.profile.as_ref().is_none_or(|profile| profile == name(brief.profile))
-            && args.device.is_none_or(|device| device == brief.device)
-    };
-    let mut records =
-        survey.records(|briefs| briefs.iter().map(|(_, brief)| is_asked(brief)).collect());
+    let name = |number: Name| names.get(number as usize).map_or("", String::as_str);
+    let mut records = survey.records(|briefs| {
+        let asked = briefs.iter().map(|(_, brief)| {
+            let Brief { experiment, target, profile, device, .. } = *brief;
+            asked.include(name(experiment), name(target), name(profile), device)
+        });
+        asked.collect()
+    });
     let here = Machine::look();
     records.retain(|record| {
+        let Record { experiment, target, profile, device, .. } = record;
         // Of a run whose files have just changed, all records may have come.
-        let is_chosen = experiments.contains(record.experiment.as_str())
-            && targets.contains(record.target.as_str())
-            && args.profile.as_ref().is_none_or(|profile| *profile == record.profile)
-            && args.device.is_none_or(|device| device == record.device);
-        is_chosen && (args.all_machines || record.machine.is_same(&here))
+        asked.include(experiment, target, profile, *device)
+            && (args.all_machines || record.machine.is_same(&here))
     });
     Ok(records)
+}
+
+/// The records that are asked for, by their names.
+struct AskedRecords<'a> {
+    experiments: BTreeSet<&'a str>,
+    targets: BTreeSet<&'a str>,
+    profile: Option<&'a str>,
+    device: Option<Device>,
+}
+
+impl AskedRecords<'_> {
+    fn include(&self, experiment: &str, target: &str, profile: &str, device: Device) -> bool {
+        self.experiments.contains(experiment)
+            && self.targets.contains(target)
+            && self.profile.is_none_or(|asked| asked == profile)
+            && self.device.is_none_or(|asked| asked == device)
+    }
 }
 
 fn text(histories: &[RowHistory], args: &HistoryArgs) -> String {

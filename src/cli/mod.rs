@@ -39,6 +39,7 @@ use crate::cluster::LauncherFile;
 use crate::hint::{hinted, say};
 use crate::project::Project;
 use crate::spec::Spec;
+use crate::store::Store;
 use crate::variant::Variants;
 use crate::{hint, home, lint, machine, ui, yaml};
 
@@ -82,11 +83,10 @@ pub fn parse() -> Cli {
 
 /// Does what was typed.
 pub fn main(cli: Cli) -> Result<ExitCode> {
-    let folder = |named: &Option<PathBuf>, what: &str| {
-        named.as_deref().map(|named| home::folder(named, what)).transpose()
+    let place = Place {
+        results: folder(cli.results.as_deref(), "`--results` or `ROSETTA_RESULTS`")?,
+        root: folder(cli.project.as_deref(), "`--project` or `ROSETTA_PROJECT`")?,
     };
-    let results = folder(&cli.results, "`--results` or `ROSETTA_RESULTS`")?;
-    let root = folder(&cli.project, "`--project` or `ROSETTA_PROJECT`")?;
     if let Some(when) = cli.color {
         when.choice().write_global();
     }
@@ -96,10 +96,84 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
     if let Some(name) = &cli.machine {
         machine::call_it(name);
     }
-    let store = |project: &Project| project.store(results.as_deref());
-    let here = |act: &dyn Fn(&Project) -> Result<ExitCode>| {
-        let project = Project::find(root.as_deref())?;
-        if let (None, Ok(here)) = (&root, std::env::current_dir())
+    match &cli.command {
+        Action::Run(args) => {
+            args.selection.check()?;
+            place.with_store(|project, store| run::run(project, store, args))
+        }
+        Action::Nightly(args) => {
+            args.selection.check()?;
+            place.with_store(|project, store| nightly::nightly(project, store, args))
+        }
+        Action::Check(args) => {
+            args.selection.check()?;
+            place.with_store(|project, store| check::check(project, store, args))
+        }
+        Action::Verify(args) => {
+            place.with_store(|project, store| verify::verify(project, store, args))
+        }
+        Action::Table(args) => {
+            place.with_store(|project, store| table::table(project, store, args))
+        }
+        Action::Compare(args) => {
+            place.with_store(|project, store| compare::compare(project, store, args))
+        }
+        Action::History(args) => {
+            place.with_store(|project, store| history::history(project, store, args))
+        }
+        Action::Read(args) => place.here(|project| read::read(project, args).map(|()| OK)),
+        Action::Plot(args) => {
+            place.with_store(|project, store| plot::plot(project, store, args).map(|()| OK))
+        }
+        Action::Export(command) => {
+            place.with_store(|project, store| export::export(project, store, command).map(|()| OK))
+        }
+        Action::Words(args) => place.here(|project| words::words(project, args).map(|()| OK)),
+        Action::Report(args) => {
+            place.with_store(|project, store| report::report(project, store, args))
+        }
+        Action::Defaults(args) => {
+            place.with_store(|project, store| defaults::defaults(project, store, args))
+        }
+        Action::Runs(command) => {
+            place.with_store(|project, store| runs::runs(project, store, command))
+        }
+        Action::Clean(args) => {
+            place.with_store(|project, store| clean::clean(project, store, args))
+        }
+        Action::List { what, json } => {
+            place.with_store(|project, store| list::list(project, store, *what, *json))
+        }
+        Action::Data(command) => data::data(command),
+        Action::Env(command) => {
+            place.with_store(|project, store| env::env(project, store, command))
+        }
+        Action::Doctor { json } => place.here(|project| doctor::doctor(project, *json)),
+        Action::Lint { frameworks } => place.here(|project| lint_harnesses(project, frameworks)),
+        Action::Job(args) => place.here(|project| run::job(project, args).map(|()| OK)),
+        Action::Protocol => ui::print(PROTOCOL).map(|()| OK),
+        Action::Schema { kind } => ui::print(&schema(*kind)).map(|()| OK),
+        Action::Completions { shell } => completions(*shell).map(|()| OK),
+        Action::Man { out } => man(out.as_deref()).map(|()| OK),
+    }
+}
+
+/// Returns the folder that an option names, if it is given.
+fn folder(named: Option<&Path>, what: &str) -> Result<Option<PathBuf>> {
+    named.map(|named| home::folder(named, what)).transpose()
+}
+
+/// Where a subcommand works, as far as that was typed.
+struct Place {
+    results: Option<PathBuf>,
+    root: Option<PathBuf>,
+}
+
+impl Place {
+    /// Does something with the project.
+    fn here(&self, act: impl FnOnce(&Project) -> Result<ExitCode>) -> Result<ExitCode> {
+        let project = Project::find(self.root.as_deref())?;
+        if let (None, Ok(here)) = (&self.root, std::env::current_dir())
             && !here.starts_with(&project.root)
         {
             let (here, project) = (here.display(), project.root.display());
@@ -107,50 +181,14 @@ pub fn main(cli: Cli) -> Result<ExitCode> {
         }
         let code = act(&project)?;
         Ok(if project.is_damaged() && code == OK { WRONG_INPUT.into() } else { code })
-    };
-    match &cli.command {
-        Action::Run(args) => {
-            args.selection.check()?;
-            here(&|project| run::run(project, &store(project)?, args))
-        }
-        Action::Nightly(args) => {
-            args.selection.check()?;
-            here(&|project| nightly::nightly(project, &store(project)?, args))
-        }
-        Action::Check(args) => {
-            args.selection.check()?;
-            here(&|project| check::check(project, &store(project)?, args))
-        }
-        Action::Verify(args) => here(&|project| verify::verify(project, &store(project)?, args)),
-        Action::Table(args) => here(&|project| table::table(project, &store(project)?, args)),
-        Action::Compare(args) => here(&|project| compare::compare(project, &store(project)?, args)),
-        Action::History(args) => here(&|project| history::history(project, &store(project)?, args)),
-        Action::Read(args) => here(&|project| read::read(project, args).map(|()| OK)),
-        Action::Plot(args) => {
-            here(&|project| plot::plot(project, &store(project)?, args).map(|()| OK))
-        }
-        Action::Export(command) => {
-            here(&|project| export::export(project, &store(project)?, command).map(|()| OK))
-        }
-        Action::Words(args) => here(&|project| words::words(project, args).map(|()| OK)),
-        Action::Report(args) => here(&|project| report::report(project, &store(project)?, args)),
-        Action::Defaults(args) => {
-            here(&|project| defaults::defaults(project, &store(project)?, args))
-        }
-        Action::Runs(command) => here(&|project| runs::runs(project, &store(project)?, command)),
-        Action::Clean(args) => here(&|project| clean::clean(project, &store(project)?, args)),
-        Action::List { what, json } => {
-            here(&|project| list::list(project, &store(project)?, *what, *json))
-        }
-        Action::Data(command) => data::data(command),
-        Action::Env(command) => here(&|project| env::env(project, &store(project)?, command)),
-        Action::Doctor { json } => here(&|project| doctor::doctor(project, *json)),
-        Action::Lint { frameworks } => here(&|project| lint_harnesses(project, frameworks)),
-        Action::Job(args) => here(&|project| run::job(project, args).map(|()| OK)),
-        Action::Protocol => ui::print(PROTOCOL).map(|()| OK),
-        Action::Schema { kind } => ui::print(&schema(*kind)).map(|()| OK),
-        Action::Completions { shell } => completions(*shell).map(|()| OK),
-        Action::Man { out } => man(out.as_deref()).map(|()| OK),
+    }
+
+    /// Does something with the project and its results.
+    fn with_store(
+        &self,
+        act: impl FnOnce(&Project, &Store) -> Result<ExitCode>,
+    ) -> Result<ExitCode> {
+        self.here(|project| act(project, &project.store(self.results.as_deref())?))
     }
 }
 

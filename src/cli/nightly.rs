@@ -189,14 +189,6 @@ impl Night<'_> {
     fn json(&self, tables: &[crate::report::Grid]) -> Value {
         let parse = |text: String| serde_json::from_str::<Value>(&text).unwrap_or_default();
         let changes = self.comparison.as_ref().map(|comparison| comparison.grids(true));
-        let failed = |record: &&Record| {
-            json!({
-                "job": record.job,
-                "status": record.outcome.status,
-                "reason": record.outcome.reason,
-                "hint": record.outcome.hint,
-            })
-        };
         json!({
             "summary": 1,
             "run": self.ended.id,
@@ -208,11 +200,20 @@ impl Night<'_> {
             "ok": self.count(Status::Ok),
             "skipped": self.count(Status::Skipped) - self.ended.dropped,
             "dropped": self.ended.dropped,
-            "not_ok": self.not_ok().iter().map(failed).collect::<Vec<_>>(),
+            "not_ok": self.not_ok().into_iter().map(outcome_json).collect::<Vec<_>>(),
             "changes": changes.map(|grids| parse(Format::Json.write(&grids))),
             "tables": parse(Format::Json.write(tables)),
         })
     }
+}
+
+fn outcome_json(record: &Record) -> Value {
+    json!({
+        "job": record.job,
+        "status": record.outcome.status,
+        "reason": record.outcome.reason,
+        "hint": record.outcome.hint,
+    })
 }
 
 /// Returns how a job ended, in a line.

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -101,53 +100,59 @@ pub fn print(
 
 /// Returns the jobs, each on a line, and those that are skipped.
 fn text(plan: &Plan) -> String {
-    let job = |job: &Job| format!("{}\n", job.name());
-    let skip = |skip: &Skip| {
-        let (experiment, target) = (skip.experiment.name(), &skip.target.name);
-        format!("skipped: {experiment}.{target}.{}: {}\n", skip.device, skip.obstacle)
-    };
-    plan.jobs.iter().map(job).chain(plan.skips.iter().map(skip)).collect()
+    let mut text = String::new();
+    for job in &plan.jobs {
+        text += &format!("{}\n", job.name());
+    }
+    for Skip { experiment, target, device, obstacle, .. } in &plan.skips {
+        let (experiment, target) = (experiment.name(), &target.name);
+        text += &format!("skipped: {experiment}.{target}.{device}: {obstacle}\n");
+    }
+    text
 }
 
 /// Returns a plan for a program: times in seconds, sizes in bytes, null where something is not known.
 fn json(plan: &Plan, request: &Request, preview: &Preview, expected: &Expected) -> Value {
-    let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
     let (known, unknown) = expected.sum(&plan.jobs);
-    let job = |job: &Job| {
-        json!({
-            "job": job.name(),
-            "experiment": job.experiment.name(),
-            "framework": job.framework.spec.name,
-            "target": job.target.name,
-            "device": job.device,
-            "profile": job.profile,
-            "repeat": job.repeat,
-            "env": env(job, request),
-            "expected_seconds": seconds(expected.time(job)),
-        })
-    };
-    let skip = |skip: &Skip| {
-        json!({
-            "experiment": skip.experiment.name(),
-            "framework": skip.framework.spec.name,
-            "target": skip.target.name,
-            "device": skip.device,
-            "reason": skip.obstacle.reason,
-            "hint": skip.obstacle.hint,
-        })
-    };
-    let build = |one: &ToBuild| {
-        let ToBuild { name, provider, size_bytes } = one;
-        json!({"env": name, "provider": provider.as_str(), "size_bytes": size_bytes})
-    };
+    let jobs = plan.jobs.iter().map(|job| job_json(job, request, expected));
     json!({
-        "jobs": plan.jobs.iter().map(job).collect::<Vec<_>>(),
-        "skipped": plan.skips.iter().map(skip).collect::<Vec<_>>(),
-        "to_build": preview.to_build.iter().map(build).collect::<Vec<_>>(),
+        "jobs": jobs.collect::<Vec<_>>(),
+        "skipped": plan.skips.iter().map(skip_json).collect::<Vec<_>>(),
+        "to_build": preview.to_build.iter().map(build_json).collect::<Vec<_>>(),
         "free_bytes": preview.free_bytes,
         "is_checked_first": request.check,
-        "expected_seconds": seconds((unknown == 0).then_some(known)),
+        "expected_seconds": (unknown == 0).then_some(known.as_secs_f64()),
     })
+}
+
+fn job_json(job: &Job, request: &Request, expected: &Expected) -> Value {
+    json!({
+        "job": job.name(),
+        "experiment": job.experiment.name(),
+        "framework": job.framework.spec.name,
+        "target": job.target.name,
+        "device": job.device,
+        "profile": job.profile,
+        "repeat": job.repeat,
+        "env": env(job, request),
+        "expected_seconds": expected.time(job).map(|time| time.as_secs_f64()),
+    })
+}
+
+fn skip_json(skip: &Skip) -> Value {
+    json!({
+        "experiment": skip.experiment.name(),
+        "framework": skip.framework.spec.name,
+        "target": skip.target.name,
+        "device": skip.device,
+        "reason": skip.obstacle.reason,
+        "hint": skip.obstacle.hint,
+    })
+}
+
+fn build_json(build: &ToBuild) -> Value {
+    let ToBuild { name, provider, size_bytes } = build;
+    json!({"env": name, "provider": provider.as_str(), "size_bytes": size_bytes})
 }
 
 /// Returns the environment that a job runs in; none where that is an interpreter of the user's.

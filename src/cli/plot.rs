@@ -11,9 +11,10 @@ use crate::hint::{hinted, say};
 use crate::page::{self, Across};
 use crate::project::Project;
 use crate::publish::publish;
+use crate::record::Record;
 use crate::report::Grid;
 use crate::store::Store;
-use crate::table::{self, Choice, Column};
+use crate::table::{self, Choice, Column, ColumnWish};
 use crate::ui;
 
 /// Writes a chart as SVG.
@@ -27,7 +28,7 @@ pub fn plot(project: &Project, store: &Store, args: &PlotArgs) -> Result<()> {
         profile: args.profile.clone(),
         frameworks: args.frameworks.clone(),
         columns: Column::named(&args.of)
-            .map(|column| vec![Column::Library, column])
+            .map(|column| [Column::Library, column].map(ColumnWish::Shown).to_vec())
             .unwrap_or_default(),
         then_and_now: args.of == THEN_AND_NOW,
         ahead,
@@ -35,18 +36,12 @@ pub fn plot(project: &Project, store: &Store, args: &PlotArgs) -> Result<()> {
     };
     let experiments = project.experiments()?;
     let tables = table::build(&records, &titles(&experiments), &project.published()?, &choice)?;
-    let profile = |grid: &Grid| {
-        let of = |record: &&crate::record::Record| {
-            record.experiment == grid.experiment && grid.beside("run", 0).contains(&record.run)
-        };
-        records.iter().find(of).map(|record| record.profile.clone()).unwrap_or_default()
-    };
     // The first table is the one that is ranked.
     let grid = &tables[0];
     let drawn: Option<Box<dyn Chart>> = match args.of.as_str() {
         LOSS | LOSS_BY_SECOND => {
             let across = if args.of == LOSS { Across::Epochs } else { Across::Seconds };
-            let lines = page::losses(&records, &profile(grid), grid, across);
+            let lines = page::losses(&records, profile(&records, grid), grid, across);
             lines.map(|lines| Box::new(lines) as _)
         }
         ACCURACY => page::accuracy_by_time(grid).map(|points| Box::new(points) as _),
@@ -71,6 +66,14 @@ pub fn plot(project: &Project, store: &Store, args: &PlotArgs) -> Result<()> {
     })?;
     say(format_args!("wrote `{}`", out.display()));
     Ok(())
+}
+
+/// Returns the profile of the records that a table shows.
+fn profile<'a>(records: &'a [Record], grid: &Grid) -> &'a str {
+    let shown = records.iter().find(|record| {
+        record.experiment == grid.experiment && grid.beside("run", 0).contains(&record.run)
+    });
+    shown.map(|record| record.profile.as_str()).unwrap_or_default()
 }
 
 /// Ends with an error if a file is named as what is not written here, before anything is read.

@@ -59,8 +59,8 @@ pub fn update(project: &Project, store: &Store, args: &UpdateArgs) -> Result<Exi
 fn wanted(catalog: &Catalog, names: &[String]) -> Result<Vec<AskedVersion>> {
     let mut wanted = Vec::<AskedVersion>::new();
     let mut add = |spec: &EnvSpec, version: Option<&str>| {
-        let is_known = |one: &AskedVersion| one.0.name == spec.name && one.1.as_deref() == version;
-        if !wanted.iter().any(is_known) {
+        let mut known = wanted.iter();
+        if !known.any(|one| one.0.name == spec.name && one.1.as_deref() == version) {
             wanted.push((spec.clone(), version.map(str::to_owned)));
         }
     };

@@ -14,7 +14,7 @@ use crate::proof::Verdict;
 use crate::record::Record;
 use crate::report::three_digits;
 use crate::request::{FrameworksFrom, Request};
-use crate::run::{PairSide, Paired, Session, pairs, speed};
+use crate::run::{Notify, PairSide, Paired, Session, pairs, speed};
 use crate::store::Store;
 use crate::table;
 use crate::ui::{self, Live};
@@ -26,8 +26,10 @@ pub fn verify(project: &Project, store: &Store, args: &VerifyArgs) -> Result<Exi
     let experiments = project.experiments()?;
     let open = |store: &Store, request: &Request| Session::open(project, store, request.provider);
     let sessions = [open(store, &requests[0])?, open(store, &requests[1])?];
-    let plan = |side: usize| sessions[side].plan(&requests[side], &experiments);
-    let plans = [plan(0)?, plan(1)?];
+    let plans = [
+        sessions[0].plan(&requests[0], &experiments)?,
+        sessions[1].plan(&requests[1], &experiments)?,
+    ];
     plans.iter().try_for_each(plans::refuse_nothing)?;
     project.need_sdk(plans[0].jobs.iter().map(|job| job.framework))?;
     let live = Live::new();
@@ -132,22 +134,30 @@ fn findings(
     let notify = |notice: crate::run::Notice| live.show(notice);
     let mut found = Vec::new();
     for job in &sides[0].plan.jobs {
-        let is_same = |other: &&Job| other.name() == job.name();
-        let Some(other) = sides[1].plan.jobs.iter().find(is_same) else { continue };
+        let mut others = sides[1].plan.jobs.iter();
+        let Some(other) = others.find(|other| other.name() == job.name()) else { continue };
         let count = args.pairs;
         let Paired { records: [theirs, ours], is_interrupted } =
             pairs([&sides[0], &sides[1]], [job, other], count, &notify)?;
         if is_interrupted {
             return Ok(None);
         }
-        let ask = |side: &PairSide, job: &Job| {
-            speed((job.framework, job.target), side.request, side.session, &notify)
-        };
-        let pinned = Installation { records: theirs, facts: ask(&sides[0], job)? };
-        let yours = Installation { records: ours, facts: ask(&sides[1], other)? };
+        let pinned = installation(&sides[0], job, theirs, &notify)?;
+        let yours = installation(&sides[1], other, ours, &notify)?;
         found.push(judge(&pinned, &yours, before, &Limits::look(), args.tolerance));
     }
     Ok(Some(found))
+}
+
+/// Returns the installation of a side: what was measured of a job, and what its program says of itself.
+fn installation(
+    side: &PairSide,
+    job: &Job,
+    records: Vec<Record>,
+    notify: Notify,
+) -> Result<Installation> {
+    let facts = speed((job.framework, job.target), side.request, side.session, notify)?;
+    Ok(Installation { records, facts })
 }
 
 fn text(found: &Finding) -> String {
@@ -171,7 +181,6 @@ fn text(found: &Finding) -> String {
             format!("  {name:<26}{theirs:>14}{ours:>14}")
         })
     };
-    let rate = |rate: Option<f64>| rate.map(|rate| format!("{} GFLOP/s", three_digits(rate)));
     let rows = [
         row("version", &|side| Some(side.version.clone())),
         row("equivalence", &|side| side.grade.map(|grade| grade.as_str().to_owned())),
@@ -191,6 +200,10 @@ fn text(found: &Finding) -> String {
     lines.extend(found.suspects.iter().map(|suspect| format!("  suspect: {suspect}")));
     lines.extend(found.machine.iter().map(|why| format!("  this machine: {why}")));
     lines.join("\n") + "\n"
+}
+
+fn rate(gflops: Option<f64>) -> Option<String> {
+    gflops.map(|gflops| format!("{} GFLOP/s", three_digits(gflops)))
 }
 
 fn earlier_words(earlier: &Earlier) -> String {

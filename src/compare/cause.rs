@@ -1,6 +1,6 @@
 //! What is different about the two sides of a row: possible causes of another time, and what changed beside the time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::side::Row;
 use crate::record::Record;
@@ -24,22 +24,14 @@ pub(super) fn causes(before: &Row, after: &Row) -> Vec<String> {
             causes.push(format!("{what} {one} → {other}"));
         }
     };
-    let version = |record: &'_ Record| record.framework_version.clone();
+    let versions = [then, now].map(|record| record.framework_version.as_deref());
     let name = crate::table::name_without_version(&now.title);
-    differs(&name, version(then).as_deref(), version(now).as_deref());
-    fn env<'a>(
-        record: &'a Record,
-        of: impl Fn(&'a crate::record::EnvIdentity) -> Option<&'a str>,
-    ) -> Option<&'a str> {
-        record.env.as_ref().and_then(of)
-    }
-    differs(
-        "interpreter",
-        env(then, |e| e.interpreter.as_deref()),
-        env(now, |e| e.interpreter.as_deref()),
-    );
-    let threads = |record: &Record| record.cost.threads_allowed.to_string();
-    differs("threads", Some(&threads(then)), Some(&threads(now)));
+    differs(&name, versions[0], versions[1]);
+    let envs = [then, now].map(|record| record.env.as_ref());
+    let interpreters = envs.map(|env| env?.interpreter.as_deref());
+    differs("interpreter", interpreters[0], interpreters[1]);
+    let threads = [then, now].map(|record| record.cost.threads_allowed.to_string());
+    differs("threads", Some(&threads[0]), Some(&threads[1]));
     for (one, other) in then.machine.gpus.iter().zip(&now.machine.gpus) {
         differs("GPU driver", Some(&one.driver), Some(&other.driver));
     }
@@ -47,14 +39,13 @@ pub(super) fn causes(before: &Row, after: &Row) -> Vec<String> {
     differs("kernel", Some(&one.kernel), Some(&other.kernel));
     differs("system", Some(&one.os), Some(&other.os));
     differs("CPU governor", one.governor.as_deref(), other.governor.as_deref());
-    let turbo = |record: &Record| record.machine.turbo.map(|on| if on { "on" } else { "off" });
-    differs("turbo", turbo(then), turbo(now));
+    let turbo = [then, now].map(|record| Some(if record.machine.turbo? { "on" } else { "off" }));
+    differs("turbo", turbo[0], turbo[1]);
     let packages = packages(then, now);
-    let is_other_env = env(then, |e| e.digest.as_deref()) != env(now, |e| e.digest.as_deref());
-    let is_other_version = version(then) != version(now);
+    let digests = envs.map(|env| env?.digest.as_deref());
     if !packages.is_empty() {
         causes.push(packages);
-    } else if is_other_env && !is_other_version {
+    } else if digests[0] != digests[1] && versions[0] == versions[1] {
         causes.push("another build of the environment".to_owned());
     }
     let digests = [
@@ -64,33 +55,38 @@ pub(super) fn causes(before: &Row, after: &Row) -> Vec<String> {
     let changed = digests.iter().filter(|(_, one, other)| one != other);
     causes.extend(changed.map(|(what, ..)| format!("{what} was changed")));
     if then.rosetta != now.rosetta {
-        let words = |record: &Record| {
-            let revision = record.rosetta.revision.as_deref().map(|r| r.get(..8).unwrap_or(r));
-            revision.unwrap_or(&record.rosetta.version).to_owned()
-        };
-        causes.push(format!("rosetta {} → {}", words(then), words(now)));
+        causes.push(format!("rosetta {} → {}", revision(then), revision(now)));
     }
     causes
 }
 
+/// Returns the revision of rosetta that made a record, or its version.
+fn revision(record: &Record) -> &str {
+    let revision = record.rosetta.revision.as_deref().map(|r| r.get(..8).unwrap_or(r));
+    revision.unwrap_or(&record.rosetta.version)
+}
+
 /// Returns the packages that differ, in words; the framework's own version is told already.
 fn packages(then: &Record, now: &Record) -> String {
-    fn versions(record: &Record) -> BTreeMap<&str, &str> {
-        let packages = record.env.iter().flat_map(|env| &env.packages);
-        packages.filter_map(|package| package.split_once("==")).collect()
+    let own = now.framework_version.as_deref();
+    let (then, now) = (versions(then), versions(now));
+    let mut words = Vec::new();
+    for name in then.keys().chain(now.keys()).collect::<BTreeSet<_>>() {
+        let [before, after] = [&then, &now].map(|versions| versions.get(name).copied());
+        if before != after && own != after {
+            let [before, after] = [before, after].map(|version| version.unwrap_or("none"));
+            words.push(format!("{name} {before} → {after}"));
+        }
     }
-    let (then, now_versions) = (versions(then), versions(now));
-    let names = then.keys().chain(now_versions.keys()).collect::<std::collections::BTreeSet<_>>();
-    let changed = names.into_iter().filter(|name| then.get(**name) != now_versions.get(**name));
-    let is_own = |name: &str| now.framework_version.as_deref() == now_versions.get(name).copied();
-    let words = changed.filter(|name| !is_own(name)).map(|name| {
-        let version = |of: &BTreeMap<&str, &str>| of.get(*name).map_or("none", |v| *v).to_owned();
-        format!("{name} {} → {}", version(&then), version(&now_versions))
-    });
-    let words = words.collect::<Vec<_>>();
     let more = words.len().saturating_sub(PACKAGES);
     let named = words.iter().take(PACKAGES).cloned().collect::<Vec<_>>().join(", ");
     if more > 0 { format!("{named} and {more} packages more") } else { named }
+}
+
+/// Returns the versions of an environment's packages, by their names.
+fn versions(record: &Record) -> BTreeMap<&str, &str> {
+    let packages = record.env.iter().flat_map(|env| &env.packages);
+    packages.filter_map(|package| package.split_once("==")).collect()
 }
 
 fn size(bytes: f64) -> String {
@@ -104,24 +100,35 @@ fn size(bytes: f64) -> String {
 /// Returns what changed beside the time.
 pub(super) fn besides(before: &Row, after: &Row) -> Vec<String> {
     let mut besides = Vec::new();
-    let accuracy = |row: &Row| row.median_of(|r| r.score.accuracy.map(|share| share * 100.0));
     if let (Some(then), Some(now)) = (accuracy(before), accuracy(after))
         && (then - now).abs() > POINTS
     {
         besides.push(format!("accuracy {then:.1} % → {now:.1} %"));
     }
-    let memory = |row: &Row| row.median_of(|r| r.cost.peak_rss_bytes.map(|bytes| bytes as f64));
     if let (Some(then), Some(now)) = (memory(before), memory(after))
         && (now / then > 1.0 + MEMORY || then / now > 1.0 + MEMORY)
         && (now - then).abs() > MEMORY_FLOOR
     {
         besides.push(format!("memory {} → {}", size(then), size(now)));
     }
-    let grade = |row: &Row| {
-        row.told().equivalence.as_ref().map_or("unchecked".to_owned(), |found| found.words())
-    };
-    if grade(before) != grade(after) {
-        besides.push(format!("{} → {}", grade(before), grade(after)));
+    let [then, now] = [before, after].map(grade);
+    if then != now {
+        besides.push(format!("{then} → {now}"));
     }
     besides
+}
+
+/// Returns the accuracy of a row in percent.
+fn accuracy(row: &Row) -> Option<f64> {
+    row.median_of(|record| record.score.accuracy.map(|share| share * 100.0))
+}
+
+/// Returns the bytes of memory that a row took at most.
+fn memory(row: &Row) -> Option<f64> {
+    row.median_of(|record| record.cost.peak_rss_bytes.map(|bytes| bytes as f64))
+}
+
+fn grade(row: &Row) -> String {
+    let equivalence = row.told().equivalence.as_ref();
+    equivalence.map_or("unchecked".to_owned(), |found| found.words())
 }

@@ -42,8 +42,18 @@ pub(super) fn grids(comparison: &Comparison, all: bool) -> Vec<Grid> {
 const NOTE: &str = "before and after: seconds of the training, or images/s; time ratio: after / before, with its 95 % interval \
     from five repeats on";
 
+fn number(value: Option<f64>) -> Cell {
+    Cell::of(value.map_or(Value::Missing, Value::Number))
+}
+
+fn list(words: &[String]) -> Cell {
+    match words {
+        [] => Cell::of(Value::Missing),
+        words => Cell::text(words.join("; ")),
+    }
+}
+
 fn cells(row: &ComparedRow) -> Vec<Cell> {
-    let number = |value: Option<f64>| Cell::of(value.map_or(Value::Missing, Value::Number));
     let ratio = row.verdict.ratio.map_or(Value::Missing, |ratio| match ratio.count {
         0..=1 => Value::Number(ratio.median),
         _ => Value::Interval(ratio.median, ratio.low, ratio.high),
@@ -58,10 +68,6 @@ fn cells(row: &ComparedRow) -> Vec<Cell> {
     let change = match &row.verdict.reason {
         Some(reason) => format!("{words}: {reason}"),
         None => words.to_owned(),
-    };
-    let list = |words: &[String]| match words {
-        [] => Cell::of(Value::Missing),
-        words => Cell::text(words.join("; ")),
     };
     vec![
         Cell::text(&row.title),

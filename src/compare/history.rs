@@ -72,17 +72,6 @@ fn history(rows: Vec<Row>, tolerance: f64) -> Option<RowHistory> {
     let all = rows.len();
     let rows = rows.into_iter().filter(|row| row.median().is_some()).collect::<Vec<_>>();
     let last = rows.last()?.told().clone();
-    let night = |row: &Row| {
-        let told = row.told();
-        Some(RowNight {
-            run: told.run.clone(),
-            started: told.started.clone(),
-            value: row.median()?,
-            repeats: row.seconds().len(),
-            is_tainted: row.counted().iter().all(|record| record.is_tainted()),
-            version: told.framework_version.clone(),
-        })
-    };
     let nights = rows.iter().filter_map(night).collect::<Vec<_>>();
     let values = nights.iter().map(|night| night.value).collect::<Vec<_>>();
     let changed = |level: LevelChange| Changed {
@@ -97,6 +86,18 @@ fn history(rows: Vec<Row>, tolerance: f64) -> Option<RowHistory> {
         without: all - nights.len(),
         changes: trend::changes(&values, tolerance).into_iter().map(changed).collect(),
         nights,
+    })
+}
+
+fn night(row: &Row) -> Option<RowNight> {
+    let told = row.told();
+    Some(RowNight {
+        run: told.run.clone(),
+        started: told.started.clone(),
+        value: row.median()?,
+        repeats: row.seconds().len(),
+        is_tainted: row.counted().iter().all(|record| record.is_tainted()),
+        version: told.framework_version.clone(),
     })
 }
 
@@ -127,28 +128,31 @@ impl RowHistory {
         format!("{day}: {before} → {after}, {times} times as long; {causes}; run {}", night.run)
     }
 
+    /// Returns the cells of a night.
+    fn cells(&self, index: usize) -> Vec<Cell> {
+        let night = &self.nights[index];
+        let change = self.changes.iter().find(|one| one.level.at == index);
+        let times = change.map(|one| one.times_as_long(self.task));
+        let tone = match times {
+            Some(times) if times > 1.0 => Tone::Bad,
+            Some(_) => Tone::Good,
+            None => Tone::Plain,
+        };
+        let causes = change.map(|one| Cell::text(one.causes.join("; ")));
+        let missing = || Cell::of(Value::Missing);
+        vec![
+            Cell::text(&night.run),
+            Cell::text(&night.started),
+            Cell { tone, ..Cell::of(Value::Number(night.value)) },
+            Cell::of(Value::Number(night.repeats as f64)),
+            night.version.as_ref().map_or_else(missing, Cell::text),
+            times.map_or_else(missing, |times| Cell::of(Value::Number(times))),
+            causes.unwrap_or_else(missing),
+        ]
+    }
+
     /// Returns the nights as a table.
     pub fn grid(&self) -> Grid {
-        let row = |(index, night): (usize, &RowNight)| {
-            let change = self.changes.iter().find(|one| one.level.at == index);
-            let times = change.map(|one| one.times_as_long(self.task));
-            let tone = match times {
-                Some(times) if times > 1.0 => Tone::Bad,
-                Some(_) => Tone::Good,
-                None => Tone::Plain,
-            };
-            let causes = change.map(|one| Cell::text(one.causes.join("; ")));
-            let missing = || Cell::of(Value::Missing);
-            vec![
-                Cell::text(&night.run),
-                Cell::text(&night.started),
-                Cell { tone, ..Cell::of(Value::Number(night.value)) },
-                Cell::of(Value::Number(night.repeats as f64)),
-                night.version.as_ref().map_or_else(missing, Cell::text),
-                times.map_or_else(missing, |times| Cell::of(Value::Number(times))),
-                causes.unwrap_or_else(missing),
-            ]
-        };
         let (value, value_key) = match self.task {
             Task::Classification => ("Training Time (s)", "training_time_s"),
             Task::Features => ("Images/s", "images_per_s"),
@@ -165,7 +169,7 @@ impl RowHistory {
                 heading("Times as Long", "times_as_long", Kind::Number),
                 heading("What Differs", "differs", Kind::Text),
             ],
-            rows: self.nights.iter().enumerate().map(row).collect(),
+            rows: (0..self.nights.len()).map(|index| self.cells(index)).collect(),
             beside: vec![
                 self.beside("target", |_| self.title.clone()),
                 self.beside("tainted", |night| night.is_tainted.to_string()),

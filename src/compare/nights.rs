@@ -40,6 +40,9 @@ pub struct NightValue {
     pub value: f64,
 }
 
+/// The briefs of a row, together those of each run.
+type BriefsByRun = Vec<(usize, Vec<Brief>)>;
+
 /// A run by its id, with when it began.
 pub type RunStart = (String, String);
 
@@ -51,7 +54,7 @@ impl Nights {
         runs: &[RunStart],
         tolerance: f64,
     ) -> Nights {
-        let mut rows = BTreeMap::<_, Vec<(usize, Vec<Brief>)>>::new();
+        let mut rows = BTreeMap::<_, BriefsByRun>::new();
         for (run, brief) in briefs {
             let of_row = rows.entry(numbers(brief)).or_default();
             match of_row.last_mut().filter(|(last, _)| last == run) {
@@ -59,19 +62,11 @@ impl Nights {
                 None => of_row.push((*run, vec![*brief])),
             }
         }
-        let row = |of_row: Vec<(usize, Vec<Brief>)>| {
+        let rows = rows.into_values().filter_map(|of_row| {
             let first = of_row.first()?.1[0];
-            let night = |(run, briefs): &(usize, Vec<Brief>)| {
-                let (run, started) = runs.get(*run)?.clone();
-                Some(NightValue { run, started, value: value(briefs)? })
-            };
-            let nights = of_row.iter().filter_map(night).collect::<Vec<_>>();
-            let values = nights.iter().map(|night| night.value).collect::<Vec<_>>();
-            let changes = trend::changes(&values, tolerance).into_iter();
-            let changes = changes.map(|level| Changed { level, causes: Vec::new() }).collect();
-            Some((row_of(&first, names)?, RowNights { task: first.task, nights, changes }))
-        };
-        Nights { rows: rows.into_values().filter_map(row).collect() }
+            Some((row_of(&first, names)?, RowNights::of(first.task, &of_row, runs, tolerance)))
+        });
+        Nights { rows: rows.collect() }
     }
 
     /// Returns for each record whether the words on a change are made of it.
@@ -81,13 +76,10 @@ impl Nights {
         names: &[String],
         runs: &[RunStart],
     ) -> Vec<bool> {
-        let around = |(key, row): (&RowOfMachine, &RowNights)| {
-            let nights = row.changes.iter().flat_map(|change| {
-                [&row.nights[change.level.at - 1], &row.nights[change.level.at]]
-            });
-            nights.map(|night| (key.clone(), night.run.clone())).collect::<Vec<_>>()
-        };
-        let around = self.rows.iter().flat_map(around).collect::<BTreeSet<_>>();
+        let mut around = BTreeSet::new();
+        for (key, row) in &self.rows {
+            around.extend(row.runs_around().map(|run| (key.clone(), run.to_owned())));
+        }
         if around.is_empty() {
             return vec![false; briefs.len()];
         }
@@ -139,6 +131,18 @@ impl Nights {
 }
 
 impl RowNights {
+    fn of(task: Task, briefs: &BriefsByRun, runs: &[RunStart], tolerance: f64) -> RowNights {
+        let nights = briefs.iter().filter_map(|(run, briefs)| {
+            let (run, started) = runs.get(*run)?.clone();
+            Some(NightValue { run, started, value: value(briefs)? })
+        });
+        let nights = nights.collect::<Vec<_>>();
+        let values = nights.iter().map(|night| night.value).collect::<Vec<_>>();
+        let changes = trend::changes(&values, tolerance).into_iter();
+        let changes = changes.map(|level| Changed { level, causes: Vec::new() }).collect();
+        RowNights { task, nights, changes }
+    }
+
     /// Returns the runs before and at each change.
     fn runs_around(&self) -> impl Iterator<Item = &str> {
         let at = self.changes.iter().map(|change| change.level.at);

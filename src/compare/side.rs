@@ -49,13 +49,13 @@ impl Side {
                 None => of_key.push((record.run.clone(), vec![record])),
             }
         }
-        let best = |(key, runs): (RowKey, Vec<(String, Vec<Record>)>)| {
-            let worth = |records: &[Record]| records.iter().map(table::worth).max();
-            let runs = runs.into_iter().map(|(_, records)| records).enumerate();
-            let newest = runs.max_by_key(|(index, records)| (worth(records), *index));
-            newest.map(|(_, records)| Row { key, records })
-        };
-        Side { name: name.into(), rows: runs.into_iter().filter_map(best).collect() }
+        let rows = runs.into_iter().filter_map(|(key, runs)| {
+            // Of runs of one worth the last one is the newest.
+            let records = runs.into_iter().map(|(_, records)| records);
+            let best = records.max_by_key(|records| records.iter().map(table::worth).max());
+            best.map(|records| Row { key, records })
+        });
+        Side { name: name.into(), rows: rows.collect() }
     }
 
     pub fn is_empty(&self) -> bool {

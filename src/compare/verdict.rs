@@ -1,6 +1,8 @@
 //! One row on both sides → slower, faster, the same, or why that cannot be said.
 
 use super::side::Row;
+use crate::catalog::Device;
+use crate::proof::Grade;
 use crate::record::{Record, Status};
 use crate::stats::{self, RatioOfMedians};
 
@@ -69,74 +71,99 @@ pub struct RowVerdict {
     pub reason: Option<String>,
 }
 
+impl RowVerdict {
+    fn plain(change: RowChange) -> RowVerdict {
+        RowVerdict { change, ratio: None, reason: None }
+    }
+
+    fn because(change: RowChange, reason: String) -> RowVerdict {
+        RowVerdict { reason: Some(reason), ..RowVerdict::plain(change) }
+    }
+}
+
 pub(super) fn of(before: Option<&Row>, after: Option<&Row>, tolerance: f64) -> RowVerdict {
-    let plain = |change| RowVerdict { change, ratio: None, reason: None };
-    let because = |change, reason| RowVerdict { reason: Some(reason), ..plain(change) };
     let (before, after) = match (before, after) {
         (Some(before), Some(after)) => (before, after),
-        (None, _) => return plain(RowChange::New),
-        (_, None) => return plain(RowChange::Gone),
+        (None, _) => return RowVerdict::plain(RowChange::New),
+        (_, None) => return RowVerdict::plain(RowChange::Gone),
     };
-    let failure = |row: &Row| row.counted().is_empty().then(|| how_it_failed(row.told()));
     match (failure(before), failure(after)) {
-        (Some(_), Some(why)) => return because(RowChange::StillBroken, why),
-        (None, Some(why)) => return because(RowChange::Broken, why),
-        (Some(_), None) => return plain(RowChange::Mended),
+        (Some(_), Some(why)) => return RowVerdict::because(RowChange::StillBroken, why),
+        (None, Some(why)) => return RowVerdict::because(RowChange::Broken, why),
+        (Some(_), None) => return RowVerdict::plain(RowChange::Mended),
         (None, None) => {}
     }
     if let Some(why) = not_comparable(before.told(), after.told()) {
-        return because(RowChange::NotComparable, why);
+        return RowVerdict::because(RowChange::NotComparable, why);
     }
-    let grade = |row: &Row| row.told().equivalence.as_ref().map(|found| found.grade);
-    let is_same = |row: &Row| grade(row).is_some_and(|grade| grade.is_same());
-    if is_same(before) && grade(after).is_some_and(|grade| grade == crate::proof::Grade::Different)
-    {
-        return because(RowChange::Broken, "it is not the same experiment any more".to_owned());
+    if grade(before).is_some_and(Grade::is_same) && grade(after) == Some(Grade::Different) {
+        let why = "it is not the same experiment any more".to_owned();
+        return RowVerdict::because(RowChange::Broken, why);
     }
     let (then, now) = (before.seconds(), after.seconds());
     let Some(ratio) = stats::ratio_of_medians(&now, &then) else {
-        return because(RowChange::NotComparable, "one of the two has no time".to_owned());
+        let why = "one of the two has no time".to_owned();
+        return RowVerdict::because(RowChange::NotComparable, why);
     };
+    let change = change_of_time(&ratio, tolerance);
     // Where every repeat was disturbed, another time means nothing; the same time still says that it is no slower.
-    let disturbed = [(before, "before"), (after, "now")].into_iter().find_map(|(row, when)| {
-        let marks = row.counted().into_iter().flat_map(|record| &record.marks);
-        let mark = marks.into_iter().find(|mark| mark.starts_with("tainted"))?;
-        Some(format!("{when} it was disturbed: {}", mark.trim_start_matches("tainted: ")))
-    });
+    let disturbed = disturbed(before, "before").or_else(|| disturbed(after, "now"));
+    let verdict = match disturbed.filter(|_| change != RowChange::Same) {
+        Some(why) => RowVerdict::because(RowChange::NotComparable, why),
+        None => RowVerdict::plain(change),
+    };
+    RowVerdict { ratio: Some(ratio), ..verdict }
+}
+
+/// Returns whether a row is slower, faster or the same.
+fn change_of_time(ratio: &RatioOfMedians, tolerance: f64) -> RowChange {
     let is_enough = ratio.count >= stats::ENOUGH_FOR_INTERVAL;
     let tolerance = if is_enough { tolerance } else { tolerance * DOUBT };
     // With an interval it must leave 1 out; without, so must every ratio of single times.
-    let change = if ratio.median > 1.0 + tolerance && ratio.low > 1.0 {
+    if ratio.median > 1.0 + tolerance && ratio.low > 1.0 {
         RowChange::Slower
     } else if ratio.median < 1.0 / (1.0 + tolerance) && ratio.high < 1.0 {
         RowChange::Faster
     } else {
         RowChange::Same
-    };
-    match disturbed.filter(|_| change != RowChange::Same) {
-        Some(why) => RowVerdict { ratio: Some(ratio), ..because(RowChange::NotComparable, why) },
-        None => RowVerdict { ratio: Some(ratio), ..plain(change) },
     }
 }
 
-fn how_it_failed(record: &Record) -> String {
-    let status = record.outcome.status;
-    match &record.outcome.reason {
-        Some(reason) if status != Status::Ok => format!("{}: {reason}", status.as_str()),
-        _ => status.as_str().to_owned(),
+/// Returns how a row failed of which no record counts.
+fn failure(row: &Row) -> Option<String> {
+    if !row.counted().is_empty() {
+        return None;
+    }
+    let outcome = &row.told().outcome;
+    let status = outcome.status.as_str();
+    Some(match &outcome.reason {
+        Some(reason) if outcome.status != Status::Ok => format!("{status}: {reason}"),
+        _ => status.to_owned(),
+    })
+}
+
+fn grade(row: &Row) -> Option<Grade> {
+    row.told().equivalence.as_ref().map(|found| found.grade)
+}
+
+/// Says that a row was disturbed, if one of the records that count was.
+fn disturbed(row: &Row, when: &str) -> Option<String> {
+    let mut marks = row.counted().into_iter().flat_map(|record| &record.marks);
+    let mark = marks.find(|mark| mark.starts_with("tainted"))?;
+    Some(format!("{when} it was disturbed: {}", mark.trim_start_matches("tainted: ")))
+}
+
+/// Returns the GPUs that a record's time depends on.
+fn gpus(record: &Record) -> Vec<&str> {
+    match record.device {
+        Device::Cuda => record.machine.gpus.iter().map(|gpu| gpu.name.as_str()).collect(),
+        Device::Cpu => Vec::new(),
     }
 }
 
 /// Returns why the times of two records say nothing about each other.
 fn not_comparable(before: &Record, after: &Record) -> Option<String> {
     let (then, now) = (&before.machine, &after.machine);
-    let gpus = |record: &Record| {
-        let gpus = &record.machine.gpus;
-        match record.device {
-            crate::catalog::Device::Cuda => gpus.iter().map(|gpu| gpu.name.clone()).collect(),
-            crate::catalog::Device::Cpu => Vec::new(),
-        }
-    };
     if then.cpu != now.cpu || then.cores != now.cores || gpus(before) != gpus(after) {
         return Some(format!("another machine: {} before, {} now", then.words(), now.words()));
     }

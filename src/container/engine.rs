@@ -250,8 +250,9 @@ const MEANINGS: [Meaning; 9] = [
 /// Returns what an engine means by what it says on standard error, if that is known, and what helps.
 pub fn explained(kind: EngineKind, stderr: &str) -> Option<Obstacle> {
     let said = stderr.to_lowercase();
-    let means = |(parts, ..): &&Meaning| parts.iter().all(|part| said.contains(part));
-    let (_, reason, hint) = MEANINGS.iter().find(means)?;
+    let mut meanings = MEANINGS.iter();
+    let (_, reason, hint) =
+        meanings.find(|(parts, ..)| parts.iter().all(|part| said.contains(part)))?;
     let named = |text: &str| text.replace("{engine}", kind.name());
     Some(Obstacle::new(named(reason), named(hint)))
 }

@@ -153,8 +153,7 @@ fn receive(
     let mut file = OpenOptions::new().create(true).append(true).open(part).map_err(stored)?;
     file.set_len(begin).map_err(stored)?;
     let total = response.body().content_length().map(|rest| begin + rest);
-    let is_too_large = |bytes: u64| bytes > MOST_BYTES;
-    if total.is_some_and(is_too_large) {
+    if total.is_some_and(|bytes| bytes > MOST_BYTES) {
         return Err(Failure::Final(anyhow!("the server offers more than {MOST_BYTES} bytes")));
     }
     let (mut done, mut buffer) = (begin, vec![0; 1 << 16]);

@@ -74,8 +74,9 @@ impl DataStore {
         signature::refuse_messages(&archive::first_bytes(&mut file)?).with_context(cannot)?;
         report(Progress::Doing(format!("checking {shown}")));
         let digests = fetch::digests(&mut file, report).with_context(cannot)?;
-        let fits = |archive: &&PublishedFile| archive.digest.fits(&digests.md5, &digests.sha256);
-        let is_genuine = known.archives.iter().find(fits).is_some();
+        let mut published = known.archives.iter();
+        let is_genuine =
+            published.any(|archive| archive.digest.fits(&digests.md5, &digests.sha256));
         if !is_genuine && !unverified {
             return Err(not_genuine(known, path, &digests));
         }

@@ -50,23 +50,27 @@ fn stem() -> Unit {
     unit("conv1".to_owned(), "bn1".to_owned(), [64, 3, 7, 7], false)
 }
 
+/// Returns the unit of a block's branch with the number `n`, from 1.
+fn of_branch(block: &str, n: usize, kernel: [usize; 4]) -> Unit {
+    unit(format!("{block}.conv{n}"), format!("{block}.bn{n}"), kernel, n == 3)
+}
+
+fn of_shortcut(block: &str, kernel: [usize; 4]) -> Unit {
+    unit(format!("{block}.downsample.0"), format!("{block}.downsample.1"), kernel, false)
+}
+
 fn blocks() -> Vec<Block> {
     let (mut blocks, mut channels) = (Vec::new(), 64);
     for (stage, count) in (0..).zip([3, 4, 6, 3]) {
         let width = 64 << stage;
         for number in 0..count {
-            let at = |part: String| format!("layer{}.{number}.{part}", stage + 1);
-            let numbered = |n: usize, kernel| {
-                unit(at(format!("conv{n}")), at(format!("bn{n}")), kernel, n == 3)
-            };
+            let block = format!("layer{}.{number}", stage + 1);
             let branch = [
-                numbered(1, [width, channels, 1, 1]),
-                numbered(2, [width, width, 3, 3]),
-                numbered(3, [4 * width, width, 1, 1]),
+                of_branch(&block, 1, [width, channels, 1, 1]),
+                of_branch(&block, 2, [width, width, 3, 3]),
+                of_branch(&block, 3, [4 * width, width, 1, 1]),
             ];
-            let part = |n: usize| at(format!("downsample.{n}"));
-            let shortcut = || unit(part(0), part(1), [4 * width, channels, 1, 1], false);
-            let shortcut = (number == 0).then(shortcut);
+            let shortcut = (number == 0).then(|| of_shortcut(&block, [4 * width, channels, 1, 1]));
             blocks.push(Block { branch, shortcut });
             channels = 4 * width;
         }
@@ -156,10 +160,10 @@ fn make_unit(unit: &Unit, input: &Channels, key: &Key, write: &mut Write) -> Res
     for ((name, shape), values) in names.iter().zip(values) {
         write(name, shape, values)?;
     }
-    let squared = |factor: &f32| f64::from(*factor) * f64::from(*factor);
+    let factor = factor.into_iter().map(f64::from);
     Ok(Channels {
-        mean: summand.iter().map(|summand| f64::from(*summand)).collect(),
-        variance: factor.iter().map(squared).collect(),
+        mean: summand.into_iter().map(f64::from).collect(),
+        variance: factor.map(|factor| factor * factor).collect(),
     })
 }
 

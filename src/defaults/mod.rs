@@ -164,11 +164,10 @@ impl Sheet {
 
     /// Returns the table of a group: what is wanted on top, then a row for each target.
     fn grid(&self, title: &'static str) -> Grid {
-        let is_known = |property: &&Property| {
-            let has = |row: &TargetRow| row.found.iter().any(|found| found.property == *property);
-            property.group == title && self.rows.iter().any(has)
-        };
-        let properties = PROPERTIES.iter().filter(is_known).collect::<Vec<_>>();
+        let all_found = self.rows.iter().flat_map(|row| &row.found);
+        let found = all_found.filter(|found| found.property.group == title).collect::<Vec<_>>();
+        let mut properties = PROPERTIES.iter().collect::<Vec<_>>();
+        properties.retain(|property| found.iter().any(|found| found.property == *property));
         let headings = properties.iter().map(|property| Heading::words(property.heading));
         let headings = std::iter::once(Heading::words("Framework")).chain(headings);
         let wanted = properties.iter().map(|property| property.wants.words().to_owned());
@@ -183,9 +182,7 @@ impl Sheet {
             }
             grid.rows.push(cells);
         }
-        let is_read =
-            |found: &FoundDefault| found.property.group == title && found.how == How::Read;
-        if self.rows.iter().any(|row| row.found.iter().any(is_read)) {
+        if found.iter().any(|found| found.how == How::Read) {
             grid.notes.push("* read from the signature, not run".into());
         }
         grid

@@ -109,8 +109,9 @@ pub(super) fn gc(
     for name in targets(home)?.iter().filter(|name| !is_compiled(name)) {
         let Some(_lock) = Lock::try_take(&path(home, name)) else { continue };
         let folder = store::shared_target(home, name);
-        let remove = || remove_target(home, name).map(|_| ());
-        cleaning.take(format!("cargo-target/{name}"), size_bytes(&folder), remove);
+        cleaning.take(format!("cargo-target/{name}"), size_bytes(&folder), || {
+            remove_target(home, name).map(|_| ())
+        });
     }
     for folder in list(&home.envs())? {
         let Some(name) = scratch::name(&folder) else { continue };
@@ -118,15 +119,7 @@ pub(super) fn gc(
         let shown = format!("what a build of {name} has left");
         cleaning.take(shown, size_bytes(&folder), || scratch::clear(&folder, &[]));
     }
-    // What a killed fetch of uv has left, unless one goes on.
-    let tools = home.tools();
-    if let (true, Some(_lock)) = (tools.is_dir(), Lock::try_take(&tools.join(".uv.lock"))) {
-        for left in list(&tools)?.iter().filter(|path| is_left_over(path)) {
-            let failed = || format!("cannot remove `{}`", left.display());
-            let remove = || fs::remove_dir_all(left).with_context(failed);
-            cleaning.take("what a fetch of uv has left".to_owned(), size_bytes(left), remove);
-        }
-    }
+    fetches(home, &mut cleaning)?;
     if let Some(engine) = engine {
         images(home, engine, &mut cleaning)?;
     }
@@ -134,6 +127,20 @@ pub(super) fn gc(
         Some(error) => Err(error),
         None => Ok(cleaning.freed),
     }
+}
+
+/// Removes what a killed fetch of uv has left, unless one goes on.
+fn fetches(home: &Home, cleaning: &mut Cleaning) -> Result<()> {
+    let tools = home.tools();
+    if let (true, Some(_lock)) = (tools.is_dir(), Lock::try_take(&tools.join(".uv.lock"))) {
+        for left in list(&tools)?.iter().filter(|path| is_left_over(path)) {
+            cleaning.take("what a fetch of uv has left".to_owned(), size_bytes(left), || {
+                fs::remove_dir_all(left)
+                    .with_context(|| format!("cannot remove `{}`", left.display()))
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Removes one folder or log unless it is needed or used.

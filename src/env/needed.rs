@@ -2,7 +2,7 @@
 //!
 //! Must not depend on how what is not needed is removed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -19,6 +19,61 @@ use crate::seal::Freed;
 /// one that was built before lists were kept.
 const UNKNOWN_USERS: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// What the projects of a home claim of it.
+struct Claims<'a> {
+    envs: &'a Envs,
+    catalog: &'a Catalog,
+    others: Vec<OtherProject>,
+}
+
+impl Claims<'_> {
+    /// Returns whether a project needs an environment that is built.
+    fn need(&self, candidate: &Candidate) -> bool {
+        let Candidate { name, short, users, age } = candidate;
+        if self.envs.is_current(self.catalog, name, short) {
+            return true;
+        }
+        match users {
+            None => *age < UNKNOWN_USERS,
+            Some(users) => {
+                let mut others = self.others.iter();
+                others.any(|other| users.contains(&other.root) && other.stands_for(name, short))
+            }
+        }
+    }
+
+    /// Returns whether cargo compiles something of this name for a project.
+    fn compile(&self, name: &str) -> bool {
+        is_crate(self.catalog, name) || self.others.iter().any(|other| other.compiles(name))
+    }
+}
+
+/// A project, not this one, that has used the home.
+struct OtherProject {
+    root: PathBuf,
+    envs: Envs,
+    /// Nothing if it cannot be read.
+    catalog: Option<Catalog>,
+}
+
+impl OtherProject {
+    fn stands_for(&self, name: &str, short: &str) -> bool {
+        let catalog = self.catalog.as_ref();
+        catalog.is_none_or(|catalog| self.envs.is_current(catalog, name, short))
+    }
+
+    fn compiles(&self, name: &str) -> bool {
+        self.catalog.as_ref().is_none_or(|catalog| is_crate(catalog, name))
+    }
+}
+
+/// Returns whether an environment of a catalog is one that cargo compiles, or may be.
+fn is_crate(catalog: &Catalog, name: &str) -> bool {
+    let spec = catalog.envs.get(name);
+    catalog.unreadable_envs.contains_key(name)
+        || spec.is_some_and(|spec| spec.provider.name() == ProviderName::Cargo)
+}
+
 impl Envs {
     /// Removes builds that no env.yaml of the projects that used them stands for any more, half-built
     /// ones, and what cargo compiled for environments that are no more.
@@ -27,39 +82,22 @@ impl Envs {
     /// of which no project is known and that were used lately.
     pub fn gc(&self, catalog: &Catalog, sweep: Sweep) -> Result<Freed> {
         let Workshop { home, project, .. } = &self.workshop;
-        let mut others = Vec::new();
+        let mut claims = Claims { envs: self, catalog, others: Vec::new() };
         for root in store::users_of_home(home)?.into_iter().filter(|root| root != project) {
             // A project that is gone needs nothing; one that cannot be read may need anything.
             if root.join("envs").is_dir() {
-                let envs = self.beside(&root);
-                others.push((root.clone(), envs, Catalog::load(&root).ok()));
+                let (envs, catalog) = (self.beside(&root), Catalog::load(&root).ok());
+                claims.others.push(OtherProject { root, envs, catalog });
             }
         }
-        let is_needed = |candidate: &Candidate| {
-            let Candidate { name, short, users, age } = candidate;
-            if self.is_current(catalog, name, short) {
-                return true;
-            }
-            match users {
-                None => *age < UNKNOWN_USERS,
-                Some(users) => others.iter().any(|(root, envs, catalog)| {
-                    let is_current = |catalog: &Catalog| envs.is_current(catalog, name, short);
-                    users.contains(root) && catalog.as_ref().is_none_or(is_current)
-                }),
-            }
-        };
-        let is_crate = |catalog: &Catalog, name: &str| {
-            let spec = catalog.envs.get(name);
-            catalog.unreadable_envs.contains_key(name)
-                || spec.is_some_and(|spec| spec.provider.name() == ProviderName::Cargo)
-        };
-        let is_compiled = |name: &str| {
-            let others = others.iter().map(|(_, _, catalog)| catalog.as_ref());
-            let mut others = others.map(|catalog| catalog.is_none_or(|one| is_crate(one, name)));
-            is_crate(catalog, name) || others.any(|is_needed| is_needed)
-        };
         let engine = self.engine().ok();
-        clean::gc(home, &is_needed, &is_compiled, engine.as_ref(), sweep)
+        clean::gc(
+            home,
+            &|candidate| claims.need(candidate),
+            &|name| claims.compile(name),
+            engine.as_ref(),
+            sweep,
+        )
     }
 
     /// Returns the environments that are built under the home, whoever's they are.

@@ -141,19 +141,21 @@ fn places(sample: &[usize], shapes: &WeightShapes, paths: usize) -> Option<Vec<u
     let map = sample.get(1..).filter(|map| map.len() + 2 == kernel.len())?;
     // A map of height × width shrinks to one of height/pool × width/pool.
     let area = (inputs / kernel[0]).max(1);
-    let shrunk = |pool: usize| map.iter().map(move |size| size / pool);
     let widest = *map.iter().max()?;
-    let pool = (1..=widest).find(|pool| shrunk(*pool).product::<usize>() == area)?;
-    let begin = |path: usize| {
-        let mut rest = path;
-        let mut at = vec![0; map.len()];
-        for (axis, size) in shrunk(pool).enumerate().rev() {
-            at[axis] = rest % size * pool;
-            rest /= size;
-        }
-        place(&at, map)
-    };
-    (area >= paths).then(|| (0..paths).map(begin).collect())
+    let shrunk = |pool: &usize| map.iter().map(|size| size / pool).product::<usize>();
+    let pool = (1..=widest).find(|pool| shrunk(pool) == area)?;
+    (area >= paths).then(|| (0..paths).map(|path| pool_of(path, map, pool)).collect())
+}
+
+/// Returns where in a map the pool with a number begins.
+fn pool_of(number: usize, map: &[usize], pool: usize) -> usize {
+    let mut rest = number;
+    let mut at = vec![0; map.len()];
+    for (axis, size) in map.iter().map(|size| size / pool).enumerate().rev() {
+        at[axis] = rest % size * pool;
+        rest /= size;
+    }
+    place(&at, map)
 }
 
 /// Returns where an element of an array is, in C order.

@@ -137,15 +137,14 @@ fn changes(grid: &Grid, rows: &[HistoryRow]) -> Option<Grid> {
                 [] => "nothing that is recorded".to_owned(),
                 causes => causes.join("; "),
             };
-            let number = |value| Cell::of(Value::Number(value));
             found.push((
                 night.started.clone(),
                 vec![
                     Cell::text(&row.label),
                     Cell::text(day_of(&night.started)),
-                    number(change.level.before),
-                    number(change.level.after),
-                    Cell { tone, ..number(times) },
+                    Cell::of(Value::Number(change.level.before)),
+                    Cell::of(Value::Number(change.level.after)),
+                    Cell { tone, ..Cell::of(Value::Number(times)) },
                     Cell::text(causes),
                     Cell::text(&night.run),
                 ],

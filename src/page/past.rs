@@ -146,13 +146,14 @@ fn standing(
             }
         }
     }
-    let better = |a: f64, b: f64| if *is_more_better { a.max(b) } else { a.min(b) };
-    let best = |of: fn(&Slope) -> f64| slopes.iter().map(of).reduce(better);
-    let (then, now) = (best(|slope| slope.then)?, best(|slope| slope.now)?);
+    let better = if *is_more_better { f64::max } else { f64::min };
+    let then = slopes.iter().map(|slope| slope.then).reduce(better)?;
+    let now = slopes.iter().map(|slope| slope.now).reduce(better)?;
     for slope in &mut slopes {
-        let multiple =
-            |number: f64, best: f64| if *is_more_better { best / number } else { number / best };
-        (slope.then, slope.now) = (multiple(slope.then, then), multiple(slope.now, now));
+        (slope.then, slope.now) = match is_more_better {
+            true => (then / slope.then, now / slope.now),
+            false => (slope.then / then, slope.now / now),
+        };
     }
     let heads = (
         format!("2017: fastest {}", three_digits(then)),

@@ -36,18 +36,20 @@ fn id(part: &PagePart, index: usize, what: &str) -> String {
     format!("{}-{what}-{index}", word(&part.experiment))
 }
 
+/// Returns the id of what says where a row comes from.
+fn origin(part: &PagePart, index: usize, row: usize) -> String {
+    id(part, index, &format!("origin-{row}"))
+}
+
 /// Returns a table with its lines below and what its rows say of themselves.
 fn one(index: usize, grid: &Grid, part: &PagePart, content: &Content) -> Markup {
-    let origin = |row: usize| id(part, index, &format!("origin-{row}"));
-    let has_code = |framework: &str| {
-        let of = content.harnesses.iter().find(|one| one.experiment == part.experiment);
-        of.is_some_and(|of| of.sources.iter().any(|(name, _)| name == framework))
-    };
+    let harnesses = content.harnesses.iter().find(|one| one.experiment == part.experiment);
+    let sources = harnesses.map(|one| one.sources.as_slice()).unwrap_or_default();
     let behind = |row: usize| {
         let (library, framework) = (name(grid, row), grid.beside("framework", row));
         html! {
-            " " button.how type="button" popovertarget=(origin(row)) aria-label={ "how " (library) " was measured" } { "how" }
-            @if has_code(framework) {
+            " " button.how type="button" popovertarget=(origin(part, index, row)) aria-label={ "how " (library) " was measured" } { "how" }
+            @if sources.iter().any(|(name, _)| name == framework) {
                 " " a.code href={ "#code-" (word(&part.experiment)) "-" (word(framework)) } aria-label={ "code of " (library) } { "code" }
             }
         }
@@ -61,7 +63,7 @@ fn one(index: usize, grid: &Grid, part: &PagePart, content: &Content) -> Markup 
     html! {
         (scrolled(&grid.title, table(grid, &place)))
         (below(grid, &place.id))
-        @for row in 0..grid.rows.len() { (whence(grid, row, &origin(row))) }
+        @for row in 0..grid.rows.len() { (whence(grid, row, &origin(part, index, row))) }
     }
 }
 
@@ -71,12 +73,14 @@ fn caption(grid: &Grid, part: &PagePart) -> String {
     rest.trim_start_matches([' ', ',', '–', ':']).to_owned()
 }
 
+/// Returns the first digits of each digest of a list.
+fn short(digests: &str) -> String {
+    let each = digests.split(", ").map(|digest| digest.get(..12).unwrap_or(digest));
+    each.collect::<Vec<_>>().join(", ")
+}
+
 /// Returns where a row comes from, and the command that measures it again.
 fn whence(grid: &Grid, row: usize, id: &str) -> Markup {
-    let short = |digests: &str| {
-        let each = digests.split(", ").map(|digest| digest.get(..12).unwrap_or(digest));
-        each.collect::<Vec<_>>().join(", ")
-    };
     let of = |key| grid.beside(key, row).to_owned();
     let lines = [
         ("Target", format!("{} ({} lane, {} era)", of("target"), of("lane"), of("era"))),

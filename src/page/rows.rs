@@ -26,13 +26,13 @@ impl<'a> RowRecords<'a> {
         let Some(found) = self.records.get(&key) else { return Vec::new() };
         let is_named =
             |key: &str, word: &str| grid.beside(key, row).split(", ").any(|one| one == word);
-        let is_shown = |record: &&&Record| {
+        let shown = found.iter().filter(|record| {
             let provider = record.env.as_ref().map(|env| env.provider.as_str());
             is_named("run", &record.run)
                 && is_named("devices", &record.device.to_string())
                 && provider.is_none_or(|provider| is_named("provider", provider))
-        };
-        found.iter().filter(is_shown).copied().collect()
+        });
+        shown.copied().collect()
     }
 }
 

@@ -98,9 +98,8 @@ impl Tree {
         let foreign: Vec<i32> =
             stats.iter().filter(|(p, s)| is_foreign(**p, s.parent)).map(|(pid, _)| *pid).collect();
         self.foreign.extend(foreign);
-        let alive =
-            |pid: i32| stats.get(&pid).filter(|stat| stat.is_alive).map(|stat| (pid, *stat));
-        family.into_iter().filter_map(alive).collect()
+        let members = family.into_iter().filter_map(|pid| Some((pid, *stats.get(&pid)?)));
+        members.filter(|(_, stat)| stat.is_alive).collect()
     }
 }
 

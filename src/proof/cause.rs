@@ -73,33 +73,36 @@ pub fn rounding(found: &Difference) -> Option<Cause> {
     Some(Cause::new("reduced_precision", says))
 }
 
+/// Returns kernels in each of whose fields the value at (y, x) is the one that stood at `from(y, x)`.
+fn moved(
+    kernels: &[f64],
+    (height, width): (usize, usize),
+    from: impl Fn(usize, usize) -> (usize, usize),
+) -> Vec<f64> {
+    let mut moved = Vec::with_capacity(kernels.len());
+    for field in kernels.chunks((height * width).max(1)) {
+        for y in 0..height {
+            for x in 0..width {
+                let (y, x) = from(y, x);
+                moved.push(field[y * width + x]);
+            }
+        }
+    }
+    moved
+}
+
 /// Weights that are handed out otherwise than they were given.
 fn initial(found: &Difference, ours: &Traces, given: &Given) -> Option<Cause> {
     let name = found.of.as_deref()?;
     let (_, start) = given.iter().find(|(known, _)| known == name)?;
     let found = ours.initial.weights.get(name)?;
     let is = |values: &[f64]| relative_max(&found.values, values) < NEAR;
-    if let [out, input, height, width] = start.shape[..] {
-        let at = |o: usize, i: usize, y: usize, x: usize| {
-            start.values[((o * input + i) * height + y) * width + x]
-        };
-        let each = |value: &dyn Fn(usize, usize, usize, usize) -> f64| {
-            let mut values = Vec::with_capacity(start.values.len());
-            for o in 0..out {
-                for i in 0..input {
-                    for y in 0..height {
-                        for x in 0..width {
-                            values.push(value(o, i, y, x));
-                        }
-                    }
-                }
-            }
-            values
-        };
-        if is(&each(&|o, i, y, x| at(o, i, height - 1 - y, width - 1 - x))) {
+    if let [_, _, height, width] = start.shape[..] {
+        let fields = (height, width);
+        if is(&moved(&start.values, fields, |y, x| (height - 1 - y, width - 1 - x))) {
             return Some(Cause::new("kernel_flipped", format!("`{name}` is stored flipped")));
         }
-        if height == width && is(&each(&|o, i, y, x| at(o, i, x, y))) {
+        if height == width && is(&moved(&start.values, fields, |y, x| (x, y))) {
             let says = format!("height and width of `{name}` are exchanged");
             return Some(Cause::new("kernel_transposed", says));
         }

@@ -194,8 +194,9 @@ fn values(source: &str) -> Vec<SourceNumber<'_>> {
     }
     // A change of the shorter of two names would change the longer one too.
     let texts = found.iter().map(|value| value.text).collect::<Vec<_>>();
-    let is_part = |text: &str| texts.iter().any(|one| *one != text && one.starts_with(text));
-    found.retain(|value| !is_part(value.text));
+    found.retain(|SourceNumber { text, .. }| {
+        !texts.iter().any(|one| one != text && one.starts_with(text))
+    });
     found
 }
 

@@ -72,27 +72,32 @@ struct ColumnWidths {
 }
 
 fn measure(grid: &Grid) -> Vec<ColumnWidths> {
-    let column = |(index, heading): (usize, &crate::report::Heading)| {
-        let cells = grid.rows.iter().map(|row| printable(&row[index].shown(heading.kind)));
-        let cells = cells.collect::<Vec<_>>();
-        let widest = |texts: &mut dyn Iterator<Item = &str>| {
-            texts.map(UnicodeWidthStr::width).max().unwrap_or(0)
-        };
-        let head = widest(&mut heading.text.split_whitespace());
-        let whole = widest(&mut cells.iter().map(String::as_str));
-        let words = widest(&mut cells.iter().flat_map(|cell| cell.split_whitespace()));
-        // The name of a row is one, unless it is very long.
-        let is_name = index == 0 && whole <= LONGEST_NAME;
-        let least = if heading.kind == Kind::Text && !is_name { words } else { whole };
-        let is_constant = cells.len() > 1 && cells.iter().all(|cell| *cell == cells[0]);
-        ColumnWidths {
-            least: least.max(head),
-            unwrapped: whole.max(head),
-            most: whole.max(heading.text.width()),
-            constant: is_constant.then(|| cells[0].clone()),
-        }
-    };
-    grid.headings.iter().enumerate().map(column).collect()
+    (0..grid.headings.len()).map(|index| column(grid, index)).collect()
+}
+
+/// Returns how wide a column is.
+fn column(grid: &Grid, index: usize) -> ColumnWidths {
+    let heading = &grid.headings[index];
+    let cells = grid.rows.iter().map(|row| printable(&row[index].shown(heading.kind)));
+    let cells = cells.collect::<Vec<_>>();
+    let head = widest(heading.text.split_whitespace());
+    let whole = widest(cells.iter().map(String::as_str));
+    let words = widest(cells.iter().flat_map(|cell| cell.split_whitespace()));
+    // The name of a row is one, unless it is very long.
+    let is_name = index == 0 && whole <= LONGEST_NAME;
+    let least = if heading.kind == Kind::Text && !is_name { words } else { whole };
+    let is_constant = cells.len() > 1 && cells.iter().all(|cell| *cell == cells[0]);
+    ColumnWidths {
+        least: least.max(head),
+        unwrapped: whole.max(head),
+        most: whole.max(heading.text.width()),
+        constant: is_constant.then(|| cells[0].clone()),
+    }
+}
+
+/// Returns the width of the widest text, 0 where there is none.
+fn widest<'a>(texts: impl Iterator<Item = &'a str>) -> usize {
+    texts.map(UnicodeWidthStr::width).max().unwrap_or(0)
 }
 
 /// Returns the columns that may be left out, the least important first; of equals the rightmost.

@@ -21,11 +21,17 @@ pub fn spark(values: &[f64], width: usize) -> String {
     let (low, high) = if sorted.len() < MANY { (at(0.0), at(1.0)) } else { (at(0.05), at(0.95)) };
     let middle = f64::midpoint(low, high);
     let span = (high - low).max(middle.abs() * LEAST_SPAN);
-    let block = |value: f64| {
-        let height = if span > 0.0 { (value - (middle - span / 2.0)) / span } else { 0.5 };
-        BLOCKS[(height * 7.0).round().clamp(0.0, 7.0) as usize]
-    };
-    parts.into_iter().map(block).collect()
+    let bottom = middle - span / 2.0;
+    let heights = parts.into_iter().map(|value| match span > 0.0 {
+        true => (value - bottom) / span,
+        false => 0.5,
+    });
+    heights.map(block).collect()
+}
+
+/// Returns the block of a height from 0 to 1; what is lower or higher has the lowest or the highest.
+fn block(height: f64) -> char {
+    BLOCKS[(height * 7.0).round().clamp(0.0, 7.0) as usize]
 }
 
 #[cfg(test)]

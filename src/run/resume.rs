@@ -89,8 +89,8 @@ impl Unfinished {
             _ => true,
         };
         let records = stored.records.into_iter().filter(is_done).collect::<Vec<_>>();
-        let is_recorded = |name: &str| records.iter().any(|record| record.job == name);
-        let left = planned.iter().filter(|name| !is_recorded(name)).collect::<Vec<_>>();
+        let mut left = planned.iter().collect::<Vec<_>>();
+        left.retain(|name| !records.iter().any(|record| record.job == **name));
         if left.is_empty() {
             let message =
                 format!("run `{id}` is finished: all of its {} jobs have a record", planned.len());

@@ -41,17 +41,7 @@ impl Session {
             0 => {}
             processes => notify(Notice::Swept { processes }),
         }
-        let said = Mutex::new(BTreeSet::new());
-        let remember = |notice: Notice| {
-            if let Notice::StepStarted { name } = notice {
-                lock(&said).insert(name.to_owned());
-            }
-            notify(notice);
-        };
-        let checked = match request.check {
-            true => self.check_first(plan, request, &remember)?,
-            false => Ok(Checked::default()),
-        };
+        let (checked, said) = self.check_and_remember(plan, request, notify)?;
         let (checked, why_not) = match checked {
             Ok(checked) => (checked, None),
             Err(error) => (Checked::default(), Some(error)),
@@ -59,7 +49,6 @@ impl Session {
         if checked.is_interrupted {
             return Ok(None);
         }
-        let said = said.into_inner().unwrap_or_else(PoisonError::into_inner);
         // What is in the way of both is said once, by the run.
         let why_not = Mutex::new(why_not);
         let notify_once = |notice: Notice| {
@@ -107,6 +96,27 @@ impl Session {
             notify(Notice::Waiting { process });
         }
         Ok(Lock::wait(&path, "another run", &|_| ()).ok())
+    }
+
+    /// Checks first, if the request says so, and returns the steps that were told of meanwhile too.
+    fn check_and_remember(
+        &self,
+        plan: &Plan,
+        request: &Request,
+        notify: Notify,
+    ) -> Result<(Result<Checked>, BTreeSet<String>)> {
+        let said = Mutex::new(BTreeSet::new());
+        let remember = |notice: Notice| {
+            if let Notice::StepStarted { name } = notice {
+                lock(&said).insert(name.to_owned());
+            }
+            notify(notice);
+        };
+        let checked = match request.check {
+            true => self.check_first(plan, request, &remember)?,
+            false => Ok(Checked::default()),
+        };
+        Ok((checked, said.into_inner().unwrap_or_else(PoisonError::into_inner)))
     }
 
     /// Checks what has no verdict yet, before anything is timed. That it cannot be checked, the inner error, is no

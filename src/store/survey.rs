@@ -166,15 +166,19 @@ fn read_at(folder: &Path, places: &[Span]) -> Vec<Record> {
     if places.is_empty() {
         return Vec::new();
     }
-    let read = || -> Option<Vec<Record>> {
-        let file = File::open(folder.join("records.jsonl")).ok()?;
-        let read = |(at, length): &Span| {
-            let mut line = vec![0; *length as usize];
-            file.read_exact_at(&mut line, *at).ok()?;
-            parse::<Record>(&line).ok()
-        };
-        places.iter().map(read).collect()
-    };
     // What is wrong with it is said at the next reading; here it is only between two looks.
-    read().or_else(|| Some(read_folder(folder, &mut Vec::new())?.records)).unwrap_or_default()
+    read_lines(folder, places)
+        .or_else(|| Some(read_folder(folder, &mut Vec::new())?.records))
+        .unwrap_or_default()
+}
+
+/// Reads the records that stand at `places`; nothing where one of them has none.
+fn read_lines(folder: &Path, places: &[Span]) -> Option<Vec<Record>> {
+    let file = File::open(folder.join("records.jsonl")).ok()?;
+    let lines = places.iter().map(|(at, length)| {
+        let mut line = vec![0; *length as usize];
+        file.read_exact_at(&mut line, *at).ok()?;
+        parse::<Record>(&line).ok()
+    });
+    lines.collect()
 }

@@ -169,26 +169,28 @@ pub(super) fn group<'a>(
 
 /// Gives each row of an old version its newest, from the same machine and with the same data.
 pub(super) fn with_newest(mut groups: Vec<Group>) -> Vec<Group> {
-    let newest = |group: &Group| {
-        let then = group.first();
-        let successor = then.successor.as_ref()?;
-        let is_alike = |now: &&Record| {
-            now.machine.is_same(&then.machine)
-                && now.inputs.source == then.inputs.source
-                && now.inputs.data_digest == then.inputs.data_digest
-        };
-        let found = groups.iter().find(|one| {
-            let now = one.first();
-            now.target == *successor
-                && (then.task == Task::Features || now.device == then.device)
-                && !(one.has_twin && now.chosen_provider().is_some())
-        })?;
-        let records = found.records.iter().copied().filter(is_alike).collect::<Vec<_>>();
-        (!records.is_empty()).then(|| Box::new(Group { records, now: None, ..found.clone() }))
-    };
-    let all = groups.iter().map(newest).collect::<Vec<_>>();
-    groups.iter_mut().zip(all).for_each(|(group, now)| group.now = now);
+    let all = groups.iter().map(|group| newest(group, &groups)).collect::<Vec<_>>();
+    groups.iter_mut().zip(all).for_each(|(group, now)| group.now = now.map(Box::new));
     groups
+}
+
+/// Returns the newest version of a row's target, if it has one among `groups`.
+fn newest<'a>(group: &Group<'a>, groups: &[Group<'a>]) -> Option<Group<'a>> {
+    let then = group.first();
+    let successor = then.successor.as_ref()?;
+    let found = groups.iter().find(|one| {
+        let now = one.first();
+        now.target == *successor
+            && (then.task == Task::Features || now.device == then.device)
+            && !(one.has_twin && now.chosen_provider().is_some())
+    })?;
+    let mut records = found.records.clone();
+    records.retain(|now| {
+        now.machine.is_same(&then.machine)
+            && now.inputs.source == then.inputs.source
+            && now.inputs.data_digest == then.inputs.data_digest
+    });
+    (!records.is_empty()).then(|| Group { records, now: None, ..found.clone() })
 }
 
 /// Sorts as published: the fastest first; rows without a number last, by name.

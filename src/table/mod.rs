@@ -13,7 +13,7 @@ mod usual;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 pub use self::chosen::{Condition, RowOrder};
 pub use self::column::Column;
@@ -23,6 +23,7 @@ pub use self::group::{
 pub use self::needed::needed;
 use self::provenance::Provenance;
 pub use self::published::{Published, PublishedRow, PublishedTable};
+pub use self::usual::ColumnWish;
 use crate::catalog::{Device, Era, Lane};
 use crate::hint::hinted;
 use crate::record::Record;
@@ -42,14 +43,27 @@ pub struct Choice {
     pub conditions: Vec<Condition>,
     /// The order of rows instead of the usual one.
     pub order: Option<RowOrder>,
-    /// Columns by key; empty means the usual ones.
-    pub columns: Vec<Column>,
+    /// What is wished of columns; empty means the usual ones.
+    pub columns: Vec<ColumnWish>,
     /// Adds the numbers published in 2017.
     pub with_published: bool,
     /// Shows old versions, each beside its newest.
     pub then_and_now: bool,
     /// Runs whose clock was ahead of today's; they come first in the records.
     pub ahead: Vec<String>,
+}
+
+impl Choice {
+    /// Returns whether a record is of the device and the profile that are asked for.
+    fn has_conditions_of(&self, record: &Record) -> bool {
+        self.device.is_none_or(|device| record.device == device)
+            && self.profile.as_ref().is_none_or(|profile| record.profile == *profile)
+    }
+
+    /// Returns whether a record is of the era and one of the frameworks that are asked for.
+    fn has_framework_of(&self, record: &Record) -> bool {
+        self.era.is_none_or(|era| record.era == era) && chosen::is_named(record, &self.frameworks)
+    }
 }
 
 /// What the table needs to know of an experiment and is not in its records.
@@ -87,7 +101,7 @@ pub fn build(
         for (class, records) in classes(records, name) {
             let title =
                 class.map_or_else(|| title.to_owned(), |class| format!("{title} – {class}"));
-            tables.extend(build_one(name, &title, &records, published, choice));
+            tables.extend(build_one(name, &title, &records, published, choice)?);
         }
     }
     if tables.is_empty() {
@@ -127,51 +141,47 @@ fn build_one(
     records: &[&Record],
     published: &Published,
     choice: &Choice,
-) -> Vec<Grid> {
-    let fits = |r: &&Record| {
-        choice.device.is_none_or(|device| r.device == device)
-            && choice.profile.as_ref().is_none_or(|profile| r.profile == *profile)
-    };
-    let of_experiment = records.iter().copied().filter(fits).collect::<Vec<_>>();
-    let of_era = |r: &&&Record| {
-        choice.era.is_none_or(|era| r.era == era) && chosen::is_named(r, &choice.frameworks)
-    };
-    let mut candidates = of_experiment.iter().filter(of_era).copied();
-    let Some(newest) = newest_profile(&mut candidates) else { return Vec::new() };
+) -> Result<Vec<Grid>> {
+    let mut of_experiment = records.to_vec();
+    of_experiment.retain(|record| choice.has_conditions_of(record));
+    let mut candidates =
+        of_experiment.iter().filter(|record| choice.has_framework_of(record)).copied();
+    let Some(newest) = newest_profile(&mut candidates) else { return Ok(Vec::new()) };
     let others = other_profiles(&of_experiment, newest);
     let of_profile = of_experiment.iter().filter(|r| r.profile == newest.profile).copied();
     let task = newest.task;
     let old = published.tables.get(name);
     let mut groups = group::with_newest(group::group(of_profile.collect(), task, old));
     groups.retain(|group| {
-        choice.era.is_none_or(|era| group.first().era == era)
-            && chosen::is_named(group.first(), &choice.frameworks)
+        choice.has_framework_of(group.first())
             && (!choice.then_and_now || group.first().successor.is_some())
     });
     chosen::keep(&mut groups, &choice.conditions);
     let with_published = choice.with_published && old.is_some();
-    let columns = match choice.columns.as_slice() {
-        [] if choice.then_and_now => usual::then_and_now(task, &groups, with_published),
-        [] => usual::usual(task, &groups, with_published),
-        chosen => chosen.to_vec(),
+    let columns = match choice.then_and_now {
+        true => usual::then_and_now(task, &groups, with_published),
+        false => usual::usual(task, &groups, with_published),
     };
-    let is_ranked =
-        |group: &Group| group.records.iter().all(|r| column::equivalence(r).is_ranked());
-    let is_tuned = |group: &Group| group.first().lane == Lane::Tuned;
-    let (ranked, apart) = groups.into_iter().partition::<Vec<_>, _>(is_ranked);
-    let (tuned, ranked) = ranked.into_iter().partition::<Vec<_>, _>(is_tuned);
+    let columns = usual::chosen(columns, &choice.columns);
+    ensure!(!columns.is_empty(), "`--columns` leaves no column; `rosetta table --help` lists them");
+    let (ranked, apart) = groups.into_iter().partition::<Vec<_>, _>(|group| {
+        group.records.iter().all(|record| column::equivalence(record).is_ranked())
+    });
+    let (tuned, ranked) =
+        ranked.into_iter().partition::<Vec<_>, _>(|group| group.first().lane == Lane::Tuned);
     let apart_title = format!("{title}: not the same experiment");
     let tuned_title = format!("{title} – tuned lane");
     let parts = [(title, ranked), (tuned_title.as_str(), tuned), (apart_title.as_str(), apart)];
     let parts = parts.into_iter().filter(|(_, groups)| !groups.is_empty());
-    parts
+    let tables = parts
         .map(|(title, groups)| {
             let published = choice.with_published.then_some(published);
             let mut grid = fill(name, title, groups, &columns, published, choice);
             grid.notes.extend(others.clone().map(NoteLine::from));
             grid
         })
-        .collect()
+        .collect();
+    Ok(tables)
 }
 
 /// Returns the record whose profile is shown, for one table has one profile: the newest that has numbers. A trial at

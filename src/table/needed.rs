@@ -13,6 +13,12 @@ fn key(brief: &Brief) -> Rivals {
     (experiment, profile, target, provider, machine, brief.device as u8, brief.era as u8)
 }
 
+/// Returns the row of a key: it shows all of its target's records of the run that it is taken from, whoever made their
+/// environments.
+fn row((experiment, profile, target, _, _, device, _): Rivals) -> (u32, u32, u32, u8) {
+    (experiment, profile, target, device)
+}
+
 #[derive(Default)]
 struct Best {
     /// The newest of the best runs; it is shown.
@@ -39,10 +45,6 @@ pub fn needed(briefs: &[(usize, Brief)]) -> Vec<bool> {
             (one.run, one.worth) = (*run, Some(worth));
         }
     }
-    // A row shows all of its target's records of the run that it is taken from, whoever made their environments.
-    let row = |(experiment, profile, target, _, _, device, _): Rivals| {
-        (experiment, profile, target, device)
-    };
     let shown = best.iter().map(|(key, best)| (row(*key), best.run)).collect::<BTreeSet<_>>();
     // Experiments without a title stand in the order of their first records.
     let mut seen = BTreeSet::new();

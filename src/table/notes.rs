@@ -59,9 +59,10 @@ pub(super) fn notes(
     }
     words.retain(|word| !word.ends_with(' '));
     let mut notes = vec![words.join(" · "), distinct(&|r| r.machine.words()).join(" | ")];
-    let is_synthetic =
-        |r: &&Record| r.inputs.source == Some(Source::Synthetic) && r.task == Task::Classification;
-    if columns.contains(&Column::Accuracy) && records.clone().any(is_synthetic) {
+    let mut trained = records.clone().filter(|r| r.task == Task::Classification);
+    if columns.contains(&Column::Accuracy)
+        && trained.any(|r| r.inputs.source == Some(Source::Synthetic))
+    {
         let words = "synthetic data: a made-up twin of the data set, with the same shapes; its accuracy says that \
                      a framework learns, and cannot be compared with a published one";
         notes.push(words.to_owned());

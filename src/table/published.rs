@@ -89,6 +89,23 @@ impl Published {
     }
 }
 
+impl PublishedRow {
+    fn cell(&self, column: Column) -> Cell {
+        let number = match column {
+            Column::Library => return Cell::text(&self.library),
+            Column::Cudnn => {
+                return self.using_cudnn.as_ref().map_or(Cell::of(Value::Missing), Cell::text);
+            }
+            Column::Accuracy => self.test_accuracy_percent,
+            Column::TrainingTime => self.training_time_s,
+            Column::RateGpu => self.images_per_s_gpu,
+            Column::RateCpu => self.images_per_s_cpu,
+            _ => None,
+        };
+        Cell::of(number.map_or(Value::Missing, Value::Number))
+    }
+}
+
 impl PublishedTable {
     /// Returns the row of a library; case, spaces and versions do not count
     /// ("Pytorch", "Keras (TF)", "TensorFlow 1.4").
@@ -105,21 +122,8 @@ impl PublishedTable {
             PublishedColumn::ImagesPerSGpu => Column::RateGpu,
             PublishedColumn::ImagesPerSCpu => Column::RateCpu,
         });
-        let number = |value: Option<f64>| value.map_or(Value::Missing, Value::Number);
-        let text = |value: Option<String>| value.map_or(Value::Missing, Value::Text);
-        let cell = |row: &PublishedRow, column: &Column| {
-            Cell::of(match column {
-                Column::Library => Value::Text(row.library.clone()),
-                Column::Accuracy => number(row.test_accuracy_percent),
-                Column::TrainingTime => number(row.training_time_s),
-                Column::Cudnn => text(row.using_cudnn.clone()),
-                Column::RateGpu => number(row.images_per_s_gpu),
-                Column::RateCpu => number(row.images_per_s_cpu),
-                _ => Value::Missing,
-            })
-        };
         let columns = std::iter::once(Column::Library).chain(columns).collect::<Vec<_>>();
-        let rows = self.rows.iter().map(|row| columns.iter().map(|c| cell(row, c)).collect());
+        let rows = self.rows.iter().map(|row| columns.iter().map(|c| row.cell(*c)).collect());
         Grid {
             experiment: experiment.to_owned(),
             title: self.title.clone(),

@@ -38,9 +38,8 @@ pub(super) fn rank(groups: &mut [Group]) {
     let device = device(groups);
     let times = groups.iter().map(|group| times(group, device)).collect::<Vec<_>>();
     let rank = |own: &SecondsByRepeat| {
-        let is_faster =
-            |other: &&SecondsByRepeat| ratio(own, other).is_some_and(|ratio| ratio.low > 1.0);
-        (!own.is_empty()).then(|| 1 + times.iter().filter(is_faster).count())
+        let ratios = times.iter().filter_map(|other| ratio(own, other));
+        (!own.is_empty()).then(|| 1 + ratios.filter(|ratio| ratio.low > 1.0).count())
     };
     let ranks = times.iter().map(rank).collect::<Vec<_>>();
     for (group, rank) in groups.iter_mut().zip(&ranks) {
@@ -53,8 +52,8 @@ pub(super) fn rank(groups: &mut [Group]) {
 
 /// Returns how many times as long one takes as another.
 fn ratio(own: &SecondsByRepeat, other: &SecondsByRepeat) -> Option<RatioOfMedians> {
-    let pair = |(key, time): (&(&str, u32), &f64)| Some((*time, *other.get(key)?));
-    let pairs = own.iter().filter_map(pair).collect::<Vec<_>>();
+    let pairs = own.iter().filter_map(|(key, time)| Some((*time, *other.get(key)?)));
+    let pairs = pairs.collect::<Vec<_>>();
     // Few of many repeats say less than all, even if those are not paired.
     match 2 * pairs.len() >= own.len().min(other.len()) {
         true => stats::median_of_ratios(&pairs),

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use super::{Choice, Column, Published, Title, build};
+use super::{Choice, Column, ColumnWish, Published, Title, build};
 use crate::catalog::{Device, Era, Lane};
 use crate::proof::{Equivalence, Grade};
 use crate::record::{Cost, EnvIdentity, Inputs, Outcome, Record, Score, Status, Times, Version};
@@ -248,7 +248,8 @@ fn csv_tells_intervals_and_where_a_row_comes_from_after_what_is_shown() {
     failed.outcome = Outcome::because(Status::Failed, "no");
     failed.times = Times::default();
     records.push(failed);
-    let columns = vec![Column::Library, Column::TrainingTime, Column::Threads];
+    let columns =
+        [Column::Library, Column::TrainingTime, Column::Threads].map(ColumnWish::Shown).to_vec();
     let choice = Choice { columns, ..Choice::default() };
     let text = Format::Csv.write(&tables(&records, &choice));
     let low_and_high = match &tables(&records, &choice)[0].rows[0][1].value {
@@ -271,7 +272,10 @@ fn csv_tells_intervals_and_where_a_row_comes_from_after_what_is_shown() {
         ),
     ];
     assert_eq!(text.lines().collect::<Vec<_>>(), expected);
-    let choice = Choice { columns: vec![Column::Run, Column::Library], ..Choice::default() };
+    let choice = Choice {
+        columns: [Column::Run, Column::Library].map(ColumnWish::Shown).to_vec(),
+        ..Choice::default()
+    };
     let text = Format::Csv.write(&tables(&records, &choice));
     assert!(text.starts_with("experiment,run,library,marks,date,host,n,target,"), "{text}");
 }
@@ -370,7 +374,8 @@ fn single_repeats_are_ranked_only_where_somebody_asks() {
     let records = [record("cnn", "slow", 20.0), record("cnn", "fast", 10.0)];
     let table = &tables(&records, &Choice::default())[0];
     assert_eq!(place(table, Column::Rank), None);
-    let choice = Choice { columns: vec![Column::Rank, Column::Library], ..Choice::default() };
+    let columns = [Column::Rank, Column::Library].map(ColumnWish::Shown).to_vec();
+    let choice = Choice { columns, ..Choice::default() };
     let table = &tables(&records, &choice)[0];
     assert_eq!(ranks(table), ["1", "2"]);
     assert!(table.notes.iter().all(|note| !note.words.starts_with("noise floor")));

@@ -1,10 +1,47 @@
-//! The columns that a comparison has unless others are chosen.
+//! The columns that a comparison has: the usual ones, others, or the usual ones with some more and some less.
 
 use crate::record::Record;
 use crate::spec::Task;
 use crate::stats::ENOUGH_FOR_INTERVAL;
 use crate::table::column::Column;
 use crate::table::group::Group;
+
+/// What is wished of one column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColumnWish {
+    /// Named columns stand instead of the usual ones.
+    Shown(Column),
+    /// Beside the others.
+    Added(Column),
+    /// Not among the others.
+    LeftOut(Column),
+}
+
+impl ColumnWish {
+    /// Returns the wish for a column whose name had this before it: `+`, `-` or nothing.
+    pub fn of(sign: Option<char>, column: Column) -> ColumnWish {
+        match sign {
+            Some('+') => ColumnWish::Added(column),
+            Some('-') => ColumnWish::LeftOut(column),
+            _ => ColumnWish::Shown(column),
+        }
+    }
+}
+
+/// Returns the columns that are shown: the named ones in their order, or the usual ones, each wish granted in its turn.
+pub(super) fn chosen(usual: Vec<Column>, wishes: &[ColumnWish]) -> Vec<Column> {
+    let is_named = wishes.iter().any(|wish| matches!(wish, ColumnWish::Shown(_)));
+    let mut columns = if is_named { Vec::new() } else { usual };
+    for wish in wishes {
+        match wish {
+            ColumnWish::Shown(column) => columns.push(*column),
+            ColumnWish::Added(column) if columns.contains(column) => {}
+            ColumnWish::Added(column) => columns.push(*column),
+            ColumnWish::LeftOut(column) => columns.retain(|one| one != column),
+        }
+    }
+    columns
+}
 
 /// Returns the columns that a table has unless others are chosen.
 pub(super) fn usual(task: Task, groups: &[Group], with_published: bool) -> Vec<Column> {

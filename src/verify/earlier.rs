@@ -54,19 +54,24 @@ impl Earlier {
 }
 
 fn is_alike(one: &Record, other: &Record) -> bool {
-    let job = |record: &Record| {
-        (record.experiment.clone(), record.target.clone(), record.device, record.profile.clone())
-    };
-    let given = |record: &Record| {
-        let inputs = &record.inputs;
-        (inputs.dataset.clone(), inputs.source, record.cost.threads_allowed)
-    };
-    let hardware = |machine: &Machine| {
-        let gpus = machine.gpus.iter().map(|gpu| gpu.name.clone()).collect::<Vec<_>>();
-        (machine.cpu.clone(), machine.cores, gpus)
-    };
     one.chosen_provider().is_none()
         && job(one) == job(other)
         && given(one) == given(other)
         && hardware(&one.machine) == hardware(&other.machine)
+}
+
+/// Returns what is computed.
+fn job(record: &Record) -> impl PartialEq {
+    (&record.experiment, &record.target, record.device, &record.profile)
+}
+
+/// Returns what it is given.
+fn given(record: &Record) -> impl PartialEq {
+    (&record.inputs.dataset, record.inputs.source, record.cost.threads_allowed)
+}
+
+/// Returns what its time depends on of a machine.
+fn hardware(machine: &Machine) -> impl PartialEq {
+    let gpus = machine.gpus.iter().map(|gpu| &gpu.name).collect::<Vec<_>>();
+    (&machine.cpu, machine.cores, gpus)
 }

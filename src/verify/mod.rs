@@ -159,10 +159,10 @@ pub fn judge(
 /// of all where there is none.
 fn paired(pinned: &Installation, yours: &Installation) -> Vec<f64> {
     let pairs = pinned.records.iter().zip(&yours.records);
-    let ratio = |(theirs, ours): &(&Record, &Record)| Some(seconds(ours)? / seconds(theirs)?);
-    let is_calm = |(theirs, ours): &(&Record, &Record)| !theirs.is_tainted() && !ours.is_tainted();
-    let calm = pairs.clone().filter(is_calm).filter_map(|pair| ratio(&pair)).collect::<Vec<_>>();
-    if calm.is_empty() { pairs.filter_map(|pair| ratio(&pair)).collect() } else { calm }
+    let ratio = |(theirs, ours): (&Record, &Record)| Some(seconds(ours)? / seconds(theirs)?);
+    let calm = pairs.clone().filter(|(theirs, ours)| !theirs.is_tainted() && !ours.is_tainted());
+    let calm = calm.filter_map(ratio).collect::<Vec<_>>();
+    if calm.is_empty() { pairs.filter_map(ratio).collect() } else { calm }
 }
 
 /// Returns what to say of pairs that something disturbed.

@@ -69,34 +69,43 @@ fn different_facts(
     yours: &BTreeMap<String, Value>,
 ) -> Vec<String> {
     let names = pinned.keys().chain(yours.keys().filter(|name| !pinned.contains_key(*name)));
-    let differs =
-        |name: &&String| !RATES.contains(&name.as_str()) && pinned.get(*name) != yours.get(*name);
-    let told = |value: Option<&Value>| match value {
+    let mut different = Vec::new();
+    for name in names.filter(|name| !RATES.contains(&name.as_str())) {
+        let (theirs, ours) = (pinned.get(name), yours.get(name));
+        if theirs != ours {
+            let (theirs, ours) = (told(theirs), told(ours));
+            different.push(format!("{name}: `{ours}` in yours, `{theirs}` in the pinned one"));
+        }
+    }
+    different
+}
+
+/// Returns a fact in words.
+fn told(value: Option<&Value>) -> String {
+    match value {
         Some(Value::String(text)) => text.clone(),
         Some(value) => value.to_string(),
         None => "not set".to_owned(),
-    };
-    let say = |name: &String| {
-        let (theirs, ours) = (told(pinned.get(name)), told(yours.get(name)));
-        format!("{name}: `{ours}` in yours, `{theirs}` in the pinned one")
-    };
-    names.filter(differs).map(say).collect()
+    }
 }
 
 fn different_versions(pinned: &Installation, yours: &Installation) -> Vec<String> {
     let (Some(theirs), Some(ours)) = (pinned.records.first(), yours.records.first()) else {
         return Vec::new();
     };
-    let version = |record: &Record| record.framework_version.clone().unwrap_or_default();
-    let interpreter = |record: &Record| {
-        record.env.as_ref().and_then(|env| env.interpreter.clone()).unwrap_or_default()
-    };
-    let pairs = [
-        ("version", version(theirs), version(ours)),
+    let mut different = Vec::new();
+    for (what, theirs, ours) in [
+        ("version", &theirs.framework_version, &ours.framework_version),
         ("Python", interpreter(theirs), interpreter(ours)),
-    ];
-    let differs = pairs.into_iter().filter(|(_, theirs, ours)| theirs != ours);
-    differs
-        .map(|(what, theirs, ours)| format!("{what}: {ours} in yours, {theirs} in the pinned one"))
-        .collect()
+    ] {
+        let [theirs, ours] = [theirs, ours].map(|version| version.as_deref().unwrap_or_default());
+        if theirs != ours {
+            different.push(format!("{what}: {ours} in yours, {theirs} in the pinned one"));
+        }
+    }
+    different
+}
+
+fn interpreter(record: &Record) -> &Option<String> {
+    record.env.as_ref().map_or(&None, |env| &env.interpreter)
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCandidates as Names;
 
@@ -11,7 +11,7 @@ use crate::catalog::Device;
 use crate::cli::{complete, plot};
 use crate::quantity::parse_percent;
 use crate::report::Format;
-use crate::table::{Column, Condition, RowOrder};
+use crate::table::{Column, ColumnWish, Condition, RowOrder};
 
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
@@ -20,6 +20,7 @@ use crate::table::{Column, Condition, RowOrder};
   rosetta table --published            the tables of 2017
   rosetta table --with-published       ours beside those of 2017
   rosetta table cnn --columns library,training-time,peak-memory
+  rosetta table cnn --columns +provider,-cudnn     the usual columns, one more and one less
   rosetta table cnn -f keras,jax --sort -accuracy --where equivalence=exact --where 'training-time<10'")]
 pub struct TableArgs {
     /// Experiments to show [default: all that have results]
@@ -51,9 +52,9 @@ pub struct TableArgs {
     /// Only frameworks of this era
     #[arg(long, value_enum)]
     pub era: Option<EraArg>,
-    /// Columns to show, in this order
-    #[arg(long, value_delimiter = ',', value_parser = column())]
-    pub columns: Vec<Column>,
+    /// Columns to show, in this order; `+NAME` adds one to the usual ones and `-NAME` leaves one out
+    #[arg(long, value_name = "[+-]COLUMN", value_delimiter = ',', value_parser = ColumnParser, allow_hyphen_values = true)]
+    pub columns: Vec<ColumnWish>,
     /// Show the tables of 2017 instead
     #[arg(long, conflicts_with_all = ["run", "with_published", "columns", "then_and_now", "frameworks", "conditions", "sort"])]
     pub published: bool,
@@ -299,10 +300,35 @@ weights and batch order, and what was recorded. `rosetta runs show RUN` lists th
     },
 }
 
-/// Returns the parser of a column's name; the names stand in the help and in completions.
-fn column() -> impl TypedValueParser<Value = Column> {
-    let names = Column::ALL.iter().map(|column| column.name());
-    PossibleValuesParser::new(names).map(|name| Column::named(&name).expect("a name of the list"))
+/// The parser of what is wished of a column; the names stand in the help and in completions.
+#[derive(Clone)]
+struct ColumnParser;
+
+impl ColumnParser {
+    fn names() -> PossibleValuesParser {
+        PossibleValuesParser::new(Column::ALL.iter().map(|column| column.name()))
+    }
+}
+
+impl TypedValueParser for ColumnParser {
+    type Value = ColumnWish;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<ColumnWish, clap::Error> {
+        let text = value.to_string_lossy();
+        let sign = text.chars().next().filter(|first| matches!(first, '+' | '-'));
+        let name = &text[sign.map_or(0, char::len_utf8)..];
+        let name = Self::names().parse_ref(command, arg, name.as_ref())?;
+        Ok(ColumnWish::of(sign, Column::named(&name).expect("a name of the list")))
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(Column::ALL.iter().map(|column| PossibleValue::new(column.name()))))
+    }
 }
 
 /// The heading of what a table is printed as.

@@ -40,9 +40,8 @@ pub(super) fn repro(
     }
     let (experiments, catalog) = (project.experiments()?, project.catalog()?);
     let parts = Ingredients::of(&record, &experiments, &catalog)?;
-    let default =
-        || format!("repro-{}-{}-{}", record.experiment, record.target, record.device).into();
-    let out = std::path::absolute(out.map_or_else(default, Path::to_owned))?;
+    let usual = format!("repro-{}-{}-{}", record.experiment, record.target, record.device);
+    let out = std::path::absolute(out.unwrap_or(Path::new(&usual)))?;
     if out.symlink_metadata().is_ok() {
         let message = format!("`{}` is there already", out.display());
         return Err(hinted(message, "remove it, or name another place with `--out`"));

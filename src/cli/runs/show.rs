@@ -75,6 +75,19 @@ impl ShownJob<'_> {
         }
         printable(&words.join("; "))
     }
+
+    fn row(&self) -> Vec<String> {
+        let times = self.record.map(|record| &record.times);
+        let training = times.and_then(|times| times.training);
+        let wall = times.and_then(|times| times.wall);
+        vec![
+            self.name.to_owned(),
+            self.state().to_owned(),
+            training.map(three_digits).unwrap_or_default(),
+            wall.map(three_digits).unwrap_or_default(),
+            self.words(),
+        ]
+    }
 }
 
 fn object(run: &Stored, outline: &Outline, about: &About, jobs: &[ShownJob]) -> serde_json::Value {
@@ -132,17 +145,6 @@ fn people(run: &Stored, outline: &Outline, about: &About, jobs: &[ShownJob]) -> 
     let size = ui::size(size_bytes(&run.folder));
     line("folder", Some(format!("{} ({size})", run.folder.display())));
     ui::print(&(lines.join("\n") + "\n\n"))?;
-    let number = |value: Option<f64>| value.map(three_digits).unwrap_or_default();
-    let row = |job: &ShownJob| {
-        let times = job.record.map(|record| &record.times);
-        vec![
-            job.name.to_owned(),
-            job.state().to_owned(),
-            number(times.and_then(|times| times.training)),
-            number(times.and_then(|times| times.wall)),
-            job.words(),
-        ]
-    };
     let headings = vec![
         Heading::words("Job"),
         Heading::words("Outcome"),
@@ -150,5 +152,5 @@ fn people(run: &Stored, outline: &Outline, about: &About, jobs: &[ShownJob]) -> 
         Heading::numbers("Took (s)"),
         Heading::words("Why"),
     ];
-    ui::print(&ui::list(headings, jobs.iter().map(row).collect()))
+    ui::print(&ui::list(headings, jobs.iter().map(ShownJob::row).collect()))
 }

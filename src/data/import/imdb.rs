@@ -15,6 +15,7 @@ use crate::data::signature;
 
 /// The archive unpacks to 17 MB, or to some 70 MB where the reviews were pickled as arrays.
 const LIMIT: u64 = 256 << 20;
+const FILES: [&str; 4] = ["x_train.npy", "y_train.npy", "x_test.npy", "y_test.npy"];
 const ROWS: usize = 25_000;
 pub const LENGTH: usize = 150;
 pub const VOCABULARY: i64 = 30_000;
@@ -29,10 +30,7 @@ pub fn read(file: &mut File, is_genuine: bool) -> Result<Vec<Imported>> {
     if !begin.starts_with(b"PK") {
         return Err(signature::not_a("a .npz archive", &begin));
     }
-    let names = ["x_train", "y_train", "x_test", "y_test"];
-    let is_wanted =
-        |path: &str| path.strip_suffix(".npy").is_some_and(|stem| names.contains(&stem));
-    let mut unpacked = read_zip(file, &is_wanted, LIMIT)?;
+    let mut unpacked = read_zip(file, &|path| FILES.contains(&path), LIMIT)?;
     let held = unpacked.held();
     let files = &mut unpacked.files;
     let mut arrays = Vec::new();

@@ -27,9 +27,11 @@ pub fn assign(found: &Shapes, wanted: &[(String, Vec<usize>)]) -> Result<TensorN
     let common = common_prefix(found);
     let dots = common.bytes().enumerate().filter(|(_, byte)| *byte == b'.');
     let mut prefixes = std::iter::once("").chain(dots.map(|(dot, _)| &common[..=dot]));
-    let is_right =
-        |prefix: &&str| found.keys().any(|name| name.strip_prefix(prefix).is_some_and(is_known));
-    let prefix = prefixes.by_ref().take(MOST_PREFIXES).find(is_right).unwrap_or_default();
+    let prefix = prefixes
+        .by_ref()
+        .take(MOST_PREFIXES)
+        .find(|prefix| found.keys().any(|name| name.strip_prefix(prefix).is_some_and(is_known)));
+    let prefix = prefix.unwrap_or_default();
     let (mut names, mut taken, mut surplus) = (TensorNames::new(), BTreeMap::new(), Vec::new());
     for name in found.keys() {
         let canonical = canonical(name.strip_prefix(prefix).unwrap_or(name));

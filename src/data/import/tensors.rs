@@ -59,9 +59,9 @@ fn zipped(unpacked: &Unpacked, choose: &Choose) -> Result<BTreeMap<String, Weigh
         anyhow!("not a .pth file of PyTorch: a zip with no `data.pkl` in it{}", unpacked.held())
     })?;
     let root = main.trim_end_matches("data.pkl");
-    let is_code = |path: &String| path.strip_prefix(root).is_some_and(|p| p.starts_with("code/"));
+    let code = format!("{root}code/");
     ensure!(
-        !files.keys().any(is_code),
+        !files.keys().any(|path| path.starts_with(&code)),
         "it is a TorchScript program; save `model.state_dict()` with `torch.save` instead"
     );
     if let Some(order) = files.get(&format!("{root}byteorder")) {

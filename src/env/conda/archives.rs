@@ -81,12 +81,15 @@ pub(in crate::env) fn explained(error: anyhow::Error) -> anyhow::Error {
 
 /// Returns the address of a file of this machine.
 pub(in crate::env) fn address(path: &Path) -> Result<String> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-~+!".contains(&byte);
-    let encode = |byte: u8| match plain(byte) {
+    Ok(format!("file://{}", text(path)?.bytes().map(encoded).collect::<String>()))
+}
+
+/// Returns a byte of a path as it stands in an address.
+fn encoded(byte: u8) -> String {
+    match byte.is_ascii_alphanumeric() || b"/._-~+!".contains(&byte) {
         true => char::from(byte).to_string(),
         false => format!("%{byte:02X}"),
-    };
-    Ok(format!("file://{}", text(path)?.bytes().map(encode).collect::<String>()))
+    }
 }
 
 /// Returns the path of an address with its escapes undone.

@@ -68,8 +68,7 @@ fn package(content: &str, line: usize, platform: &str) -> Result<Package, String
         None => return Err(format!("`{content}` has no hash; allowed is a URL with {HASH}")),
     };
     let digits = hash.strip_prefix("sha256:").unwrap_or_default();
-    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    if digits.len() != 64 || !digits.bytes().all(is_digit) {
+    if digits.len() != 64 || !digits.bytes().all(|byte| b"0123456789abcdef".contains(&byte)) {
         let md5 = if hash.len() == 32 { ", which looks like an MD5," } else { "" };
         return Err(format!("found the hash `#{hash}`{md5} of `{url}`; allowed is {HASH}"));
     }

@@ -100,10 +100,10 @@ pub(in crate::env) fn lock(name: &str, platform: &str, answer: &str) -> Result<S
     );
     for package in &linked {
         let name = package["name"].as_str().unwrap_or_default();
-        let of_name =
-            |one: &&Value| one["name"].as_str() == Some(name) && one["sha256"].is_string();
         // conda says of what it links only the name; of what it fetches, all.
-        let whole = std::iter::once(package).chain(&fetched).find(of_name);
+        let mut said = std::iter::once(package).chain(&fetched);
+        let whole =
+            said.find(|one| one["name"].as_str() == Some(name) && one["sha256"].is_string());
         let parts = whole.and_then(|one| Some((one["url"].as_str()?, one["sha256"].as_str()?)));
         let Some((url, sha256)) = parts else {
             let message = format!("the client says no SHA-256 of `{name}`");

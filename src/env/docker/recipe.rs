@@ -128,19 +128,14 @@ pub(in crate::env) fn write(
     uv: Option<&Path>,
     installer: &Command,
 ) -> Result<()> {
-    let put = |name: &str, content: &[u8]| {
-        let path = folder.join(name);
-        let failed = || format!("cannot write `{}`", path.display());
-        fs::create_dir_all(path.parent().unwrap_or(folder)).with_context(failed)?;
-        fs::write(&path, content).with_context(failed)
-    };
+    let put = |name: &str, content: &[u8]| write_file(&folder.join(name), content);
     put(OWN, dockerfile(spec, pins)?.as_bytes())?;
     put("requirements.lock", &read_file(&spec.lock)?)?;
     put("pip.txt", PIP.as_bytes())?;
     put("build-tools.txt", BUILD_TOOLS.as_bytes())?;
     if let Some(uv) = uv {
-        let failed = || format!("cannot copy `{}`", uv.display());
-        fs::copy(uv, folder.join("uv")).with_context(failed)?;
+        fs::copy(uv, folder.join("uv"))
+            .with_context(|| format!("cannot copy `{}`", uv.display()))?;
     }
     let mut network = "export UV_NO_PROGRESS=1\n".to_owned();
     for (name, value) in told(installer) {
@@ -159,6 +154,13 @@ pub(in crate::env) fn write(
         put(&format!("envs/{file}"), &read_file(&spec.folder.join("..").join(&file))?)?;
     }
     Ok(())
+}
+
+/// Writes a file, and the folder that it lies in.
+fn write_file(path: &Path, content: &[u8]) -> Result<()> {
+    let failed = || format!("cannot write `{}`", path.display());
+    path.parent().map_or(Ok(()), fs::create_dir_all).with_context(failed)?;
+    fs::write(path, content).with_context(failed)
 }
 
 /// Returns the variables by which an installer is told where packages come from.

@@ -71,9 +71,8 @@ impl Reference<'_> {
             let lock_file = wanted.folders[0].with_extension("lock");
             let report = self.computer.report();
             // That two checks of this process wait for each other is nothing to tell.
-            let is_other = |process: &u32| *process != std::process::id();
             let report_others = |progress| {
-                if holders(&lock_file).iter().any(is_other) {
+                if holders(&lock_file).iter().any(|process| *process != std::process::id()) {
                     report(progress);
                 }
             };

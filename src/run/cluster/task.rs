@@ -142,19 +142,6 @@ fn worn_out(starts: usize, launcher: &ClusterLauncher) -> Outcome {
 
 impl Identity {
     fn find() -> Result<Identity> {
-        let text = |name: &str| {
-            std::env::var(name).map_err(|_| {
-                let message = format!("`{name}` is not set");
-                hinted(
-                    message,
-                    "only the script of a submission starts a task; use `rosetta run --launcher`",
-                )
-            })
-        };
-        let number = |name: &str| {
-            let text = text(name)?;
-            text.parse::<u32>().with_context(|| format!("`{name}` is `{text}`, not a number"))
-        };
         let (array, task) = (text("SLURM_ARRAY_JOB_ID")?, number("SLURM_ARRAY_TASK_ID")?);
         let restart = match std::env::var_os("SLURM_RESTART_COUNT") {
             Some(_) => number("SLURM_RESTART_COUNT")?,
@@ -167,6 +154,21 @@ impl Identity {
             id: format!("{array}_{task}"),
         })
     }
+}
+
+/// Returns a variable that the script of a submission sets.
+fn text(name: &str) -> Result<String> {
+    std::env::var(name).map_err(|_| {
+        let message = format!("`{name}` is not set");
+        let hint = "only the script of a submission starts a task; use `rosetta run --launcher`";
+        hinted(message, hint)
+    })
+}
+
+/// Returns such a variable that is a number.
+fn number(name: &str) -> Result<u32> {
+    let text = text(name)?;
+    text.parse().with_context(|| format!("`{name}` is `{text}`, not a number"))
 }
 
 /// A job in its task.
