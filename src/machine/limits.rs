@@ -81,11 +81,7 @@ impl Limits {
     pub fn below(root: &Path) -> Limits {
         let kernel = Kernel { root };
         let status = kernel.line("proc/self/status").unwrap_or_default();
-        let allowed = |name: &str| {
-            let lists = status.lines().find_map(|line| line.strip_prefix(name));
-            lists.map(numbers).unwrap_or_default()
-        };
-        let cpus = allowed("Cpus_allowed_list:");
+        let cpus = list_of(&status, "Cpus_allowed_list:");
         let first = cpus.first().map(|cpu| format!("{CPUS}/cpu{cpu}/cpufreq"));
         let of_first = |name| kernel.line(&format!("{}/{name}", first.as_ref()?));
         Limits {
@@ -97,7 +93,7 @@ impl Limits {
             power: kernel.power(),
             quota: kernel.quota(),
             nodes: kernel.nodes(),
-            memory_nodes: allowed("Mems_allowed_list:"),
+            memory_nodes: list_of(&status, "Mems_allowed_list:"),
             memory_policy: kernel.memory_policy(),
             cpus,
         }
@@ -238,6 +234,12 @@ impl Kernel<'_> {
         let policy = maps.split_whitespace().nth(1)?;
         (policy != "default").then(|| policy.to_owned())
     }
+}
+
+/// Returns the list that a line of a process' status has.
+fn list_of(status: &str, name: &str) -> BTreeSet<u32> {
+    let list = status.lines().find_map(|line| line.strip_prefix(name));
+    list.map(numbers).unwrap_or_default()
 }
 
 /// Returns the numbers of a list as the kernel writes it: `0-3,8`.
