@@ -64,7 +64,7 @@ def project(folder, endless):
         ),
         "harnesses/fake/tiny.py": HARNESS + "while True:\n    " + endless + "\n",
         "python": (
-            '#!/bin/sh\nif [ "$1" = -m ]; then exec python3 "$3"; fi\n'
+            '#!/bin/sh\ncase "$1" in */rosetta/__main__.py) exec python3 "$2";; esac\n'
             'echo \'{"executable": "%s/python", "version": "3.99.0", "packages": {}}\'\n' % folder
         ),
     }

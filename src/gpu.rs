@@ -25,6 +25,9 @@ pub struct Gpu {
     pub cuda: String,
     pub temperature_c: Option<u32>,
     pub power_limit_w: Option<f64>,
+    /// The limit that it has unless somebody sets another.
+    #[serde(default)]
+    pub power_default_w: Option<f64>,
     pub sm_clock_mhz: Option<u32>,
     /// Why the clocks are lower than they could be, as NVML names it.
     pub throttle: Option<String>,
@@ -73,6 +76,10 @@ pub fn list() -> Vec<Gpu> {
             cuda: cuda.clone(),
             temperature_c: device.temperature(TemperatureSensor::Gpu).ok(),
             power_limit_w: device.enforced_power_limit().ok().map(|mw| f64::from(mw) / 1000.0),
+            power_default_w: device
+                .power_management_limit_default()
+                .ok()
+                .map(|mw| f64::from(mw) / 1000.0),
             sm_clock_mhz: device.clock_info(Clock::SM).ok(),
             throttle: throttle.filter(|why| !why.is_empty()).map(|why| format!("{why:?}")),
             // Drivers and GPUs without MIG refuse to answer.

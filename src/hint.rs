@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io::Write;
 
+use crate::mask::masked;
 use crate::report::printable;
 
 /// An error message with what the reader can do about it.
@@ -55,9 +56,11 @@ pub fn report(error: &anyhow::Error) {
     }
 }
 
-/// Returns the lines of a message, which may have words of other programs, without what moves a cursor.
+/// Returns the lines of a message, which may have words of other programs, without what moves a cursor and without
+/// credentials.
 fn harmless(message: impl fmt::Display) -> String {
     let text = message.to_string();
+    let text = masked(&text);
     let lines = text.lines().map(printable).collect::<Vec<_>>();
     lines.join("\n")
 }

@@ -68,6 +68,7 @@ pub mod launch;
 pub mod lint;
 pub mod lock;
 pub mod machine;
+pub mod mask;
 pub mod material;
 pub mod notebook;
 pub mod obstacle;

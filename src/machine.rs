@@ -1,5 +1,7 @@
 //! The machine that a job ran on, and what disturbed it. Reads /proc and /sys. Must not depend on jobs.
 
+mod limits;
+
 use std::fs;
 use std::io::Read;
 use std::path::Path;
@@ -8,6 +10,7 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
+pub use self::limits::{Limits, PowerLimit, Quota, SlowCpu, Turbo, numbers};
 use crate::gpu::{self, Gpu};
 
 /// What a reader must know to compare two records.

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use crate::mask::masked;
+
 /// The most of an answer that is read.
 const LONGEST: u64 = 1 << 22;
 
@@ -75,7 +77,9 @@ fn wait(command: &mut Command, text: Option<String>, patience: Duration) -> Resu
         let bytes = heard.recv_timeout(DRAIN).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     };
-    Ok(Answer { status, stdout: text(stdout), stderr: text(stderr) })
+    // What a program complains of ends as a reason in records.
+    let stderr = masked(&text(stderr)).into_owned();
+    Ok(Answer { status, stdout: text(stdout), stderr })
 }
 
 /// Reads a pipe to its end, so that whoever writes never waits.

@@ -15,6 +15,7 @@ use proptest::sample::Index;
 use proptest::test_runner::RngSeed;
 use rosetta::data::DataStore;
 use rosetta::event::{Line, parse};
+use rosetta::mask::Masker;
 use rosetta::record::Record;
 use rosetta::spec::Experiment;
 use rosetta::store::Store;
@@ -210,6 +211,89 @@ fn records() {
         prop_assert_eq!(jobs.len(), count, "a job counts twice");
         // What is sealed is read, whatever its line looks like.
         prop_assert!(!is_sealed || count >= 1);
+    });
+}
+
+/// What credentials are made of, and what stands around them.
+const PIECES: [&str; 40] = [
+    "AKIA",
+    "ghp_",
+    "github_pat_",
+    "hf_",
+    "sk-",
+    "AIza",
+    "xoxb-",
+    "eyJ",
+    ".",
+    "Bearer ",
+    "Authorization",
+    ": ",
+    "=",
+    "\"",
+    "Basic ",
+    "aws_secret_access_key",
+    "AccountKey",
+    "SessionToken",
+    "https",
+    "://",
+    "user",
+    ":",
+    "@",
+    "host/",
+    "?",
+    "&sig=",
+    "\\u0026",
+    "-----BEGIN ",
+    "RSA ",
+    "PRIVATE KEY",
+    "-----",
+    "-----END ",
+    "\n",
+    "\\n",
+    "\\\\n",
+    "\x1b[1;31m",
+    " ",
+    "%2B",
+    "a long password",
+    "ü",
+];
+
+fn near_credentials() -> impl Strategy<Value = String> {
+    let value = (0..120_usize, "[A-Z0-9]{1,4}|[a-z0-9]{1,9}|[A-Za-z0-9_-]{1,30}|[0-9]{1,5}");
+    let value = value.prop_map(|(times, text)| text.repeat(times));
+    let piece = prop::sample::select(PIECES.to_vec()).prop_map(str::to_owned);
+    prop::collection::vec(prop_oneof![3 => piece, 2 => value], 1..16).prop_map(|all| all.concat())
+}
+
+#[test]
+fn masks() {
+    let knowing = Masker::knowing(["a long password".to_owned()]);
+    let masked = |text: &[u8], cuts: &[usize]| {
+        let (mut masker, mut found, mut rest) = (knowing.clone(), Vec::new(), text);
+        for length in cuts.iter().cycle() {
+            if rest.is_empty() {
+                break;
+            }
+            let (piece, after) = rest.split_at((*length).min(rest.len()));
+            masker.feed(piece, |bytes| found.extend_from_slice(bytes));
+            rest = after;
+        }
+        masker.feed(rest, |bytes| found.extend_from_slice(bytes));
+        masker.finish(|bytes| found.extend_from_slice(bytes));
+        found
+    };
+    let cuts = prop::collection::vec(1..60_usize, 1..8);
+    proptest!(cases(600), |((text, cuts, number) in (near_credentials(), cuts, any::<i64>()))| {
+        let whole = masked(text.as_bytes(), &[]);
+        let cut = masked(text.as_bytes(), &cuts);
+        let words = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        prop_assert_eq!(words(&whole), words(&cut), "{}", text);
+        prop_assert!(std::str::from_utf8(&whole).is_ok(), "half a character is left: {text}");
+        prop_assert!(!words(&whole).contains("a long password"), "{text}");
+        let line = json!({"text": text, "n": number, "also": [text]}).to_string();
+        let line = words(&masked(line.as_bytes(), &cuts));
+        let value = serde_json::from_str::<Value>(&line);
+        prop_assert!(value.as_ref().is_ok_and(|value| value["n"] == number), "{}", line);
     });
 }
 

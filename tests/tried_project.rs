@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{Done, Project, good};
+use common::{Done, HELLO, Project, START, good, says};
 
 fn git(folder: &Path, args: &[&str]) -> String {
     let mut git = Command::new("git");
@@ -173,4 +173,61 @@ fn a_secret_that_is_passed_on_is_in_no_file() {
     use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::metadata(files[0]).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+/// Whatever a harness printed stood in its logs, in its record and in the terminal as it was.
+#[test]
+fn what_a_harness_prints_is_stored_without_credentials() {
+    let word = "Zq7Rm2Xw9Kt4Vb8Nc3Pd6Hf5Js1Qa0Ue2Yo4Li6Gk8";
+    let event =
+        |field: &str| format!("\"ev\":\"fact\",\"t\":0.2,\"name\":\"place\",\"value\":\"{field}\"");
+    let secrets = [
+        format!("ghp_{word}"),
+        format!("https://someone:{word}1@host/"),
+        format!("Bearer {word}2"),
+        format!("hf_{word}3"),
+        format!("AKIA{}", "Q7RM2XW9KT4VB8NC"),
+        format!("sk-proj-{word}4"),
+        "a long password".to_owned(),
+    ];
+    let [chatter, fact, half, rejected, flood, reason, own] = &secrets;
+    let script = [
+        says(&[START, HELLO, &event(&format!("from {fact} at 0.125"))]),
+        format!("echo 'chatter {chatter}'\necho '{{\"v\":2,\"ev\":\"{rejected}\"}}'\n"),
+        format!("printf '%s' '{}'; sleep 0.2; echo '{}'\n", &half[..20], &half[20..]),
+        format!("printf '%s' '{}' >&2; sleep 0.2; echo '{}' >&2\n", &half[..20], &half[20..]),
+        format!("head -c 100000 /dev/zero | tr '\\0' x >&2; echo ' {flood}' >&2\n"),
+        "echo \"own $MY_PASSWORD\" >&2; echo \"own $MY_PASSWORD\"\n".to_owned(),
+        format!("echo 'RuntimeError: refused, key {reason}' >&2; exit 3\n"),
+    ];
+    let project = Project::new().harness("fake", &script.concat());
+    let passed = format!("--env=MY_PASSWORD={own}");
+    let url = format!("--env=PIP_INDEX_URL={fact}");
+    let done = project.rosetta(&[&RUN[..], &[&passed, &url]].concat());
+    assert_eq!(done.code, Some(1), "{done:?}");
+    let record = &project.records()[0];
+    let words = "RuntimeError: refused, key sk-***";
+    assert!(record["outcome"]["reason"].as_str().unwrap().contains(words), "{record}");
+    assert!(done.stderr.contains(words) || done.stdout.contains(words), "{done:?}");
+    for secret in &secrets {
+        // What is secret of it, without what says which kind it is.
+        let begins = ["ghp_", "https://someone:", "Bearer ", "hf_"];
+        let value = begins.iter().find_map(|begin| secret.strip_prefix(begin)).unwrap_or(secret);
+        let value = value.trim_end_matches("@host/");
+        assert!(!format!("{done:?}").contains(value), "{value} is shown: {done:?}");
+        let grep = Command::new("grep").args(["-rlF", value]).arg(project.path("results")).output();
+        let found = Done::of(grep.unwrap()).stdout;
+        let files = found.lines().filter(|file| !file.ends_with("launch.json"));
+        assert_eq!(files.collect::<Vec<_>>(), Vec::<&str>::new(), "{value}");
+    }
+    let grep = |words: &str| {
+        let folder = project.path("results");
+        let grep = Command::new("grep").args(["-rhoF", words]).arg(folder).output();
+        Done::of(grep.unwrap()).stdout.lines().count()
+    };
+    assert_eq!(grep("\"value\":\"from https://someone:***@host/ at 0.125\"}"), 3);
+    assert_eq!(grep("chatter ghp_***"), 1);
+    assert_eq!(grep("Bearer ***"), 2);
+    assert_eq!(grep("x AKIA***"), 1);
+    assert_eq!(grep("own ***"), 2);
 }

@@ -96,6 +96,68 @@ fn what_cannot_be_verified_is_said() {
     assert!(done.stderr.contains("✗ speed of fake") && !done.stdout.contains("peak"), "{done:?}");
 }
 
+/// A machine whose files in /sys and /proc are these.
+const SLOW_MACHINE: [(&str, &str); 14] = [
+    ("proc/self/status", "Cpus_allowed_list:\t0-3\nMems_allowed_list:\t1"),
+    ("proc/self/cgroup", "0::/job"),
+    ("sys/fs/cgroup/job/cpu.max", "150000 100000"),
+    ("sys/devices/system/node/node0/cpulist", "0-3"),
+    ("sys/devices/system/node/node1/cpulist", "4-7"),
+    ("sys/devices/system/cpu/cpu0/cpufreq/scaling_driver", "acpi-cpufreq"),
+    ("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "powersave"),
+    ("sys/devices/system/cpu/cpu3/cpufreq/scaling_max_freq", "2000000"),
+    ("sys/devices/system/cpu/cpu3/cpufreq/cpuinfo_max_freq", "3500000"),
+    ("sys/devices/system/cpu/cpufreq/boost", "0"),
+    ("sys/class/powercap/intel-rapl:0/name", "package-0"),
+    ("sys/class/powercap/intel-rapl:0/constraint_0_name", "long_term"),
+    ("sys/class/powercap/intel-rapl:0/constraint_0_power_limit_uw", "45000000"),
+    ("sys/class/powercap/intel-rapl:0/constraint_0_max_power_uw", "95000000"),
+];
+
+#[test]
+fn what_holds_the_machine_back_is_told_with_what_changes_it() {
+    let project = project();
+    for (path, text) in SLOW_MACHINE {
+        project.write(&format!("machine/{path}"), &format!("{text}\n"));
+    }
+    project.write("empty/x", "");
+    let path = format!("{}:/usr/bin:/bin", project.path("path").display());
+    let ask = |root: &str, words: &[&str]| {
+        let mut command = project.command(words);
+        command.env("PATH", &path).env("ROSETTA_SYSTEM_ROOT", project.path(root));
+        Done::of(command.output().unwrap())
+    };
+    let verify = ["verify", "-f", "fake", "--python", "./slow", "--pairs", "2", "--no-check"];
+    let done = ask("machine", &verify);
+    let expected = [
+        ("the governor of the CPUs is `powersave`, which keeps them", "cpupower frequency-set"),
+        ("1 of 4 CPUs may not reach their clock: CPU 3 is kept to 2000 MHz of 3500", "3500MHz"),
+        ("the CPU's turbo is off", "echo 1 | sudo tee /sys/devices/system/cpu/cpufreq/boost"),
+        ("the power of package-0 long_term is limited to 45 W, of 95 W", "echo 95000000"),
+        ("the control group allows the time of 1.5 CPUs, of 4", "/sys/fs/cgroup/job/cpu.max"),
+        ("memory is taken from NUMA node 1, the CPUs are of node 0", "--membind=0"),
+    ];
+    for (what, change) in expected {
+        let says = |line: &str| line.contains(what) && line.contains(change);
+        let line = |line: &str| line.starts_with("  this machine: ") && says(line);
+        assert!(done.stdout.lines().any(line), "no `{what}` with `{change}` in {}", done.stdout);
+    }
+    let doctor = ask("machine", &["doctor", "--json"]);
+    let doctor = serde_json::from_str::<Value>(&doctor.stdout).unwrap();
+    let held = doctor["held_back"].as_array().unwrap();
+    assert_eq!(held.len(), expected.len(), "{held:?}");
+    for (held, (what, change)) in held.iter().zip(expected) {
+        assert!(held["what"].as_str().unwrap().contains(what), "{held}");
+        assert!(format!("{held}").contains(change), "{held}");
+    }
+    // Where the kernel tells nothing, nothing is claimed.
+    let done = ask("empty", &verify);
+    assert!(done.stdout.contains("slower than the pinned one"), "{done:?}");
+    for (what, _) in expected {
+        assert!(!done.stdout.contains(&what[..12]), "{done:?}");
+    }
+}
+
 /// Each of its two sides has a session of its own, which reads the catalog.
 #[test]
 fn a_file_that_cannot_be_read_is_told_once() {

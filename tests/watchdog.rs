@@ -213,6 +213,41 @@ fn on_a_fake_gpu(what: &str) -> (Project, Done) {
 }
 
 #[test]
+fn a_gpu_that_is_held_back_is_told_and_one_that_idles_is_not() {
+    let project = Project::new().harness("a", &good());
+    let driver = fake_driver(&project);
+    let doctor = |state: &str| {
+        project.write("gpu", state);
+        let mut command = project.command(&["doctor", "--json"]);
+        command.env("ROSETTA_NVML", &driver).env("FAKE_NVML", project.path("gpu"));
+        // Nothing of this machine's CPUs.
+        command.env("ROSETTA_SYSTEM_ROOT", project.path("gpu"));
+        let done = Done::of(command.output().unwrap());
+        serde_json::from_str::<serde_json::Value>(&done.stdout).unwrap()
+    };
+    let told = doctor("");
+    assert_eq!(told["machine"]["gpus"][0]["throttle"], "ThrottleReasons(GPU_IDLE)", "{told}");
+    let held = told["held_back"].as_array().unwrap().iter();
+    assert_eq!(
+        held.filter(|held| held["what"].as_str().unwrap().contains("GPU")).count(),
+        0,
+        "{told}"
+    );
+    let told = doctor("slow");
+    let held = told["held_back"].as_array().unwrap().iter();
+    let words = held.map(|held| held["what"].as_str().unwrap()).filter(|what| what.contains("GPU"));
+    assert_eq!(
+        words.collect::<Vec<_>>(),
+        [
+            "Fake GPU is limited to 250 W, of 350 W by default",
+            "the clocks of Fake GPU are held down by its power limit (`nvidia-smi -q -d POWER` tells more)",
+            "the clocks of Fake GPU are held down by heat (hardware) (`nvidia-smi -q -d TEMPERATURE` tells more)",
+        ]
+    );
+    assert!(format!("{told}").contains("sudo nvidia-smi -pl 350"), "{told}");
+}
+
+#[test]
 fn a_lost_gpu_ends_its_jobs_and_those_of_the_cpu_go_on() {
     let cases = [
         ("printf 'xid 79' >$GPU; sleep 60", "Xid 79, it has fallen off the bus"),

@@ -10,11 +10,12 @@ use crate::cli::{NOT_OK, OK};
 use crate::env::{Availability, EnvStatus, Envs};
 use crate::hint::say;
 use crate::home::{Home, free_bytes};
-use crate::machine::Machine;
+use crate::machine::{Limits, Machine};
 use crate::probe;
 use crate::project::Project;
 use crate::report::Heading;
 use crate::ui;
+use crate::verify::{held_back, held_back_gpus};
 
 /// A program that some environment or provider needs.
 struct KnownProgram {
@@ -84,6 +85,8 @@ const FREE_BYTES: u64 = 20 << 30;
 /// Prints the state of this machine; fails if nothing can run on it.
 pub fn doctor(project: &Project, as_json: bool) -> Result<ExitCode> {
     let machine = Machine::look();
+    let mut held = held_back(&machine, &Limits::look());
+    held.extend(held_back_gpus(&machine.gpus));
     let home = Home::find()?;
     let free = free_bytes(home.root());
     let programs = PROGRAMS.iter().map(|program| (program, version(program))).collect::<Vec<_>>();
@@ -95,6 +98,7 @@ pub fn doctor(project: &Project, as_json: bool) -> Result<ExitCode> {
         let programs = programs.iter().map(|(program, version)| program_json(program, version));
         let report = json!({
             "machine": machine,
+            "held_back": held,
             "home": home.root(),
             "free_bytes": free,
             "programs": programs.collect::<Vec<_>>(),
@@ -105,6 +109,14 @@ pub fn doctor(project: &Project, as_json: bool) -> Result<ExitCode> {
         return Ok(code);
     }
     let mut rows = machine_rows(&machine);
+    for held in &held {
+        rows.push(row(
+            false,
+            "speed",
+            held.what.clone(),
+            held.change.as_deref().unwrap_or_default(),
+        ));
+    }
     let is_tight = free.is_some_and(|bytes| bytes < FREE_BYTES);
     rows.push(row(
         !is_tight,

@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::catalog::Device;
 use crate::cli::args::VerifyArgs;
 use crate::cli::{INTERRUPTED, NOT_OK, OK, run as plans};
+use crate::machine::Limits;
 use crate::plan::{Job, Plan};
 use crate::project::Project;
 use crate::proof::Verdict;
@@ -143,7 +144,7 @@ fn findings(
         }
         let pinned = installation(&sides[0], job, theirs, &notify)?;
         let yours = installation(&sides[1], other, ours, &notify)?;
-        found.push(judge(&pinned, &yours, before, args.tolerance));
+        found.push(judge(&pinned, &yours, before, &Limits::look(), args.tolerance));
     }
     Ok(Some(found))
 }

@@ -15,6 +15,7 @@ use anyhow::{Context, Result, anyhow};
 use super::surroundings::is_seen;
 use crate::hint::Hinted;
 use crate::home::free_bytes;
+use crate::mask::masked;
 use crate::probe::{self, Answer};
 use crate::process::guarded;
 use crate::process::kernel::{Signal, send};
@@ -173,12 +174,13 @@ impl<'a> Build<'a> {
         let name = probe::name(&command);
         let mut log = &self.log;
         let no_log = || format!("cannot write `{}`", self.log_path.display());
-        writeln!(log, "$ {}", shown(&command)).with_context(no_log)?;
+        writeln!(log, "$ {}", masked(&shown(&command))).with_context(no_log)?;
         let mut tail = VecDeque::new();
         let status = self.each_line(command, &mut |line| {
             if listen(line) == OutputLine::Swallowed {
                 return Ok(());
             }
+            let line = &*masked(line);
             writeln!(log, "{line}").with_context(no_log)?;
             if !line.trim().is_empty() {
                 self.say(short(line).trim());

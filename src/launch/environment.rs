@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use crate::catalog::Device;
-use crate::process::{Environment, MASK, is_secret};
+use crate::mask::{MASK, is_harmless};
+use crate::process::{Environment, is_secret};
 
 /// Variables by which the frameworks read how many threads they may use.
 const THREAD_VARIABLES: [&str; 11] = [
@@ -91,7 +92,7 @@ pub fn environment(device: Device, threads: u32, passed: &[String]) -> Environme
 /// Returns a word such as `NAME=VALUE` as a record may have it: a secret is masked.
 pub fn shown(passed: &str) -> String {
     match passed.split_once('=') {
-        Some((name, _)) if is_secret(name) => format!("{name}={MASK}"),
+        Some((name, value)) if is_secret(name) || !is_harmless(value) => format!("{name}={MASK}"),
         _ => passed.to_owned(),
     }
 }

@@ -24,6 +24,7 @@ use super::shim::{JobHome, Shim};
 use crate::container::{self, Container};
 use crate::event::{Event, Line, Stamped};
 use crate::machine::Machine;
+use crate::mask::Masker;
 use crate::process::kernel::{self, Signal};
 use crate::process::{Cancel, Done, Exit, Intake, LONGEST, Launch, Log, TAG, tagged};
 
@@ -132,8 +133,9 @@ struct Attended<'a> {
 
 impl<'a> Attended<'a> {
     fn new(launch: &'a Launch) -> Result<Attended<'a>> {
-        let intake = Intake::create(&launch.job_folder)?;
-        let log = Log::create(launch.job_folder.join("stderr.log"))?;
+        let masker = || Masker::knowing(launch.environment.secrets());
+        let intake = Intake::create(&launch.job_folder, masker())?;
+        let log = Log::create(launch.job_folder.join("stderr.log"), masker())?;
         let clock = Instant::now();
         let longest = launch.timeout.saturating_add(launch.grace).min(LONGEST);
         Ok(Attended {

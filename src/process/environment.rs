@@ -21,9 +21,6 @@ enum Variable {
     },
 }
 
-/// What stands for a secret where a job is described.
-pub const MASK: &str = "***";
-
 /// Whether a variable of that name holds a secret, by the words in its name.
 pub fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
@@ -63,6 +60,12 @@ impl Environment {
     /// Returns the variables of a job that runs where this process does.
     pub fn here(&self) -> BTreeMap<String, String> {
         self.resolve(|name| std::env::var(name).ok())
+    }
+
+    /// Returns the values of the variables that hold a secret, as a job sees them that runs where this process does.
+    pub fn secrets(&self) -> Vec<String> {
+        let secrets = self.here().into_iter().filter(|(name, _)| is_secret(name));
+        secrets.map(|(_, value)| value).collect()
     }
 
     fn resolve(&self, there: impl Fn(&str) -> Option<String>) -> BTreeMap<String, String> {

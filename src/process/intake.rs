@@ -1,9 +1,9 @@
-//! Takes a job's standard output: events go to `events.jsonl`, everything else to `chatter.log`.
+//! Takes a job's standard output: events go to `events.jsonl`, everything else to `chatter.log`; credentials masked.
 //!
 //! Must not depend on how the process runs or what an event means for the record.
 //!
-//! Decision: an event is stored as the harness wrote it, with the host's clock in front, `{"at":12.345678,` and the rest of
-//! the line. A second file of stamps would have to be joined by every reader, and an envelope would nest what pandas,
+//! Decision: an event is stored as the harness wrote it but for credentials in its strings, with the host's clock in front,
+//! `{"at":12.345678,` and the rest of the line. A second file of stamps would have to be joined by every reader, and an envelope would nest what pandas,
 //! polars and duckdb read as columns.
 
 use std::fs::File;
@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 
 use super::splitter::{Piece, Splitter};
 use crate::event::{self, Line, OutputBudget, Sequence};
+use crate::mask::Masker;
 
 const CHATTER_LIMIT: usize = 1 << 20;
 const REJECTED_LINES_KEPT: u64 = 100;
@@ -49,12 +50,13 @@ pub(crate) struct Taken {
 }
 
 pub(crate) struct Intake {
+    masker: Masker,
     splitter: Splitter,
     store: EventStore,
 }
 
 impl Intake {
-    pub fn create(folder: &Path) -> Result<Intake> {
+    pub fn create(folder: &Path, masker: Masker) -> Result<Intake> {
         let path = folder.join("events.jsonl");
         let events = File::options().read(true).write(true).create(true).truncate(true).open(&path);
         let events = events.with_context(|| cannot_write(&path))?;
@@ -69,15 +71,15 @@ impl Intake {
             budget: OutputBudget::default(),
             taken: Taken::default(),
         };
-        Ok(Intake { splitter: Splitter::default(), store })
+        Ok(Intake { masker, splitter: Splitter::default(), store })
     }
 
     /// Takes what was read `at` after the launch; hands each complete line on. Once stored, an event is safe from a
     /// death of rosetta. After a [`trouble`](Intake::trouble) nothing more is taken.
     pub fn feed(&mut self, at: Duration, bytes: &[u8], on_line: &mut dyn FnMut(Line)) {
         self.store.set_clock(at);
-        let store = &mut self.store;
-        self.splitter.feed(bytes, |piece| store.take(piece, at, on_line));
+        let Intake { masker, splitter, store } = self;
+        masker.feed(bytes, |bytes| splitter.feed(bytes, |piece| store.take(piece, at, on_line)));
         let written = self.store.write();
         self.store.remember(written);
     }
@@ -89,6 +91,10 @@ impl Intake {
 
     /// Stores what is left and reports.
     pub fn finish(mut self) -> Taken {
+        let Intake { masker, splitter, store } = &mut self;
+        let at = Duration::from_secs_f64(store.at);
+        // What was held back ends no event: those are lines, and a line's end is not waited beyond.
+        masker.finish(|bytes| splitter.feed(bytes, |piece| store.take(piece, at, &mut |_| ())));
         if let Some(tail) = self.splitter.tail() {
             self.store.taken.truncated_tail = true;
             let (Piece::Line(bytes) | Piece::Oversized { head: bytes, .. }) = tail;
@@ -267,7 +273,7 @@ mod tests {
 
     fn take(stream: &[u8]) -> (TempDir, Taken, Vec<Line>) {
         let folder = tempfile::tempdir().unwrap();
-        let mut intake = Intake::create(folder.path()).unwrap();
+        let mut intake = Intake::create(folder.path(), Masker::default()).unwrap();
         let mut lines = Vec::new();
         let at = Duration::from_micros(1_000_050);
         intake.feed(at, stream, &mut |line| lines.push(line));
@@ -346,7 +352,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let foreign = folder.path().join("foreign");
         fs::write(&foreign, "precious").unwrap();
-        let mut intake = Intake::create(folder.path()).unwrap();
+        let mut intake = Intake::create(folder.path(), Masker::default()).unwrap();
         std::os::unix::fs::symlink(&foreign, folder.path().join("chatter.log")).unwrap();
         intake.feed(Duration::ZERO, b"some words\n", &mut |_| {});
         assert!(intake.trouble().is_some_and(|why| why.contains("chatter.log")));

@@ -1,4 +1,4 @@
-//! Keeps a job's standard error: its first and its last MiBs in a file, its last lines at hand.
+//! Keeps a job's standard error: its first and its last MiBs in a file, its last lines at hand; credentials masked.
 //!
 //! Must not depend on what the words mean.
 
@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use super::intake::{cannot_write, cut};
+use crate::mask::Masker;
 
 const HEAD: usize = 8 << 20;
 const TAIL: usize = 8 << 20;
@@ -19,6 +20,11 @@ const LINES_AT_HAND: usize = 20;
 const LEFT_BYTES: usize = 64 << 10;
 
 pub(crate) struct Log {
+    masker: Masker,
+    kept: Kept,
+}
+
+struct Kept {
     path: PathBuf,
     file: File,
     head_left: usize,
@@ -30,15 +36,35 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    pub fn create(path: PathBuf) -> Result<Log> {
+    pub fn create(path: PathBuf, masker: Masker) -> Result<Log> {
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&path);
         let file = file.with_context(|| cannot_write(&path))?;
         let (tail, last) = (VecDeque::new(), Vec::new());
-        Ok(Log { path, file, head_left: HEAD, tail, left_out: 0, last, trouble: None })
+        let kept = Kept { path, file, head_left: HEAD, tail, left_out: 0, last, trouble: None };
+        Ok(Log { masker, kept })
     }
 
     /// Takes what was read. After a [`trouble`](Log::trouble) only the last lines are kept.
     pub fn feed(&mut self, bytes: &[u8]) {
+        let kept = &mut self.kept;
+        self.masker.feed(bytes, |bytes| kept.take(bytes));
+    }
+
+    /// Returns why it cannot be stored.
+    pub fn trouble(&self) -> Option<&str> {
+        self.kept.trouble.as_deref()
+    }
+
+    /// Writes what is still in memory; returns the last lines and why the log is not whole, if it is not.
+    pub fn finish(mut self) -> (Vec<String>, Option<String>) {
+        let kept = &mut self.kept;
+        self.masker.finish(|bytes| kept.take(bytes));
+        self.kept.finish()
+    }
+}
+
+impl Kept {
+    fn take(&mut self, bytes: &[u8]) {
         let (head, rest) = bytes.split_at(bytes.len().min(self.head_left));
         self.head_left -= head.len();
         self.write(head);
@@ -51,13 +77,7 @@ impl Log {
         self.last.drain(..excess);
     }
 
-    /// Returns why it cannot be stored.
-    pub fn trouble(&self) -> Option<&str> {
-        self.trouble.as_deref()
-    }
-
-    /// Writes what is still in memory; returns the last lines and why the log is not whole, if it is not.
-    pub fn finish(mut self) -> (Vec<String>, Option<String>) {
+    fn finish(mut self) -> (Vec<String>, Option<String>) {
         let mut rest = Vec::new();
         if self.left_out > 0 {
             rest.extend(format!("\n# {} bytes are left out here\n", self.left_out).into_bytes());
@@ -104,7 +124,7 @@ mod tests {
     fn a_short_log_is_kept_whole() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("stderr.log");
-        let mut log = Log::create(path.clone()).unwrap();
+        let mut log = Log::create(path.clone(), Masker::default()).unwrap();
         log.feed(b"one\n 10%\r 50%\r100%\r\n");
         log.feed(b"\nError: \xff");
         assert_eq!(log.finish().0, ["one", "100%", "Error: \u{fffd}"]);
@@ -115,14 +135,14 @@ mod tests {
     fn a_long_log_keeps_its_head_and_its_tail() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("stderr.log");
-        let mut log = Log::create(path.clone()).unwrap();
+        let mut log = Log::create(path.clone(), Masker::default()).unwrap();
         log.feed(b"first\n");
         let megabyte = [b"x".repeat(1023), b"\n".to_vec()].concat().repeat(1024);
         for _ in 0..20 {
             log.feed(&megabyte);
         }
         log.feed(b"last\n");
-        assert!(log.last.len() <= AT_HAND && log.tail.len() <= TAIL);
+        assert!(log.kept.last.len() <= AT_HAND && log.kept.tail.len() <= TAIL);
         let lines = log.finish().0;
         assert_eq!(lines.last().map(String::as_str), Some("last"));
         let text = fs::read(path).unwrap();

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 pub use builder::{BUILDER, builder_main, guarded};
 pub use done::{DONE, Done, Exit};
-pub use environment::{Environment, MASK, is_secret};
+pub use environment::{Environment, is_secret};
 pub use intake::LineCounts;
 pub(crate) use intake::{Intake, Taken};
 pub use kernel::survive_file_limits;

@@ -17,12 +17,13 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use super::done::{Done, Exit};
-use super::environment::{MASK, is_secret};
+use super::environment::is_secret;
 use super::kernel::{self, Signal, Signals};
 use super::order::Order;
 use super::site::Site;
 use super::tree::{Sample, Tree};
 use super::watch::Watch;
+use crate::mask::{MASK, is_harmless};
 
 /// The word that makes a rosetta a shim; not a subcommand, for nobody types it.
 pub const SHIM: &str = "__job";
@@ -62,7 +63,7 @@ fn obey(order: &Path, signals: &Signals) -> Result<()> {
 /// Returns variables as whoever reads about the job may see them.
 fn shown(mut environment: BTreeMap<String, String>) -> BTreeMap<String, String> {
     for (name, value) in &mut environment {
-        if is_secret(name) {
+        if is_secret(name) || !is_harmless(value) {
             MASK.clone_into(value);
         }
     }

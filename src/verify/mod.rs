@@ -2,6 +2,7 @@
 //! a ratio, shares of what the machine can do, and suspects. Pure: must not depend on how anything was run or is drawn.
 
 mod earlier;
+mod held;
 mod suspect;
 mod work;
 
@@ -11,6 +12,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use self::earlier::Earlier;
+pub use self::held::{HeldBack, held_back, held_back_gpus};
+use crate::catalog::Device;
+use crate::machine::Limits;
 use crate::proof::Grade;
 use crate::record::Record;
 use crate::spec::Task;
@@ -94,11 +98,13 @@ impl Speed {
     }
 }
 
-/// Judges the same job of both sides; a ratio within the tolerance is none. `before` has records of whatever was run before.
+/// Judges the same job of both sides; a ratio within the tolerance is none. `before` has records of whatever was run before,
+/// `limits` are those of the machine.
 pub fn judge(
     pinned: &Installation,
     yours: &Installation,
     before: &[Record],
+    limits: &Limits,
     tolerance: f64,
 ) -> Finding {
     let of = pinned.records.first().or(yours.records.first());
@@ -143,7 +149,7 @@ pub fn judge(
         machine: disturbed(pinned, yours)
             .into_iter()
             .chain(earlier.as_ref().and_then(|earlier| earlier.of_machine(tolerance)))
-            .chain(of.map(|one| suspect::machine(&one.machine)).unwrap_or_default())
+            .chain(of.map(|one| of_machine(one, limits)).unwrap_or_default())
             .collect(),
         earlier,
     }
@@ -191,6 +197,15 @@ fn not_comparable(pinned: &Installation, yours: &Installation, ratios: &[f64]) -
         }
     }
     ratios.is_empty().then(|| "no pair has two times".to_owned())
+}
+
+/// Returns what of the machine of a job holds both sides back, in words.
+fn of_machine(job: &Record, limits: &Limits) -> Vec<String> {
+    let mut found = held_back(&job.machine, limits);
+    if job.device == Device::Cuda {
+        found.extend(held_back_gpus(&job.machine.gpus));
+    }
+    found.iter().map(HeldBack::words).collect()
 }
 
 fn grade(side: &Installation) -> Option<Grade> {

@@ -1,11 +1,10 @@
-//! What differs between two installations and may be why one is slower; what of the machine slows both.
+//! What differs between two installations and may be why one is slower.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use super::{Installation, number};
-use crate::machine::Machine;
 use crate::record::Record;
 use crate::report::three_digits;
 
@@ -109,24 +108,4 @@ fn different_versions(pinned: &Installation, yours: &Installation) -> Vec<String
 
 fn interpreter(record: &Record) -> &Option<String> {
     record.env.as_ref().map_or(&None, |env| &env.interpreter)
-}
-
-/// Returns what of a machine keeps every installation from being faster.
-pub(super) fn machine(machine: &Machine) -> Vec<String> {
-    let mut found = Vec::new();
-    if let Some(governor) = machine.governor.as_ref().filter(|name| *name != "performance") {
-        found.push(format!("the CPU's governor is `{governor}`, not `performance`"));
-    }
-    if machine.turbo == Some(false) {
-        found.push("the CPU's turbo is off".to_owned());
-    }
-    for gpu in &machine.gpus {
-        if let Some(why) = &gpu.throttle {
-            found.push(format!("{} is held back: {why}", gpu.name));
-        }
-        if gpu.is_split == Some(true) {
-            found.push(format!("{} is split into instances (MIG)", gpu.name));
-        }
-    }
-    found
 }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{Finding, Installation, Speed, judge};
-use crate::machine::Machine;
+use crate::machine::{Limits, Machine};
 use crate::proof::{Equivalence, Grade};
 use crate::record::{Outcome, Record, Status};
 use crate::table::tests::record;
@@ -30,7 +30,7 @@ fn plain(seconds: &[f64]) -> Installation {
 }
 
 fn judged(yours: &Installation) -> Finding {
-    judge(&plain(&[10.0, 10.1, 9.9, 10.0, 10.2]), yours, &[], 0.1)
+    judge(&plain(&[10.0, 10.1, 9.9, 10.0, 10.2]), yours, &[], &Limits::default(), 0.1)
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_share_of_the_peak_follows_from_the_work() {
         .unwrap()];
     };
     let pinned = side(&[10.0; 5], change, &[("convolution_gflops", json!(80.0))]);
-    let found = judge(&pinned, &pinned, &[], 0.1);
+    let found = judge(&pinned, &pinned, &[], &Limits::default(), 0.1);
     // 6 x 62,264,320 x 1000 rows in 10 s.
     let gflops = found.yours.gflops.unwrap();
     assert!((gflops - 37.358_592).abs() < 1e-6, "{gflops}");
@@ -152,14 +152,14 @@ fn what_was_run_before_on_like_hardware_tells_of_the_machine() {
         at("2026-11-22", 1.0, &|one| one.target = "jax".to_owned()),
     ];
     let (pinned, yours) = (side(&[10.0; 5], here, &[]), side(&[11.0; 5], here, &[]));
-    let found = judge(&pinned, &yours, &before, 0.2);
+    let found = judge(&pinned, &yours, &before, &Limits::default(), 0.2);
     let earlier = found.earlier.unwrap();
     assert_eq!((earlier.day.as_str(), earlier.seconds), ("2026-11-21", 5.0));
     assert_eq!((earlier.pinned_ratio, earlier.yours_ratio), (Some(2.0), Some(2.2)));
     let expected = "the pinned one takes 2.00 times as long as on like hardware on 2026-11-21";
     assert!(found.machine[0].starts_with(expected), "{:?}", found.machine);
     // As fast as it was: nothing is said of the machine.
-    let found = judge(&side(&[5.1; 5], here, &[]), &yours, &before, 0.2);
+    let found = judge(&side(&[5.1; 5], here, &[]), &yours, &before, &Limits::default(), 0.2);
     assert!(!found.machine.iter().any(|why| why.contains("like hardware")), "{:?}", found.machine);
-    assert_eq!(judge(&pinned, &yours, &before[2..], 0.2).earlier, None);
+    assert_eq!(judge(&pinned, &yours, &before[2..], &Limits::default(), 0.2).earlier, None);
 }
