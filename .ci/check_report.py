@@ -53,7 +53,7 @@ READ_TABLES = """(experiment) => [...document.querySelectorAll(`#${experiment} .
     const number = (name) => (cell.dataset[name] === undefined ? null : Number(cell.dataset[name]));
     const mark = cell.querySelector("a.mark");
     return [keys[column], {
-      text: cell.querySelector(".cell").textContent,
+      text: (cell.querySelector(".cell") ?? cell).textContent,
       value: number("value"),
       interval: number("low") === null ? null : [number("low"), number("high")],
       note: mark && document.querySelector(mark.getAttribute("href")).textContent,

@@ -35,7 +35,7 @@ for (const table of all("main table[id], main table.matrix")) {
 
 // Filtering: rows of tables, bars and small lines by their tags and their name.
 const filters = document.getElementById("filters");
-const nameOf = (item) => (item.querySelector("th .cell, title") ?? item).textContent.toLowerCase();
+const nameOf = (item) => (item.querySelector("th .cell, title") ?? item.querySelector("th") ?? item).textContent.toLowerCase();
 function filter() {
   const find = document.getElementById("find").value.trim().toLowerCase();
   const wanted = all("[data-filter]", filters).filter((one) => one.value);

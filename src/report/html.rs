@@ -55,10 +55,11 @@ pub fn table(grid: &Grid, place: &TableContext) -> Markup {
                     tr data-tags=((place.tags)(index)) {
                         @for (column, (cell, heading)) in row.iter().zip(&grid.headings).enumerate() {
                             @if column == 0 {
-                                th scope="row" class=[tone(cell.tone)] { (shown(cell, heading, &place.id)) ((place.behind)(index)) }
+                                @let behind = (place.behind)(index);
+                                th scope="row" class=[tone(cell.tone)] { (shown(cell, heading, &place.id, behind.0.is_empty())) (behind) }
                             } @else {
                                 td class=[number(heading).or(tone(cell.tone))] data-value=[value(cell)] data-low=[end(cell, false)] data-high=[end(cell, true)] {
-                                    (shown(cell, heading, &place.id))
+                                    (shown(cell, heading, &place.id, true))
                                 }
                             }
                         }
@@ -87,11 +88,12 @@ fn words(line: &NoteLine) -> Markup {
     html! { (line.words) @if let Some(code) = &line.code { " " code { (code) } } }
 }
 
-/// Returns a cell as a person reads it; its footnote is a link.
-fn shown(cell: &Cell, heading: &Heading, id: &str) -> Markup {
+/// Returns a cell as a person reads it; its footnote is a link. Where something stands beside the text, the text has an
+/// element of its own, for those who sort and search; thousands of cells do without.
+fn shown(cell: &Cell, heading: &Heading, id: &str, is_alone: bool) -> Markup {
     let text = Cell { footnote: None, ..cell.clone() }.shown(heading.kind);
     html! {
-        span.cell { (text) }
+        @if is_alone && cell.footnote.is_none() { (text) } @else { span.cell { (text) } }
         @if let Some(number) = cell.footnote {
             " " a.mark href={ "#" (id) "-note-" (number) } aria-label={ "footnote (" (number) ")" } { "(" (number) ")" }
         }
