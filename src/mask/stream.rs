@@ -2,7 +2,7 @@
 //!
 //! Must not depend on what a credential looks like.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use aho_corasick::{AhoCorasick, Input, MatchKind};
 
@@ -15,7 +15,7 @@ const LONGEST_SECRET: usize = 64 << 10;
 const VALUE_BYTES: std::ops::RangeInclusive<usize> = 8..=4096;
 
 /// What is searched for: the beginnings of all shapes, and values that are known.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Beginnings {
     automaton: AhoCorasick,
     words: Vec<Vec<u8>>,
@@ -47,12 +47,12 @@ impl Beginnings {
     }
 }
 
-static KNOWN: LazyLock<Beginnings> = LazyLock::new(|| Beginnings::of(Vec::new()));
+static KNOWN: LazyLock<Arc<Beginnings>> = LazyLock::new(|| Arc::new(Beginnings::of(Vec::new())));
 
 /// Masks credentials in a stream.
 #[derive(Debug, Clone)]
 pub struct Masker {
-    beginnings: Beginnings,
+    beginnings: Arc<Beginnings>,
     /// What may be a part of a credential, until more has come.
     held: Vec<u8>,
     /// What came last before it.
@@ -63,7 +63,7 @@ pub struct Masker {
 
 impl Default for Masker {
     fn default() -> Masker {
-        Masker::with(KNOWN.clone())
+        Masker::with(Arc::clone(&KNOWN))
     }
 }
 
@@ -81,11 +81,11 @@ impl Masker {
         }
         match values.is_empty() {
             true => Masker::default(),
-            false => Masker::with(Beginnings::of(values)),
+            false => Masker::with(Arc::new(Beginnings::of(values))),
         }
     }
 
-    fn with(beginnings: Beginnings) -> Masker {
+    fn with(beginnings: Arc<Beginnings>) -> Masker {
         Masker { beginnings, held: Vec::new(), before: Vec::new(), inside: None }
     }
 
