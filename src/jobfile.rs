@@ -64,6 +64,9 @@ pub struct WeightFiles<'a> {
 pub struct Series<'a> {
     protocol: u64,
     series: &'a [PathBuf],
+    /// The file that has, and gets, the modules that the jobs import.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    imports: Option<&'a Path>,
 }
 
 /// A check asks for the loss of each step and the final weights.
@@ -158,8 +161,8 @@ impl<'a> JobFile<'a> {
 
 impl<'a> Series<'a> {
     /// Returns the job file that holds the paths of others.
-    pub fn of(jobs: &'a [PathBuf]) -> Series<'a> {
-        Series { protocol: PROTOCOL, series: jobs }
+    pub fn of(jobs: &'a [PathBuf], imports: Option<&'a Path>) -> Series<'a> {
+        Series { protocol: PROTOCOL, series: jobs, imports }
     }
 }
 
@@ -208,6 +211,6 @@ mod tests {
         );
         let jobs = [PathBuf::from("/a/job.json")];
         let expected = json!({"protocol": 1, "series": ["/a/job.json"]});
-        assert_eq!(serde_json::to_value(Series::of(&jobs)).unwrap(), expected);
+        assert_eq!(serde_json::to_value(Series::of(&jobs, None)).unwrap(), expected);
     }
 }

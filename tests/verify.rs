@@ -73,6 +73,41 @@ fn a_slow_installation_is_told_with_what_may_be_why() {
 }
 
 #[test]
+fn an_installation_is_verified_on_the_gpu_too() {
+    let project = project();
+    let verify = ["verify", "-f", "fake", "--python", "./slow", "--pairs", "1", "--no-check"];
+    let on_gpu = [&verify[..], &["--device", "cuda"]].concat();
+    let path = format!("{}:/usr/bin:/bin", project.path("path").display());
+    let none = project.command(&on_gpu).env("PATH", &path).output().unwrap();
+    let none = Done::of(none);
+    assert!(none.code == Some(2) && none.stderr.contains("cuda"), "{none:?}");
+
+    let yaml = project.read("harnesses/fake/framework.yaml");
+    let yaml = yaml.replace("{cpu: fake}", "{cpu: fake, cuda: fake}");
+    project.write("harnesses/fake/framework.yaml", &yaml);
+    // What is said of a device is of the one that was asked for.
+    for name in ["tiny", "speed"] {
+        let file = format!("harnesses/fake/{name}.py");
+        let script = project.read(&file).replace("\"cpu\"", "\"cuda\"");
+        project
+            .write(&file, &format!("grep '\"device\"' \"$ROSETTA_JOB\" >>../../asked\n{script}"));
+    }
+    project.write("gpu", "slow");
+    let mut command = project.command(&on_gpu);
+    command.env("PATH", &path).env("ROSETTA_NVML", project.fake_driver());
+    let done = Done::of(command.env("FAKE_NVML", project.path("gpu")).output().unwrap());
+    assert_eq!(done.code, Some(1), "{done:?}");
+    for words in [
+        "tiny · fake · cuda: yours is slower than the pinned one",
+        "suspect: its matrix product (BLAS) reaches 20.5 GFLOP/s, the pinned one's 41",
+        "this machine: Fake GPU is limited to 250 W, of 350 W by default",
+    ] {
+        assert!(done.stdout.contains(words), "no `{words}` in {done:?}");
+    }
+    assert_eq!(project.read("asked").matches("\"cuda\"").count(), 4, "both jobs, both builds");
+}
+
+#[test]
 fn one_that_is_as_fast_passes() {
     let project = project();
     let done = verify(&project, "./python", &["--json"]);

@@ -182,16 +182,6 @@ fn who_does_not_want_to_wait_for_another_run_need_not() {
     assert!(list(&project.path("results/runs")).is_empty(), "nothing was begun");
 }
 
-/// Compiles the library that plays the driver.
-fn fake_driver(project: &Project) -> PathBuf {
-    let library = project.path("fake-nvml.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/nvml/fake.c");
-    let mut cc = Command::new("cc");
-    cc.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source);
-    assert!(cc.status().unwrap().success());
-    library
-}
-
 /// Runs two frameworks on both devices; on the GPU a harness does `what` after its hello.
 fn on_a_fake_gpu(what: &str) -> (Project, Done) {
     let cuda = HELLO.replace("\"cpu\"", "\"cuda\"");
@@ -206,7 +196,7 @@ fn on_a_fake_gpu(what: &str) -> (Project, Done) {
     project.write("gpu", "");
     let args = ["run", "--provider", "system", "--python", "./python", "--device", "cpu,cuda"];
     let mut command = project.command(&[&args[..], &["--no-check"]].concat());
-    command.env("ROSETTA_NVML", fake_driver(&project)).env("FAKE_NVML", project.path("gpu"));
+    command.env("ROSETTA_NVML", project.fake_driver()).env("FAKE_NVML", project.path("gpu"));
     command.env("GPU", project.path("gpu"));
     let done = Done::of(command.args(["--env", "GPU"]).output().unwrap());
     (project, done)
@@ -215,7 +205,7 @@ fn on_a_fake_gpu(what: &str) -> (Project, Done) {
 #[test]
 fn a_gpu_that_is_held_back_is_told_and_one_that_idles_is_not() {
     let project = Project::new().harness("a", &good());
-    let driver = fake_driver(&project);
+    let driver = project.fake_driver();
     let doctor = |state: &str| {
         project.write("gpu", state);
         let mut command = project.command(&["doctor", "--json"]);

@@ -10,11 +10,14 @@ import rosetta
 from rosetta import speed
 
 run = rosetta.start("JAX (Flax)", jax.__version__)
+jax.config.update("jax_platforms", run.device)
+jax.config.update("jax_default_matmul_precision", "float32")  # as the harnesses: not TF32
+side, count = speed.sizes(run.device)
 
 # %% Measure
 key = jax.random.key(run.config.seed)
-matrix = jax.random.uniform(key, (speed.SIDE, speed.SIDE))
-images = jax.random.uniform(key, (speed.IMAGES, speed.PIXELS, speed.PIXELS, speed.CHANNELS))
+matrix = jax.random.uniform(key, (side, side))
+images = jax.random.uniform(key, (count, speed.PIXELS, speed.PIXELS, speed.CHANNELS))
 layer = nnx.Conv(speed.CHANNELS, speed.FILTERS, (speed.KERNEL, speed.KERNEL), padding="SAME", rngs=nnx.Rngs(0))
 product = jax.jit(jnp.matmul)
 convolution = nnx.jit(lambda layer, x: layer(x))
@@ -24,5 +27,5 @@ speed.report(
     lambda: convolution(layer, images).block_until_ready(),
     jaxlib=jaxlib.__version__,
     backend=jax.default_backend(),
-    precision=str(jax.config.jax_default_matmul_precision),
+    platform=jax.local_devices()[0].client.platform_version.splitlines()[-1],
 )

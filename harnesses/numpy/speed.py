@@ -9,7 +9,8 @@ from rosetta import speed
 run = rosetta.start("NumPy", np.__version__)
 
 # %% Measure
-matrix = np.random.default_rng(run.config.seed).random((speed.SIDE, speed.SIDE), dtype=np.float32)
+side, _ = speed.sizes(run.device)
+matrix = np.random.default_rng(run.config.seed).random((side, side), dtype=np.float32)
 built = np.show_config(mode="dicts")
 blas = built["Build Dependencies"]["blas"]
 speed.report(

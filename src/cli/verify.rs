@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::catalog::Device;
 use crate::cli::args::VerifyArgs;
 use crate::cli::{INTERRUPTED, NOT_OK, OK, run as plans};
 use crate::machine::Limits;
@@ -79,7 +78,7 @@ impl VerifyArgs {
             folder: std::env::current_dir().unwrap_or_default(),
             experiments: self.experiments.clone(),
             frameworks: vec![self.framework.clone()],
-            devices: vec![Device::Cpu],
+            devices: vec![self.device],
             profile: Some(self.profile.clone()),
             repeats: 1,
             provider,
@@ -156,7 +155,7 @@ fn installation(
     records: Vec<Record>,
     notify: Notify,
 ) -> Result<Installation> {
-    let facts = speed((job.framework, job.target), side.request, side.session, notify)?;
+    let facts = speed(job, side.request, side.session, notify)?;
     Ok(Installation { records, facts })
 }
 

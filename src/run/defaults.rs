@@ -51,7 +51,10 @@ async fn gather_all(
         if *cancel.borrow() != Cancel::No {
             break;
         }
-        let Some(held) = ready(framework, target, conditions, session, notify)? else { continue };
+        let Some(held) = ready((framework, target, Device::Cpu), conditions, session, notify)?
+        else {
+            continue;
+        };
         let name = format!("defaults of {}", target.title);
         let name = name.as_str();
         notify(Notice::StepStarted { name });
@@ -69,10 +72,9 @@ async fn gather_all(
     Ok(Gathered { measured, is_complete, is_interrupted: *cancel.borrow() != Cancel::No })
 }
 
-/// Returns the environment of a target, built if it was not, or nothing if it is not available.
+/// Returns the environment of a target on a device, built if it was not, or nothing if it is not available.
 pub(super) fn ready(
-    framework: &Framework,
-    target: &Target,
+    (framework, target, device): (&Framework, &Target, Device),
     conditions: &Conditions,
     session: &Session,
     notify: Notify,
@@ -80,7 +82,7 @@ pub(super) fn ready(
     let built = match conditions.own() {
         Some(own) if conditions.is_system(framework) => session.envs.system(&own)?,
         _ => {
-            let env = target.env.get(&Device::Cpu).map_or(SYSTEM, |env| env.value.as_str());
+            let env = target.env.get(&device).map_or(SYSTEM, |env| env.value.as_str());
             let Ok(built) = build(env, session, notify) else { return Ok(None) };
             built
         }

@@ -107,6 +107,16 @@ impl Project {
         self.folder.path().join(name)
     }
 
+    /// Compiles the library that plays the driver of a GPU, for ROSETTA_NVML.
+    pub fn fake_driver(&self) -> PathBuf {
+        let library = self.path("fake-nvml.so");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/nvml/fake.c");
+        let mut cc = Command::new("cc");
+        cc.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source);
+        assert!(cc.status().unwrap().success());
+        library
+    }
+
     /// Writes a program that sh runs.
     pub fn program(&self, name: &str, script: &str) {
         self.write(name, &format!("#!/bin/sh\n{script}"));

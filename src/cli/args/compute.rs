@@ -206,6 +206,7 @@ pub struct NightlyArgs {
 #[command(after_help = "Examples:
   rosetta verify cnn -f pytorch --python python3    is the PyTorch that python3 has as fast as the pinned one?
   rosetta verify -f jax --python ~/venv/bin/python --pairs 7 --profile full
+  rosetta verify cnn -f pytorch --python python3 --device cuda
 
 Both are checked first, then run in turn, and asked what their builds are and how fast they multiply and
 convolve. Suspects are what differs. The runs are in results/apart and in no table.
@@ -226,6 +227,9 @@ pub struct VerifyArgs {
     /// Run that interpreter by this command, as "apptainer exec image.sif"
     #[arg(long, value_name = "COMMAND", value_parser = words)]
     pub wrap: Option<CommandWords>,
+    /// Where both compute
+    #[arg(short, long, value_enum, default_value = "cpu")]
+    pub device: Device,
     /// Size of the experiments: full, quick or smoke, or one of your spec's
     #[arg(short, long, default_value = "quick", add = Names::new(complete::profiles))]
     pub profile: String,

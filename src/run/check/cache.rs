@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 
+use super::imports;
 use crate::digest::sha256_of;
 use crate::home::Home;
 use crate::regular;
@@ -91,6 +92,7 @@ pub(super) fn tidy(home: &Home) {
     seal::sweep(&folder(home), SEAL, LIMIT_BYTES, IN_USE);
     clear_unsealed(&folder(home), IN_USE);
     clear(&work(home), IN_USE);
+    imports::tidy(home);
 }
 
 /// Removes folders without a seal: of a rosetta that cached without digests, or half removed.

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use super::imports::Imports;
 use crate::catalog::Language;
 use crate::env::Built;
 use crate::event::Event;
@@ -101,8 +102,11 @@ impl Computer<'_> {
         if entrant.job.framework.spec.language != Language::Rust {
             let series = folder.join("series");
             fs::create_dir_all(&series)?;
-            let file = jobfile::write(&series, &Series::of(&files))?;
+            let imports = Imports::of(self.home, entrant.harness, entrant.built);
+            let noted = imports.lend(&series);
+            let file = jobfile::write(&series, &Series::of(&files, Some(&noted)))?;
             let said = self.run(entrant, &file, folder, parts.len())?;
+            imports.keep(&noted);
             words.extend(parts.iter().map(|part| (part.name.as_str(), said.clone())));
         } else {
             for (part, file) in parts.iter().zip(&files) {
@@ -145,13 +149,13 @@ impl Computer<'_> {
         jobfile::write(outputs, &file)
     }
 
-    /// Runs a job file to its end and returns what was said at it; a series says when each of its
-    /// `jobs` is done.
     /// Returns what hears how far the work is.
     pub(super) fn report(&self) -> impl Fn(Progress) + Sync {
         |progress| (self.notify)(Notice::StepProgress { name: self.step, progress })
     }
 
+    /// Runs a job file to its end and returns what was said at it; a series says when each of its
+    /// `jobs` is done.
     fn run(&self, entrant: &Entrant, file: &Path, folder: &Path, jobs: usize) -> Result<String> {
         let cache = self.cache(entrant.job);
         let mut writes = vec![folder.to_owned()];

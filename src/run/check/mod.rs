@@ -9,6 +9,7 @@ mod bench;
 mod cache;
 mod case;
 mod compute;
+mod imports;
 mod reference;
 mod search;
 #[cfg(test)]

@@ -386,7 +386,7 @@ def start(framework, version, device=None, sync=None, sync_cpu=False):
     """
     job = _find_job()
     if "series" in job:
-        job = _next_of(job["series"])
+        job = _next_of(job["series"], job.get("imports"))
     run = Run(job, _wire, sync if job["device"] != "cpu" or sync_cpu else None)
     _wire.send("hello", framework=framework, version=str(version), device=device or run.device)
 
@@ -421,16 +421,19 @@ def _leave(run):
         os._exit(1 if _failures else 0)
 
 
-def _next_of(series):
+def _next_of(series, imports):
     """Returns each job of a series, in a process of its own; ends when there are no more.
 
     The framework is imported once, before, which is most of a short job. What
-    a job imports later is imported here before the next one begins. A framework
+    a job imports later is imported here before the next one begins, and noted in
+    the file `imports`, by which the next series has it from the start. A framework
     that has begun to use the GPU by then cannot go on in a copy of its process:
     each job imports it anew.
     """
     global _wire, _imported
     _wire.send("phase", name="series")
+    noted = _noted(imports)
+    _import(noted)
     for path in series:
         if _has_begun_cuda():
             _wire.send("part", path=path, exit=_run_anew(path))
@@ -448,16 +451,32 @@ def _next_of(series):
         with os.fdopen(reader) as names:
             modules = names.read().split()
         _, status = os.waitpid(process, 0)
-        for name in modules:
-            try:
-                importlib.import_module(name)
-            except Exception:  # it may exist only where it was imported
-                pass
+        _import(modules)
+        if imports and status == 0 and modules:
+            noted += modules
+            with open(imports, "w") as file:
+                file.write(" ".join(noted))
         # As subprocess has it: a signal is a negative number.
         code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
         _wire.send("part", path=path, exit=code)
     _wire.send("end")
     os._exit(0)  # the rest of the harness is for the jobs
+
+
+def _noted(imports):
+    """Returns the modules that jobs of an earlier series imported."""
+    if not imports or not os.path.exists(imports):
+        return []
+    with open(imports) as file:
+        return file.read().split()
+
+
+def _import(modules):
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except Exception:  # it may exist only where it was imported
+            pass
 
 
 def _has_begun_cuda():

@@ -501,11 +501,11 @@ class Series(Case):
         run.outputs(run.data("x_test").reshape(5, 4))
     """
 
-    def series(self, *configs, before="import os, sys"):
+    def series(self, *configs, before="import os, sys", **more):
         paths = []
         for number, config in enumerate(configs):
             outputs = os.path.join(self.folder, "part%d" % number)
-            os.makedirs(outputs)
+            os.makedirs(outputs, exist_ok=True)
             given = {"batch_size": 2, "epochs": 2, "fails": False, "crashes": False}
             given.update({"was_there": number > 0}, **config)
             job = self.job(config=given, outputs=outputs, mode="check", steps=3, seed=number)
@@ -515,7 +515,7 @@ class Series(Case):
             "import colorsys", "late = list(sys.modules)\nimport colorsys"
         )
         script = self.path("scripted.py", script.replace("run = rosetta", before + "\nrun = rosetta"))
-        return self.run_file(script, {"protocol": 1, "series": paths}), paths
+        return self.run_file(script, dict(more, protocol=1, series=paths)), paths
 
     def events_of(self, number):
         with open(os.path.join(self.folder, "part%d" % number, "events.jsonl")) as file:
@@ -537,6 +537,20 @@ class Series(Case):
             self.assertEqual(facts, {"seed": number, "was_there": True})
             outputs = os.path.join(self.folder, "part%d" % number, "outputs.npy")
             self.assertEqual(np.load(outputs).shape, (5, 4))
+
+    def test_what_jobs_import_is_there_from_the_start_the_next_time(self):
+        imports = os.path.join(self.folder, "imports")
+        self.series({}, {}, imports=imports)
+        with open(imports) as file:
+            noted = file.read()
+        self.assertIn("colorsys", noted.split())
+        self.path("imports", "no_such_module " + noted)
+        result, _ = self.series({"was_there": True}, {}, imports=imports)
+        self.assertEqual([event["exit"] for event in result.all("part")], [0, 0], result.err)
+        facts = [event["value"] for event in self.events_of(0) if event.get("name") == "was_there"]
+        self.assertEqual(facts, [True])
+        with open(imports) as file:
+            self.assertEqual(file.read(), "no_such_module " + noted, "nothing is new")
 
     def test_a_framework_that_has_begun_to_use_the_gpu_is_imported_anew(self):
         # An open file plays the driver: a copy of this process could not use it.
