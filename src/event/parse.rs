@@ -15,9 +15,10 @@ pub fn parse(line: &[u8]) -> Line {
     if line.first() != Some(&b'{') {
         return Line::Chatter;
     }
-    match serde_json::from_slice::<Quick>(line) {
-        Ok(Quick(stamped)) => Line::Event(stamped),
-        Err(_) => parse_slowly(line),
+    // Of a text that is known to be UTF-8 each of its strings is.
+    match str::from_utf8(line).map(serde_json::from_str::<Quick>) {
+        Ok(Ok(Quick(stamped))) => Line::Event(stamped),
+        _ => parse_slowly(line),
     }
 }
 

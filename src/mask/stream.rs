@@ -19,6 +19,8 @@ const VALUE_BYTES: std::ops::RangeInclusive<usize> = 8..=4096;
 struct Beginnings {
     automaton: AhoCorasick,
     words: Vec<Vec<u8>>,
+    /// Which bytes some word has before its last one: a text that ends with another, as with a line's end, ends within none.
+    within: [bool; 256],
 }
 
 impl Beginnings {
@@ -26,7 +28,12 @@ impl Beginnings {
         let known = SHAPES.iter().map(|(word, _)| word.as_bytes().to_vec());
         let words = known.chain(values.into_iter().map(String::into_bytes)).collect::<Vec<_>>();
         let automaton = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&words);
-        Beginnings { automaton: automaton.expect("a few short words make an automaton"), words }
+        let mut within = [false; 256];
+        for byte in words.iter().flat_map(|word| &word[..word.len() - 1]) {
+            within[usize::from(*byte)] = true;
+        }
+        let automaton = automaton.expect("a few short words make an automaton");
+        Beginnings { automaton, words, within }
     }
 
     fn rule(&self, index: usize) -> Rule {
@@ -35,7 +42,9 @@ impl Beginnings {
 
     /// Returns how many bytes at the end of a text may be part of a beginning.
     fn unfinished(&self, text: &[u8]) -> usize {
-        let Some(last) = text.last() else { return 0 };
+        let Some(last) = text.last().filter(|last| self.within[usize::from(**last)]) else {
+            return 0;
+        };
         let mut longest = 0;
         for word in &self.words {
             let most = text.len().min(word.len() - 1);
