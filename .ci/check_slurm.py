@@ -4,10 +4,12 @@
 
 Needs root and Debian's slurmctld, slurmd, slurm-client and munge (installed if missing), else it says so and ends well. While 42
 jobs run: rosetta is killed and another one collects, a task is requeued, a node is killed with all that it runs, another loses
-its slurmstepd, slurmctld is stopped and started again. Beside them, two tasks come to their time limit.
+its slurmstepd, slurmctld is stopped and started again. Beside them, two tasks come to their time limit;
+one of them hears nothing, and Slurm kills it.
 """
 
 import collections
+import ctypes
 import json
 import os
 import pathlib
@@ -16,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import check_nightly
@@ -23,7 +26,9 @@ import slurm
 from driving import Driven
 
 JOBS = 42
-REASONS = ("the time limit of its task came near", "Slurm ended it at its limit")
+# Of a task that hears of its limit, and of one that Slurm has to kill there.
+REASONS = ("Slurm ended it at its limit", "the time limit of its task came near")
+PTRACE_SEIZE, PTRACE_INTERRUPT, WALL = 0x4206, 0x4207, 0x40000000
 LAUNCHER = """\
 version: 1
 launcher: slurm
@@ -85,6 +90,23 @@ def tasks_here(project):
     return left
 
 
+def hold(pid):
+    """Stops a process as a debugger does: unlike one that was stopped by a signal, it hears no other but SIGKILL."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        for request in (PTRACE_SEIZE, PTRACE_INTERRUPT):
+            if libc.ptrace(request, int(thread), None, None):
+                raise OSError(ctypes.get_errno(), f"process {pid} cannot be held")
+        # Its parent hears of its end after us.
+        threading.Thread(target=until_it_ends, args=(int(thread),), daemon=True).start()
+
+
+def until_it_ends(thread):
+    while os.WIFSTOPPED(os.waitpid(thread, WALL)[1]):
+        pass
+
+
 def main():
     rosetta = pathlib.Path(sys.argv[1]).resolve()
     if os.geteuid() != 0:
@@ -113,15 +135,15 @@ def main():
 
         short = drive.submit("short", "slow", 2)
         lab.wait(lambda: len(drive.show(short)["running"]) == 2, "both slow tasks run")
-        # One of them is stopped: it hears of its limit only when Slurm wakes it up to end it.
+        # One of them is held: it hears nothing, and goes on to its limit, at which Slurm kills it.
         asleep = drive.show(short)["running"][1]["task"]
         its_index = f"SLURM_ARRAY_TASK_ID={asleep.split('_')[1]}".encode()
         is_it = lambda pid: b"__task" in slurm.read(pid, "cmdline").split(b"\0") and its_index in slurm.read(pid, "environ").split(b"\0")
         events = short / f"cluster/attempts/{drive.show(short)['running'][1]['job']}.1-0/events.jsonl"
         lab.wait(lambda: events.exists() and '"train"' in events.read_text(), "the slow task trains")
         [pid] = [pid for pid in slurm.processes() if is_it(pid)]
-        os.kill(pid, signal.SIGSTOP)
-        say("two tasks run into their limit of a minute, one of them asleep")
+        hold(pid)
+        say("two tasks run into their limit of a minute, one of them held fast")
 
         words = ("run", "-f", "numpy", "-p", "smoke", "-r", str(JOBS), "--no-check", "--launcher", "slurm")
         first = drive.start(*words)
@@ -178,7 +200,7 @@ def main():
         drive("runs", "collect", short.name, "--wait", code=1)
         reasons = sorted(record["outcome"]["reason"] for record in records(short))
         assert all(record["outcome"]["status"] == "timed_out" for record in records(short)), reasons
-        assert [reason.startswith(REASONS) for reason in reasons] == [True, True], reasons
+        assert all(reason.startswith(expected) for reason, expected in zip(reasons, REASONS)), reasons
         say(f"at their limits: {'; '.join(reasons)}")
 
         cancelled = drive.submit("slurm", "slow", 5)

@@ -5,7 +5,7 @@
 Needs what check_conda.py and check_docker.py need: conda of conda-lock's wheel with a channel made from this machine's
 CPythons, and an engine with a base image of them. In every round each provider runs the job once, and another one begins.
 Ratios are of one round, provider / venv: the median with the range. `start` is from the start of the process to `hello`:
-the container's start, the interpreter's, the SDK's and the framework's import. Prints the table of the records last.
+the container's start, the interpreter's, the SDK's and the framework's import. Prints the tables of the records last.
 """
 
 import argparse
@@ -96,7 +96,8 @@ def main():
                         before = statistics.median(one[0] for one in venv)
                         print(f"| {target} | {provider} | {ratio(pairs)} | {before:.2f} → {statistics.median(starts):.2f} | "
                               f"{statistics.median(trainings):.2f} |", flush=True)
-                print(rosetta("table", EXPERIMENT, "--markdown", "--columns", COLUMNS))
+                for profile in sorted({SMALLER.get(target, args.profile) for target in args.targets}):
+                    print(rosetta("table", EXPERIMENT, "--profile", profile, "--markdown", "--columns", COLUMNS))
             finally:
                 for provider in ("docker", "conda"):
                     rosetta("env", "remove", *args.targets, "--provider", provider)
