@@ -148,7 +148,7 @@ def clip(gradients, limit):
     return evaluate(tf.clip_by_global_norm(tensors, limit)[0])
 
 
-properties = defaults.decay(None, None)  # AdamW came to contrib with 1.7
+properties = defaults.decay(None, None)  # there is no AdamW yet
 del properties["decay.biases"]
 report(properties)
 report(defaults.clipping(clip))
