@@ -25,6 +25,11 @@ report = defaults.Report(
         "gru.biases": ("rnn", "L.NStepGRU("),
         "gru.reset": ("rnn", "L.NStepGRU("),
         "gru.update": ("rnn", "L.NStepGRU("),
+        "decay.adamw": ("transformer", "optimizer.eta = cfg.learning_rate"),
+        "decay.biases": ("transformer", "if w.ndim == 1"),
+        "norm.epsilon": ("transformer", "cfg.width, cfg.norm_epsilon"),
+        "gelu.form": ("transformer", "def gelu(x)"),
+        "attention.mask": ("transformer", "class Attention("),
     },
 )
 
@@ -114,6 +119,38 @@ report.read(
 report.read(
     {"adam.rate": defaults.default_of(chainer.optimizers.Adam, "alpha")}
 )
+
+
+# %% Weight decay and clipping
+def decaying(optimizer):
+    return lambda weights, gradients, rate, decay: descend(
+        weights, gradients, optimizer(rate, weight_decay_rate=decay)
+    )
+
+
+def clip(gradients, limit):
+    link = chainer.Link()
+    with link.init_scope():
+        for i, gradient in enumerate(gradients):
+            parameter = chainer.Parameter(gradient)
+            parameter.grad = gradient
+            setattr(link, "w%d" % i, parameter)
+    optimizer = chainer.optimizers.SGD().setup(link)
+    chainer.optimizer_hooks.GradientClipping(limit)(optimizer)  # in place
+    return [parameter.grad for parameter in link.params()]
+
+
+# Adam has AdamW's decay; that of the hook WeightDecay is in the gradient.
+Adam, AdamW = chainer.optimizers.Adam, chainer.optimizers.AdamW
+report(defaults.decay(decaying(Adam), decaying(AdamW)))
+report.read({"decay.rate": defaults.default_of(AdamW, "weight_decay_rate")})
+report(defaults.clipping(clip))
+report(defaults.padding_row(words))
+
+# %% LayerNorm, GELU and attention
+report(defaults.layer_norm(call(L.LayerNormalization(8))))
+report.read({"gelu.form": "no such layer"})  # nor function
+report.read({"attention.mask": "no such layer"})
 
 # %% GRU
 gru = L.GRU(3, 4)  # a link of links: W by the input, U by the state

@@ -22,6 +22,14 @@ report = defaults.Report(
         "gru.initialiser": ("rnn", ".set_data(array(w))"),
         "loss.reduction": ("cnn", "optimizer.step(cfg.batch_size)"),
         "adam.placement": ("framework.yaml", "adam_epsilon_hat"),
+        "decay.adamw": ("transformer", "*= 1 - rate * cfg.weight_decay"),
+        "decay.biases": ("transformer", "if len(w.shape) > 1"),
+        "norm.epsilon": ("transformer", "class OldLayerNorm("),
+        "gelu.form": ("transformer", "class OldGELU("),
+        "attention.mask": ("transformer", "def attention("),
+    },
+    not_needed={
+        "clip.epsilon": "beside a norm near 1 it is less than float32 can tell"
     },
 )
 
@@ -123,6 +131,35 @@ report(defaults.adam(adam))
 report(defaults.words(words))
 report.read({"sgd.rate": str(mx.optimizer.SGD().lr)})
 report.read({"adam.rate": str(mx.optimizer.Adam().lr)})
+
+
+# %% Weight decay and clipping
+def decaying(weights, gradients, rate, decay):
+    settings = {"learning_rate": rate, "wd": decay}
+    return descend(weights, gradients, "adam", **settings)
+
+
+def clip(gradients, limit):
+    arrays = [array(g) for g in gradients]
+    gluon.utils.clip_global_norm(arrays, limit)  # in place
+    return [a.asnumpy() for a in arrays]
+
+
+# In 1.9 there is an operator `adamw_update`, and no optimiser of it.
+report(defaults.decay(decaying, None))
+report(defaults.clipping(clip))
+report(defaults.padding_row(words))
+
+# %% LayerNorm, GELU and attention
+if mx.__version__ < "1":
+    report.read({"norm.epsilon": "no such layer"})
+    report.read({"gelu.form": "no such layer"})
+else:
+    norm = nn.LayerNorm()
+    norm.initialize()
+    report(defaults.layer_norm(call(norm)))
+    report(defaults.gelu(call(nn.GELU())))
+report.read({"attention.mask": "no such layer"})  # 1.9 has operators
 
 # %% GRU
 gru = rnn.GRU(4, layout="NTC", input_size=3, prefix="gru_")

@@ -23,6 +23,11 @@ report = defaults.Report(
         "dropout.untold": ("cnn", "model.eval()"),
         "adam.placement": ("framework.yaml", "adam_epsilon_hat"),
         "loss.label_type": ("cnn", "torch.from_numpy(y).long()"),
+        "decay.adamw": ("transformer", "def decay(rate)"),
+        "decay.biases": ("transformer", "if w.dim() > 1"),
+        "clip.epsilon": ("framework.yaml", "clip_epsilon"),
+        "gelu.form": ("transformer", "torch.erf("),
+        "attention.mask": ("transformer", "class Attention("),
     },
 )
 
@@ -104,6 +109,30 @@ report(defaults.adam(adam))
 report(defaults.words(words))
 report.read({"sgd.rate": defaults.default_of(torch.optim.SGD, "lr")})
 report.read({"adam.rate": defaults.default_of(torch.optim.Adam, "lr")})
+
+
+# %% Weight decay and clipping
+def decaying(weights, gradients, rate, decay):
+    settings = {"lr": rate, "weight_decay": decay}
+    return descend(weights, gradients, torch.optim.Adam, **settings)
+
+
+def clip(gradients, limit):
+    parameters = [torch.zeros(g.shape, requires_grad=True) for g in gradients]
+    for parameter, gradient in zip(parameters, gradients):
+        parameter.grad = torch.from_numpy(gradient)
+    nn.utils.clip_grad_norm_(parameters, limit)
+    return [parameter.grad.numpy() for parameter in parameters]
+
+
+report(defaults.decay(decaying, None))  # AdamW came with 1.2
+report(defaults.clipping(clip))
+report(defaults.padding_row(words))
+
+# %% LayerNorm, GELU and attention
+report(defaults.layer_norm(call(nn.LayerNorm(8))))
+report.read({"gelu.form": "no such layer"})  # nor function
+report.read({"attention.mask": "no such layer"})  # it came with 1.1
 
 # %% GRU
 gru = nn.GRU(3, 4, batch_first=True)

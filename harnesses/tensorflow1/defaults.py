@@ -25,6 +25,10 @@ report = defaults.Report(
         "gru.initialiser": ("rnn", "variable.load("),
         "gru.reset": ("rnn", "class Gru("),
         "gru.biases": ("rnn", "class Gru("),
+        "decay.adamw": ("transformer", "w.assign_sub("),
+        "norm.epsilon": ("transformer", "def norm(x, name)"),
+        "gelu.form": ("transformer", "def gelu(x)"),
+        "attention.mask": ("transformer", "def attention("),
     },
 )
 ready = set()  # variables that have their initial values
@@ -136,6 +140,25 @@ report.read(
         ),
     }
 )
+
+
+# %% Weight decay and clipping
+def clip(gradients, limit):
+    tensors = [tf.constant(g) for g in gradients]
+    return evaluate(tf.clip_by_global_norm(tensors, limit)[0])
+
+
+properties = defaults.decay(None, None)  # there is no AdamW yet
+del properties["decay.biases"]
+report(properties)
+report(defaults.clipping(clip))
+report(defaults.padding_row(words))
+
+# %% LayerNorm, GELU and attention
+norm = lambda x: evaluate(tf.contrib.layers.layer_norm(tf.constant(x)))
+report(defaults.layer_norm(norm))
+report.read({"gelu.form": "no such layer"})  # nor function
+report.read({"attention.mask": "no such layer"})  # only of RNNs' states
 
 
 # %% GRU

@@ -635,19 +635,23 @@ def _decay_form(descend):
 
 def clipping(clip):
     """Measures clipping by a norm: `clip(gradients, limit)` returns the list of clipped arrays."""
-    gradients = [np.array([3e-3, 0], "float32"), np.array([[4e-3]], "float32")]
-    norm, limit = 5e-3, 2e-3
+    unit = 2.0**-12  # exact in binary, and so small that a 1e-8 is seen beside it
+    gradients = [np.array([3 * unit, 0], "float32"), np.array([[4 * unit]], "float32")]
+    limit = 2 * unit
     first, second = [np.abs(np.asarray(g, "float64")).max() for g in clip(gradients, limit)]
-    if abs(first - limit) < 1e-2 * limit and abs(second - limit) < 1e-2 * limit:
-        return {"clip.of": "each by itself", "clip.epsilon": _epsilon(limit * 3e-3 / first - 3e-3)}
-    if abs(first / second - 0.75) < 1e-3 and first < 3e-3:
-        return {"clip.of": "all together", "clip.epsilon": _epsilon(limit * 3e-3 / first - norm)}
+    of = None
+    if abs(first - limit) < 5e-2 * limit and abs(second - limit) < 5e-2 * limit:
+        of, norm = "each by itself", 3 * unit
+    elif abs(first / second - 0.75) < 1e-3 and first < 3 * unit:
+        of, norm = "all together", 5 * unit
+    if of is not None:
+        return {"clip.of": of, "clip.epsilon": _epsilon(limit * 3 * unit / first - norm)}
     return {"clip.of": UNKNOWN, "clip.epsilon": UNKNOWN}
 
 
 def _epsilon(value):
     """Names a small number that is added, seen through float32."""
-    return "none" if abs(value) < 5e-8 else "%.0e" % value
+    return "none" if abs(value) < 2e-9 else "%.0e" % value
 
 
 # Layers of a transformer

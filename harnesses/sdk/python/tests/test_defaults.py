@@ -407,12 +407,12 @@ class Decays(unittest.TestCase):
                 norms = [np.linalg.norm(g.astype("float64")) for g in gradients]
                 whole = [sum(n * n for n in norms) ** 0.5] * len(norms)
                 norms = norms if is_each else whole
-                return [g * limit / (n + epsilon) for g, n in zip(gradients, norms)]
+                return [g * np.float32(limit / (n + epsilon)) for g, n in zip(gradients, norms)]
 
             return clipped
 
         for is_each, of in ((True, "each by itself"), (False, "all together")):
-            for epsilon, name in ((0, "none"), (1e-6, "1e-06")):
+            for epsilon, name in ((0, "none"), (1e-8, "1e-08"), (1e-6, "1e-06")):
                 found = defaults.clipping(clip(is_each, epsilon))
                 self.assertEqual(found, {"clip.of": of, "clip.epsilon": name})
         found = defaults.clipping(lambda gradients, limit: gradients)
