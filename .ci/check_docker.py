@@ -128,7 +128,7 @@ class Rosetta(driving.Driven):
         shutil.copytree(ROOT / "specs", self.project / "specs")
         for kind in ("harnesses", "envs"):
             shutil.copytree(ROOT / kind, self.project / kind, ignore=shutil.ignore_patterns("target", "docker.lock"))
-        shutil.copytree(ROOT / "results/reference/checks", self.project / "results/reference/checks")
+        shutil.copytree(ROOT / "results/reference/checks", self.results / "checks")
         played = self.project / "harnesses/played"
         played.mkdir()
         (played / "framework.yaml").write_text(YAML)
