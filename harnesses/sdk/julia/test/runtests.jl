@@ -274,6 +274,8 @@ end
     @test count("asked", log) == 2 # at the ends of the two epochs
 end
 
+include("defaults.jl")
+
 if isempty(get(ENV, "ROSETTA", ""))
     println("left out: a run by hand; set ROSETTA to the program to have it tested")
 else
