@@ -452,6 +452,8 @@ def _next_of(series, imports):
             modules = names.read().split()
         _, status = os.waitpid(process, 0)
         _import(modules)
+        # What cannot be imported here is new to each job.
+        modules = [name for name in modules if name not in noted]
         if imports and status == 0 and modules:
             noted += modules
             with open(imports, "w") as file:

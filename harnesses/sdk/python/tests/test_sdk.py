@@ -501,7 +501,7 @@ class Series(Case):
         run.outputs(run.data("x_test").reshape(5, 4))
     """
 
-    def series(self, *configs, before="import os, sys", **more):
+    def series(self, *configs, before="import os, sys", late="", **more):
         paths = []
         for number, config in enumerate(configs):
             outputs = os.path.join(self.folder, "part%d" % number)
@@ -512,7 +512,7 @@ class Series(Case):
             paths.append(self.path("job%d.json" % number, json.dumps(job)))
         # What stands before `start` is run once, for all.
         script = textwrap.dedent(self.SCRIPT).replace(
-            "import colorsys", "late = list(sys.modules)\nimport colorsys"
+            "import colorsys", "late = list(sys.modules)\nimport colorsys\n" + late
         )
         script = self.path("scripted.py", script.replace("run = rosetta", before + "\nrun = rosetta"))
         return self.run_file(script, dict(more, protocol=1, series=paths)), paths
@@ -540,10 +540,12 @@ class Series(Case):
 
     def test_what_jobs_import_is_there_from_the_start_the_next_time(self):
         imports = os.path.join(self.folder, "imports")
-        self.series({}, {}, imports=imports)
+        # A name that no import finds is new to each job, and noted once.
+        self.series({}, {}, imports=imports, late="sys.modules['made.up'] = sys")
         with open(imports) as file:
             noted = file.read()
         self.assertIn("colorsys", noted.split())
+        self.assertEqual(noted.split().count("made.up"), 1)
         self.path("imports", "no_such_module " + noted)
         result, _ = self.series({"was_there": True}, {}, imports=imports)
         self.assertEqual([event["exit"] for event in result.all("part")], [0, 0], result.err)
