@@ -84,6 +84,9 @@ impl Masker {
             let escaped = serde_json::Value::from(secret.as_str()).to_string();
             // A backslash at the end may be that of a quote behind it.
             let raw = secret.trim_end_matches('\\');
+            if raw.is_empty() {
+                continue;
+            }
             let escaped = escaped[1..escaped.len() - 1].trim_end_matches('\\');
             values.extend((escaped != raw).then(|| escaped.to_owned()));
             values.push(raw.to_owned());

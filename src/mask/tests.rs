@@ -189,6 +189,14 @@ fn a_value_that_is_known_is_masked_wherever_it_stands() {
 }
 
 #[test]
+fn a_value_of_nothing_but_backslashes_is_none() {
+    let masker = Masker::knowing(["\\".repeat(9)]);
+    let text = "ab \\\\ absent";
+    let found = in_pieces(text.as_bytes(), std::iter::repeat(5), masker);
+    assert_eq!(String::from_utf8_lossy(&found), text);
+}
+
+#[test]
 fn a_known_value_leaves_the_escapes_of_json_whole() {
     let masker = Masker::knowing(["now or never", "u0001etude", "ends so\\"].map(str::to_owned));
     for (text, expected) in [
