@@ -65,8 +65,7 @@ pub struct Series<'a> {
     protocol: u64,
     series: &'a [PathBuf],
     /// The file that has, and gets, the modules that the jobs import.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    imports: Option<&'a Path>,
+    imports: &'a Path,
 }
 
 /// A check asks for the loss of each step and the final weights.
@@ -161,7 +160,7 @@ impl<'a> JobFile<'a> {
 
 impl<'a> Series<'a> {
     /// Returns the job file that holds the paths of others.
-    pub fn of(jobs: &'a [PathBuf], imports: Option<&'a Path>) -> Series<'a> {
+    pub fn of(jobs: &'a [PathBuf], imports: &'a Path) -> Series<'a> {
         Series { protocol: PROTOCOL, series: jobs, imports }
     }
 }
@@ -210,7 +209,10 @@ mod tests {
             expected
         );
         let jobs = [PathBuf::from("/a/job.json")];
-        let expected = json!({"protocol": 1, "series": ["/a/job.json"]});
-        assert_eq!(serde_json::to_value(Series::of(&jobs, None)).unwrap(), expected);
+        let expected = json!({"protocol": 1, "series": ["/a/job.json"], "imports": "/a/imports"});
+        assert_eq!(
+            serde_json::to_value(Series::of(&jobs, Path::new("/a/imports"))).unwrap(),
+            expected
+        );
     }
 }

@@ -13,7 +13,6 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 
-use super::imports;
 use crate::digest::sha256_of;
 use crate::home::Home;
 use crate::regular;
@@ -29,6 +28,9 @@ const LIMIT_BYTES: u64 = 4 << 30;
 /// Another check may be about to read what was used so lately.
 const IN_USE: Duration = Duration::from_secs(60 * 60);
 
+/// What jobs import is learnt anew after a month, should nothing need most of it any more.
+const IMPORTS_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// Where the numbers of the reference are cached.
 pub(super) fn folder(home: &Home) -> PathBuf {
     home.scratch().join("reference")
@@ -37,6 +39,11 @@ pub(super) fn folder(home: &Home) -> PathBuf {
 /// Where checks work, one folder each.
 pub(super) fn work(home: &Home) -> PathBuf {
     home.scratch().join("work")
+}
+
+/// Where it is kept what jobs import.
+pub(super) fn imports(home: &Home) -> PathBuf {
+    home.scratch().join("imports")
 }
 
 /// Whether a folder is there, whole and as it was computed.
@@ -92,7 +99,7 @@ pub(super) fn tidy(home: &Home) {
     seal::sweep(&folder(home), SEAL, LIMIT_BYTES, IN_USE);
     clear_unsealed(&folder(home), IN_USE);
     clear(&work(home), IN_USE);
-    imports::tidy(home);
+    clear_old(&imports(home), IMPORTS_KEPT);
 }
 
 /// Removes folders without a seal: of a rosetta that cached without digests, or half removed.
@@ -115,6 +122,13 @@ fn clear(work: &Path, in_use: Duration) {
         if is_old && !Path::new("/proc").join(pid).exists() {
             let _ = fs::remove_dir_all(&folder);
         }
+    }
+}
+
+/// Removes files that nobody has written for so long.
+fn clear_old(folder: &Path, kept: Duration) {
+    for file in entries(folder).filter(|file| age(file).is_some_and(|age| age > kept)) {
+        let _ = fs::remove_file(&file);
     }
 }
 

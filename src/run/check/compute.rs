@@ -104,7 +104,7 @@ impl Computer<'_> {
             fs::create_dir_all(&series)?;
             let imports = Imports::of(self.home, entrant.harness, entrant.built);
             let noted = imports.lend(&series);
-            let file = jobfile::write(&series, &Series::of(&files, Some(&noted)))?;
+            let file = jobfile::write(&series, &Series::of(&files, &noted))?;
             let said = self.run(entrant, &file, folder, parts.len())?;
             imports.keep(&noted);
             words.extend(parts.iter().map(|part| (part.name.as_str(), said.clone())));

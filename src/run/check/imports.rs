@@ -6,19 +6,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
-
-use tempfile::NamedTempFile;
 
 use super::bench::env_digest;
+use super::cache;
 use crate::digest::sha256;
 use crate::env::Built;
 use crate::home::Home;
-
-/// The names are learnt anew after a month, should nothing need most of them any more.
-const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+use crate::publish::publish;
 
 /// The names of what begins alike: in one environment, harnesses that import the same packages themselves.
 pub(super) struct Imports {
@@ -29,7 +24,7 @@ impl Imports {
     pub(super) fn of(home: &Home, harness: &Path, built: &Built) -> Imports {
         let source = fs::read_to_string(harness).unwrap_or_default();
         let what = format!("{} {}", env_digest(built), packages(&source).join(" "));
-        Imports { kept: folder(home).join(sha256(what)) }
+        Imports { kept: cache::imports(home).join(sha256(what)) }
     }
 
     /// Puts a copy of the names into a folder of the check's own; returns the file, which need not be there.
@@ -45,31 +40,10 @@ impl Imports {
         if fs::read(&self.kept).is_ok_and(|kept| kept == names) {
             return;
         }
-        let Some(folder) = self.kept.parent() else { return };
         // Another check may read or write the same names now.
-        let write = || {
-            fs::create_dir_all(folder)?;
-            let mut file = NamedTempFile::new_in(folder)?;
-            file.write_all(&names)?;
-            file.persist(&self.kept).map_err(|error| error.error)
-        };
-        let _ = write();
+        let _ = fs::create_dir_all(self.kept.parent().unwrap_or(Path::new(".")));
+        let _ = publish(&self.kept, &names);
     }
-}
-
-/// Removes what is too old.
-pub(super) fn tidy(home: &Home) {
-    for entry in fs::read_dir(folder(home)).into_iter().flatten().flatten() {
-        let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
-        let age = modified.and_then(|then| SystemTime::now().duration_since(then).ok());
-        if age.is_some_and(|age| age > KEPT) {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-}
-
-fn folder(home: &Home) -> PathBuf {
-    home.scratch().join("imports")
 }
 
 /// Returns the packages that a program in Python imports at its top, in order.
@@ -86,6 +60,8 @@ fn packages(source: &str) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime};
+
     use super::*;
 
     #[test]
@@ -99,7 +75,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::at(folder.path());
         let [imports, other] =
-            ["a", "b"].map(|name| Imports { kept: super::folder(&home).join(name) });
+            ["a", "b"].map(|name| Imports { kept: cache::imports(&home).join(name) });
         let lent = imports.lend(folder.path());
         assert!(!lent.exists(), "nothing is known yet");
         fs::write(&lent, "late later").unwrap();
@@ -107,9 +83,9 @@ mod tests {
         fs::remove_file(&lent).unwrap();
         assert_eq!(fs::read_to_string(imports.lend(folder.path())).unwrap(), "late later");
         other.keep(&lent);
-        let then = SystemTime::now() - KEPT - Duration::from_secs(60);
+        let then = SystemTime::now() - Duration::from_secs(31 * 24 * 60 * 60);
         fs::File::open(&imports.kept).unwrap().set_modified(then).unwrap();
-        tidy(&home);
+        cache::tidy(&home);
         assert!(!imports.kept.exists() && other.kept.exists());
     }
 }
