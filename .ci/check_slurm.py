@@ -136,8 +136,8 @@ def main():
         short = drive.submit("short", "slow", 2)
         lab.wait(lambda: len(drive.show(short)["running"]) == 2, "both slow tasks run")
         # One of them is held: it hears nothing, and goes on to its limit, at which Slurm kills it.
-        asleep = drive.show(short)["running"][1]["task"]
-        its_index = f"SLURM_ARRAY_TASK_ID={asleep.split('_')[1]}".encode()
+        held = drive.show(short)["running"][1]["task"]
+        its_index = f"SLURM_ARRAY_TASK_ID={held.split('_')[1]}".encode()
         is_it = lambda pid: b"__task" in slurm.read(pid, "cmdline").split(b"\0") and its_index in slurm.read(pid, "environ").split(b"\0")
         events = short / f"cluster/attempts/{drive.show(short)['running'][1]['job']}.1-0/events.jsonl"
         lab.wait(lambda: events.exists() and '"train"' in events.read_text(), "the slow task trains")
@@ -200,7 +200,7 @@ def main():
         drive("runs", "collect", short.name, "--wait", code=1)
         reasons = sorted(record["outcome"]["reason"] for record in records(short))
         assert all(record["outcome"]["status"] == "timed_out" for record in records(short)), reasons
-        assert all(reason.startswith(expected) for reason, expected in zip(reasons, REASONS)), reasons
+        assert [reason.startswith(expected) for reason, expected in zip(reasons, REASONS)] == [True, True], reasons
         say(f"at their limits: {'; '.join(reasons)}")
 
         cancelled = drive.submit("slurm", "slow", 5)
