@@ -28,16 +28,20 @@ struct Head {
 }
 
 impl Head {
-    /// Takes the value of `key` if it is one of the head's.
-    fn take<'de, M: MapAccess<'de>>(&mut self, key: &str, map: &mut M) -> Result<bool, M::Error> {
+    /// Takes the value of `key` if it is one of the head's; returns the name of another.
+    fn take<'de, M: MapAccess<'de>>(
+        &mut self,
+        key: Key<'de>,
+        map: &mut M,
+    ) -> Result<Option<Cow<'de, str>>, M::Error> {
         match key {
-            "v" => self.v = map.next_value()?,
-            "seq" => self.seq = map.next_value()?,
-            "t" => self.t = map.next_value()?,
-            "at" => self.at = map.next_value()?,
-            _ => return Ok(false),
+            Key::V => self.v = Some(map.next_value()?),
+            Key::Seq => self.seq = Some(map.next_value()?),
+            Key::T => self.t = Some(map.next_value()?),
+            Key::At => self.at = Some(map.next_value()?),
+            Key::Other(name) => return Ok(Some(name)),
         }
-        Ok(true)
+        Ok(None)
     }
 
     fn stamp<E: de::Error>(self, event: Event) -> Result<Stamped, E> {
@@ -67,12 +71,11 @@ impl<'de> Visitor<'de> for QuickVisitor {
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Quick, M::Error> {
         let mut head = Head::default();
-        while let Some(Text(key)) = map.next_key()? {
-            if head.take(&key, &mut map)? {
-                continue;
-            }
-            if key != "ev" {
-                return Err(M::Error::custom("`ev` is late"));
+        while let Some(key) = map.next_key()? {
+            match head.take(key, &mut map)?.as_deref() {
+                None => continue,
+                Some("ev") => {}
+                Some(_) => return Err(M::Error::custom("`ev` is late")),
             }
             let Text(kind) = map.next_value()?;
             let rest = Rest { map, head: &mut head };
@@ -80,6 +83,52 @@ impl<'de> Visitor<'de> for QuickVisitor {
             return head.stamp(event).map(Quick);
         }
         Err(M::Error::custom("no `ev`"))
+    }
+}
+
+/// The name of a field: one of the head's, or another.
+enum Key<'a> {
+    V,
+    Seq,
+    T,
+    At,
+    Other(Cow<'a, str>),
+}
+
+impl<'a> Key<'a> {
+    fn of(name: impl Into<Cow<'a, str>>) -> Key<'a> {
+        let name = name.into();
+        match name.as_bytes() {
+            b"v" => Key::V,
+            b"seq" => Key::Seq,
+            b"t" => Key::T,
+            b"at" => Key::At,
+            _ => Key::Other(name),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_identifier(KeyVisitor)
+    }
+}
+
+struct KeyVisitor;
+
+impl<'de> Visitor<'de> for KeyVisitor {
+    type Value = Key<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a field")
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, name: &'de str) -> Result<Key<'de>, E> {
+        Ok(Key::of(name))
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Key<'de>, E> {
+        Ok(Key::of(name.to_owned()))
     }
 }
 
@@ -99,9 +148,9 @@ impl<'de, M: MapAccess<'de>> MapAccess<'de> for Rest<'_, M> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, M::Error> {
-        while let Some(Text(key)) = self.map.next_key()? {
-            if !self.head.take(&key, &mut self.map)? {
-                return seed.deserialize(CowStrDeserializer::new(key)).map(Some);
+        while let Some(key) = self.map.next_key()? {
+            if let Some(name) = self.head.take(key, &mut self.map)? {
+                return seed.deserialize(CowStrDeserializer::new(name)).map(Some);
             }
         }
         Ok(None)

@@ -9,6 +9,7 @@
 //! kernel takes the end of the thread that spawned for the death of the parent.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -163,6 +164,7 @@ impl<'a> Attended<'a> {
         let mut stderr = Pipe::<ChildStderr>::new(shim.child.stderr.take());
         let mut ended = None;
         let mut may_cancel = true;
+        let mut alarm = pin!(sleep_until(self.next_deadline()));
         cancel.mark_changed();
         loop {
             let wake = match ended {
@@ -173,6 +175,10 @@ impl<'a> Attended<'a> {
                 && (Instant::now() >= wake || !(stdout.is_open() || stderr.is_open()))
             {
                 return Ok(status);
+            }
+            // Each line of output puts a deadline off: an alarm that comes too early costs less than one that is set again.
+            if wake < alarm.deadline() {
+                alarm.as_mut().reset(wake);
             }
             tokio::select! {
                 count = stdout.read(), if stdout.is_open() => {
@@ -193,8 +199,13 @@ impl<'a> Attended<'a> {
                     may_cancel = changed.is_ok();
                     self.stop(shim, Exit::Cancelled, *cancel.borrow_and_update());
                 }
-                () = sleep_until(wake), if ended.is_none() => self.check_deadlines(shim),
-                () = sleep_until(wake), if ended.is_some() => {}
+                () = &mut alarm => {
+                    if ended.is_none() && Instant::now() >= wake {
+                        self.check_deadlines(shim);
+                    }
+                    let next = self.next_deadline();
+                    alarm.as_mut().reset(next);
+                }
             }
         }
     }

@@ -127,7 +127,9 @@ struct EventStore {
 impl EventStore {
     fn set_clock(&mut self, at: Duration) {
         self.at = at.as_micros() as f64 / 1e6;
-        self.stamp = format!("{{\"at\":{}.{:06},", at.as_secs(), at.subsec_micros()).into_bytes();
+        self.stamp.clear();
+        write!(self.stamp, "{{\"at\":{}.{:06},", at.as_secs(), at.subsec_micros())
+            .expect("a vector takes all that is written");
     }
 
     fn take(&mut self, piece: Piece<'_>, at: Duration, on_line: &mut dyn FnMut(Line)) {
