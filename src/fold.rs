@@ -109,7 +109,7 @@ impl Fold {
                 self.batch_samples += samples.iter().sum::<u64>();
             }
             Event::Array { name, path, shape, ready, .. } if name == "outputs" => {
-                let (path, shape, ready) = (path.clone(), shape.clone(), *ready);
+                let (path, shape, ready) = (path.to_path_buf(), shape.to_vec(), *ready);
                 self.outputs = Some(Outputs { path, shape, ready });
             }
             Event::Fact { name, value } => {
@@ -117,7 +117,7 @@ impl Fold {
                     Value::String(text) => text.clone(),
                     other => other.to_string(),
                 };
-                self.facts.push(Fact { name: name.clone(), value });
+                self.facts.push(Fact { name: name.to_string(), value });
             }
             Event::Metric { name, value, unit } => self.metrics.push(Metric {
                 name: name.clone(),

@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn each_kind_of_event_has_an_end() {
         let step = Event::Step { epoch: 0, step: 1, steps: 1, loss: None };
-        let fact = Event::Fact { name: "a".to_owned(), value: "b".into() };
+        let fact = Event::Fact { name: "a".into(), value: "b".into() };
         let batches = Event::Batches {
             phase: "predict".to_owned(),
             seconds: vec![0.1; 1000],

@@ -2,7 +2,7 @@
 //!
 //! Must not depend on how a line is parsed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -12,7 +12,8 @@ use crate::event::number::{all_seconds, maybe_number, maybe_seconds, number, sec
 /// The version of the protocol that this rosetta speaks.
 pub const PROTOCOL: u64 = 1;
 
-/// What a harness says: one variant for each kind of docs/protocol.md.
+/// What a harness says: one variant for each kind of docs/protocol.md. Large variants have boxes, that all may be small: each
+/// event is moved some times.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
@@ -51,9 +52,9 @@ pub enum Event {
     /// An array was stored; it was in host memory at `ready`.
     Array {
         name: String,
-        path: PathBuf,
-        shape: Vec<u64>,
-        dtype: String,
+        path: Box<Path>,
+        shape: Box<[u64]>,
+        dtype: Box<str>,
         #[serde(default, deserialize_with = "maybe_seconds")]
         ready: Option<f64>,
     },
@@ -64,7 +65,7 @@ pub enum Event {
     /// A job of a series, named by its job file, has ended with an exit code or a negative signal.
     Part { path: PathBuf, exit: i32 },
     /// A property of the run that a reader should know.
-    Fact { name: String, value: Value },
+    Fact { name: Box<str>, value: Value },
     /// Any other number.
     Metric {
         name: String,
@@ -76,7 +77,7 @@ pub enum Event {
     End {},
     /// A kind that this version does not know, with all of its fields.
     #[serde(skip)]
-    Unknown { kind: String, fields: Map<String, Value> },
+    Unknown { kind: Box<str>, fields: Map<String, Value> },
 }
 
 pub(super) const KINDS: [&str; 13] = [

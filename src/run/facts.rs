@@ -54,7 +54,7 @@ pub(super) async fn ask(
     let mut facts = Vec::new();
     let take = |event: &Event| {
         if let Event::Fact { name, value } = event {
-            facts.push((name.clone(), value.clone()));
+            facts.push((name.to_string(), value.clone()));
         }
     };
     let ending = attempt.run(cancel, take).await?;
