@@ -7,7 +7,7 @@ use std::fs;
 use std::io::BufRead;
 use std::path::Path;
 
-use common::{Done, Project, good};
+use common::{Done, Project, RIGHT, computes, good, list, with_reference};
 
 /// Returns a script that keeps a line for the test and then does everything right.
 fn tells(line: &str) -> String {
@@ -432,4 +432,28 @@ fn compiled_harnesses_may_be_named_by_their_folder() {
         .unwrap();
     let done = project.rosetta(&[&run[..], &["fake=made"]].concat());
     assert!(done.code == Some(2) && done.stderr.contains("are scripts"), "{done:?}");
+}
+
+/// Every check waited for the largest download.
+#[test]
+fn a_check_does_not_wait_for_the_environments_of_others() {
+    let project = computes(computes(with_reference(), "ours", RIGHT), "late", RIGHT);
+    let go = project.path("go").display().to_string();
+    // No longer than this test: a red one must not leave it behind.
+    let wait = format!(
+        "case \"$*\" in *slow*) n=0; until [ -e {go} ] || [ $n = 600 ]; do sleep 0.05; n=$((n + 1)); done;; esac"
+    );
+    let project = with_uv(project, &wait);
+    let env = project.read("envs/fake/env.yaml").replace("fake", "slow");
+    project.write("envs/slow/env.yaml", &env);
+    project.write("envs/slow/requirements.lock", "");
+    let late = project.read("harnesses/late/framework.yaml").replace("cpu: fake", "cpu: slow");
+    project.write("harnesses/late/framework.yaml", &late);
+    let mut check = with_path(&project, &["check", "--device", "cpu"]);
+    let check = check.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let verdicts = || list(&project.path("results/checks")).len();
+    until("those that can be checked are", || verdicts() == 2);
+    project.write("go", "");
+    let done = Done::of(check.wait_with_output().unwrap());
+    assert_eq!((done.code, verdicts()), (Some(0), 3), "{done:?}");
 }

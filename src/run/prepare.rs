@@ -1,10 +1,10 @@
-//! Makes ready what jobs need before the first of them starts: environments, data, weights and
-//! batch orders, several at a time.
+//! Makes ready what jobs need: environments, data, weights and batch orders, several at a time; before the first of them
+//! starts, or while those go ahead that have what they need.
 //!
 //! Must not depend on how a job is started.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use anyhow::Result;
 
@@ -41,12 +41,22 @@ pub(super) struct Needs<'a> {
     pub(super) size: Size<'a>,
 }
 
-/// What is ready, and stays so as long as this lives.
+/// What is ready, or will be, and stays so as long as this lives.
+#[derive(Default)]
 pub(super) struct Prepared {
-    /// Environments that are held, or why they are not there.
-    envs: BTreeMap<String, Result<Held, String>>,
-    /// By experiment.
-    materials: BTreeMap<String, Material>,
+    /// Environments that are held, or why they are not there; empty until that is known.
+    envs: BTreeMap<String, OnceLock<Result<Held, String>>>,
+    /// By experiment; empty until it is there.
+    materials: BTreeMap<String, OnceLock<Material>>,
+    /// How many of both have come since the beginning, and whether more may come.
+    news: Mutex<News>,
+    more: Condvar,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct News {
+    count: usize,
+    is_over: bool,
 }
 
 impl<'a> Needs<'a> {
@@ -62,8 +72,7 @@ impl<'a> Needs<'a> {
         needs
     }
 
-    /// Adds the environments of more jobs.
-    pub(super) fn add_envs(&mut self, jobs: &'a [Job<'a>], conditions: &Conditions) {
+    fn add_envs(&mut self, jobs: &'a [Job<'a>], conditions: &Conditions) {
         for job in jobs.iter().filter(|job| !conditions.is_own(job.framework)) {
             if let Some(env) = job.target.env.get(&job.device)
                 && !self.envs.contains(&env.value.as_str())
@@ -71,6 +80,15 @@ impl<'a> Needs<'a> {
                 self.envs.push(&env.value);
             }
         }
+    }
+
+    /// Puts the environments of other jobs, which many wait for, before those that there are.
+    pub(super) fn put_first(&mut self, others: &'a [Job<'a>], conditions: &Conditions) {
+        let after = std::mem::take(&mut self.envs);
+        self.add_envs(others, conditions);
+        self.envs.extend(after);
+        let mut seen = BTreeSet::new();
+        self.envs.retain(|env| seen.insert(*env));
     }
 
     /// Makes it all ready. An environment that cannot be built is a fact about its jobs; data that
@@ -81,36 +99,74 @@ impl<'a> Needs<'a> {
         session: &Session,
         notify: Notify,
     ) -> Result<Prepared> {
+        let mut prepared = self.begin();
+        self.prepare_while(&mut prepared, conditions, session, notify, |_| Ok(()))?;
+        Ok(prepared)
+    }
+
+    /// Returns what will be ready: nothing yet.
+    pub(super) fn begin(&self) -> Prepared {
+        let envs = self.envs.iter().map(|env| (*env).to_owned());
+        let materials = self.experiments.iter().map(|experiment| experiment.name().to_owned());
+        Prepared {
+            envs: envs.map(|env| (env, OnceLock::new())).collect(),
+            materials: materials.map(|name| (name, OnceLock::new())).collect(),
+            ..Prepared::default()
+        }
+    }
+
+    /// Makes it all ready as `prepare` does, while `work` goes on with what is ready already. Ctrl-C ends rosetta at once
+    /// until all is.
+    pub(super) fn prepare_while<T>(
+        &self,
+        prepared: &mut Prepared,
+        conditions: &Conditions,
+        session: &Session,
+        notify: Notify,
+        work: impl FnOnce(&Prepared) -> Result<T>,
+    ) -> Result<T> {
         // A check that went before has left its handlers, which nobody would ask here.
-        let _interruptible = Interruptible::begin();
-        let envs = Mutex::new(BTreeMap::new());
+        let interruptible = Interruptible::begin();
         if let Some(own) = conditions.own() {
             let held = session.envs.hold(session.envs.system(&own)?, &|_| ())?;
-            lock(&envs).insert(SYSTEM.to_owned(), Ok(held));
+            prepared.envs.insert(SYSTEM.to_owned(), OnceLock::from(Ok(held)));
         }
         for (framework, folder) in &conditions.programs {
             let held = session.envs.hold(session.envs.programs(folder)?, &|_| ())?;
-            lock(&envs).insert(programs_of(framework), Ok(held));
+            prepared.envs.insert(programs_of(framework), OnceLock::from(Ok(held)));
         }
+        let prepared = &*prepared;
         let queue = Mutex::new(self.envs.iter());
         let builders = usize::try_from(cores()).unwrap_or(1).clamp(2, 4);
-        let materials = std::thread::scope(|scope| {
-            for _ in 0..builders {
-                scope.spawn(|| build_all(&queue, &envs, session, notify));
-            }
-            self.materials(conditions, session, notify)
-        })?;
-        let envs = envs.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok(Prepared { envs, materials })
+        std::thread::scope(|scope| {
+            let making = scope.spawn(|| {
+                let materials = std::thread::scope(|scope| {
+                    for _ in 0..builders {
+                        scope.spawn(|| build_all(&queue, prepared, session, notify));
+                    }
+                    let materials = self.materials(prepared, conditions, session, notify);
+                    if materials.is_err() {
+                        prepared.end();
+                    }
+                    materials
+                });
+                prepared.end();
+                drop(interruptible);
+                materials
+            });
+            let worked = work(prepared);
+            making.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            worked
+        })
     }
 
     fn materials(
         &self,
+        prepared: &Prepared,
         conditions: &Conditions,
         session: &Session,
         notify: Notify,
-    ) -> Result<BTreeMap<String, Material>> {
-        let mut materials = BTreeMap::new();
+    ) -> Result<()> {
         for experiment in &self.experiments {
             let name = format!("{DATA_OF}{}", experiment.name());
             let name = name.as_str();
@@ -122,7 +178,7 @@ impl<'a> Needs<'a> {
                     let (data, source) = (&material.dataset.name, material.dataset.source.as_str());
                     let what = format!("are ready: {data} ({source})");
                     notify(Notice::StepDone { name, what });
-                    materials.insert(experiment.name().to_owned(), material);
+                    prepared.tell(|| drop(prepared.materials[experiment.name()].set(material)));
                 }
                 Err(error) => {
                     let why = "not available".to_owned();
@@ -131,22 +187,61 @@ impl<'a> Needs<'a> {
                 }
             }
         }
-        Ok(materials)
+        Ok(())
     }
 }
 
 impl Prepared {
+    /// Whether a job has all that it needs, or will never have it.
+    pub(super) fn is_ready_for(&self, job: &Job, conditions: &Conditions) -> bool {
+        let env = self.envs.get(&self.env_of(job, conditions));
+        let is_known = env.is_none_or(|env| env.get().is_some());
+        is_known && self.find_material(job.experiment).is_some()
+    }
+
+    /// Returns what has come until now.
+    pub(super) fn news(&self) -> News {
+        *lock(&self.news)
+    }
+
+    /// Waits until more has come than was known; returns nothing when no more will come.
+    pub(super) fn wait(&self, known: News) -> Option<News> {
+        let news = lock(&self.news);
+        let nothing_new = |news: &mut News| *news == known && !news.is_over;
+        let news = self.more.wait_while(news, nothing_new);
+        let news = *news.unwrap_or_else(PoisonError::into_inner);
+        (news != known).then_some(news)
+    }
+
+    /// Makes something ready and tells whoever waits.
+    fn tell(&self, make: impl FnOnce()) {
+        make();
+        lock(&self.news).count += 1;
+        self.more.notify_all();
+    }
+
+    fn end(&self) {
+        lock(&self.news).is_over = true;
+        self.more.notify_all();
+    }
+
+    /// Returns the name of the environment that a job runs in.
+    fn env_of(&self, job: &Job, conditions: &Conditions) -> String {
+        let own = programs_of(&job.framework.spec.name);
+        if conditions.is_system(job.framework) {
+            SYSTEM.to_owned()
+        } else if self.envs.contains_key(&own) {
+            own
+        } else {
+            let env = job.target.env.get(&job.device);
+            env.map_or(SYSTEM, |env| env.value.as_str()).to_owned()
+        }
+    }
+
     /// Returns the environment that a job runs in, or the outcome of a job that has none.
     pub(super) fn built_for(&self, job: &Job, conditions: &Conditions) -> Result<&Built, Outcome> {
-        let own = programs_of(&job.framework.spec.name);
-        let env = if conditions.is_system(job.framework) {
-            SYSTEM
-        } else if self.envs.contains_key(&own) {
-            own.as_str()
-        } else {
-            job.target.env.get(&job.device).map_or(SYSTEM, |env| env.value.as_str())
-        };
-        match self.envs.get(env) {
+        let env = self.env_of(job, conditions);
+        match self.envs.get(&env).and_then(OnceLock::get) {
             Some(Ok(held)) => Ok(&held.built),
             Some(Err(why)) => {
                 let reason = format!("environment `{env}`: {why}");
@@ -160,12 +255,12 @@ impl Prepared {
 
     /// Returns what the jobs of an experiment share.
     pub(super) fn material(&self, experiment: &Experiment) -> &Material {
-        &self.materials[experiment.name()]
+        self.materials[experiment.name()].get().expect("a job begins when its data are ready")
     }
 
     /// Returns the same, if it was made ready: that of a job that was skipped may not be.
     pub(super) fn find_material(&self, experiment: &Experiment) -> Option<&Material> {
-        self.materials.get(experiment.name())
+        self.materials.get(experiment.name())?.get()
     }
 }
 
@@ -176,7 +271,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Builds and holds environments of a queue until it is empty.
 fn build_all(
     queue: &Mutex<std::slice::Iter<&str>>,
-    envs: &Mutex<BTreeMap<String, Result<Held, String>>>,
+    prepared: &Prepared,
     session: &Session,
     notify: Notify,
 ) {
@@ -188,7 +283,7 @@ fn build_all(
             Ok(built) => session.envs.hold(built, &report).map_err(|why| format!("{why:#}")),
             Err(why) => Err(why),
         };
-        lock(envs).insert((*name).to_owned(), held);
+        prepared.tell(|| drop(prepared.envs[*name].set(held)));
     }
 }
 

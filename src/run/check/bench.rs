@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::iter::Enumerate;
 use std::path::Path;
-use std::slice::Iter;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -78,27 +76,18 @@ pub fn check(
     for experiment in &needs.experiments {
         references.extend(reference_of(experiment, settings, session)?);
     }
-    needs.add_envs(&references, conditions);
-    let prepared = needs.prepare(conditions, session, notify)?;
+    needs.put_first(&references, conditions);
+    // Before anything is prepared: meanwhile Ctrl-C ends rosetta at once, and comes back to this afterwards.
     let cancel = signals::listen_apart()?;
     let references = references.as_slice();
-    let bench = Bench { settings, session, references, prepared, known, cancel, notify };
-    let queue = Mutex::new(jobs.iter().enumerate());
-    let done = Mutex::new(BTreeMap::new());
-    std::thread::scope(|scope| {
-        let mut workers = Vec::new();
-        for _ in 0..settings.at_once.max(1) {
-            workers.push(scope.spawn(|| bench.work(&queue, &done)));
-        }
-        for worker in workers {
-            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        }
-        anyhow::Ok(())
-    })?;
-    cache::tidy(&session.home);
-    let is_interrupted = bench.is_cancelled();
-    let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(Checked { verdicts: done.into_values().collect(), is_interrupted })
+    let mut prepared = needs.begin();
+    needs.prepare_while(&mut prepared, conditions, session, notify, |prepared| {
+        let bench = Bench { settings, session, references, prepared, known, cancel, notify };
+        let done = bench.all(jobs)?;
+        cache::tidy(&session.home);
+        let is_interrupted = bench.is_cancelled();
+        Ok(Checked { verdicts: done.into_values().collect(), is_interrupted })
+    })
 }
 
 /// Returns the job that stands for the reference of an experiment, if it has one.
@@ -140,12 +129,15 @@ fn with_harness<'a>(experiment: &Experiment, session: &'a Session) -> Vec<&'a st
     names
 }
 
+/// Jobs that wait, with their places.
+type Queue<'a> = Mutex<Vec<(usize, &'a Job<'a>)>>;
+
 /// What all checks of one invocation share.
 struct Bench<'a> {
     settings: &'a CheckSettings<'a>,
     session: &'a Session,
     references: &'a [Job<'a>],
-    prepared: Prepared,
+    prepared: &'a Prepared,
     /// Verdicts of earlier checks, by key.
     known: &'a BTreeMap<String, Verdict>,
     cancel: watch::Receiver<Cancel>,
@@ -153,16 +145,28 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
+    /// Checks jobs, several at once, each as soon as what it needs is there; returns the verdicts by the places of the jobs.
+    fn all(&self, jobs: &[Job]) -> Result<BTreeMap<usize, Verdict>> {
+        let queue = Mutex::new(jobs.iter().enumerate().collect::<Vec<_>>());
+        let done = Mutex::new(BTreeMap::new());
+        std::thread::scope(|scope| {
+            let mut workers = Vec::new();
+            for _ in 0..self.settings.at_once.max(1) {
+                workers.push(scope.spawn(|| self.work(&queue, &done)));
+            }
+            for worker in workers {
+                worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            }
+            anyhow::Ok(())
+        })?;
+        Ok(done.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Checks jobs of a queue until it is empty.
-    fn work(
-        &self,
-        queue: &Mutex<Enumerate<Iter<Job>>>,
-        done: &Mutex<BTreeMap<usize, Verdict>>,
-    ) -> Result<()> {
+    fn work(&self, queue: &Queue<'_>, done: &Mutex<BTreeMap<usize, Verdict>>) -> Result<()> {
         // Each thread waits for the processes that it started: none outlives it.
         let runtime = signals::runtime()?;
-        loop {
-            let Some((index, job)) = lock(queue).next() else { return Ok(()) };
+        while let Some((index, job)) = self.next(queue) {
             if self.is_cancelled() {
                 return Ok(());
             }
@@ -170,6 +174,36 @@ impl Bench<'_> {
                 lock(done).insert(index, verdict);
             }
         }
+        Ok(())
+    }
+
+    /// Takes the first job out of a queue that can be checked; waits for one. Returns nothing when none is left, or when what
+    /// the others need will not come.
+    fn next<'b>(&self, queue: &Queue<'b>) -> Option<(usize, &'b Job<'b>)> {
+        loop {
+            let known = self.prepared.news();
+            let mut waiting = lock(queue);
+            if waiting.is_empty() {
+                return None;
+            }
+            if let Some(place) = waiting.iter().position(|(_, job)| self.is_ready(job)) {
+                return Some(waiting.remove(place));
+            }
+            drop(waiting);
+            self.prepared.wait(known)?;
+        }
+    }
+
+    /// Whether a job can be checked now: its environment, its reference's and their data are there.
+    fn is_ready(&self, job: &Job) -> bool {
+        let conditions = self.settings.conditions;
+        let is_ready = |job: &Job| self.prepared.is_ready_for(job, conditions);
+        is_ready(job) && self.reference(job).is_none_or(is_ready)
+    }
+
+    fn reference(&self, job: &Job) -> Option<&Job<'_>> {
+        let experiment = job.experiment.name();
+        self.references.iter().find(|one| one.experiment.name() == experiment)
     }
 
     fn is_cancelled(&self) -> bool {
@@ -215,9 +249,8 @@ impl Bench<'_> {
 
     /// Returns the target's program and the reference's, or why there is one too few.
     fn entrants<'b>(&'b self, job: &'b Job<'b>) -> Result<(Entrant<'b>, Entrant<'b>), String> {
-        let experiment = job.experiment.name();
-        let reference = self.references.iter().find(|one| one.experiment.name() == experiment);
-        let Some(reference) = reference else {
+        let Some(reference) = self.reference(job) else {
+            let experiment = job.experiment.name();
             let known = with_harness(job.experiment, self.session).join("`, `");
             return Err(format!(
                 "{experiment} has no reference; name one of `{known}` with `--reference`, or as \
