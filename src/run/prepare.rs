@@ -3,7 +3,8 @@
 //!
 //! Must not depend on how a job is started.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use anyhow::Result;
@@ -82,13 +83,20 @@ impl<'a> Needs<'a> {
         }
     }
 
-    /// Puts the environments of other jobs, which many wait for, before those that there are.
-    pub(super) fn put_first(&mut self, others: &'a [Job<'a>], conditions: &Conditions) {
-        let after = std::mem::take(&mut self.envs);
-        self.add_envs(others, conditions);
-        self.envs.extend(after);
-        let mut seen = BTreeSet::new();
-        self.envs.retain(|env| seen.insert(*env));
+    /// Orders environments as checks, which begin as soon as theirs is there, are done soonest: first those of `references`,
+    /// which all wait for, then the largest, whose download takes longest.
+    pub(super) fn order_for_checks(
+        &mut self,
+        references: &'a [Job<'a>],
+        conditions: &Conditions,
+        session: &Session,
+    ) {
+        let mut others = std::mem::take(&mut self.envs);
+        self.add_envs(references, conditions);
+        let size = |env: &&str| session.size_when_built(&session.spec(env).ok()?);
+        others.sort_by_cached_key(|env| Reverse(size(env)));
+        let seen = self.envs.clone();
+        self.envs.extend(others.into_iter().filter(|env| !seen.contains(env)));
     }
 
     /// Makes it all ready. An environment that cannot be built is a fact about its jobs; data that

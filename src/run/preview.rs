@@ -3,7 +3,7 @@
 //! Must not depend on how anything is built or drawn.
 
 use super::session::Session;
-use crate::catalog::ProviderName;
+use crate::catalog::{EnvSpec, ProviderName};
 use crate::env::Availability;
 use crate::home::free_bytes;
 use crate::plan::Plan;
@@ -65,7 +65,11 @@ impl Session {
             return None;
         }
         let provider = spec.provider.name();
-        let size_bytes = self.envs.last_size(&spec).or(spec.size_bytes);
-        Some(ToBuild { name: name.to_owned(), provider, size_bytes })
+        Some(ToBuild { name: name.to_owned(), provider, size_bytes: self.size_when_built(&spec) })
+    }
+
+    /// Returns how large an environment was when it was built last, or what its file says.
+    pub(super) fn size_when_built(&self, spec: &EnvSpec) -> Option<u64> {
+        self.envs.last_size(spec).or(spec.size_bytes)
     }
 }

@@ -76,7 +76,7 @@ pub fn check(
     for experiment in &needs.experiments {
         references.extend(reference_of(experiment, settings, session)?);
     }
-    needs.put_first(&references, conditions);
+    needs.order_for_checks(&references, conditions, session);
     // Before anything is prepared: meanwhile Ctrl-C ends rosetta at once, and comes back to this afterwards.
     let cancel = signals::listen_apart()?;
     let references = references.as_slice();
