@@ -3,13 +3,16 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Done, EPOCH, HELLO, OUTPUTS, PREDICT, Project, START, TINY, TRAIN, good, list, says};
+use common::{
+    Done, EPOCH, HELLO, OUTPUTS, PREDICT, Project, RIGHT, START, TINY, TRAIN, computes, good, list,
+    says, with_reference,
+};
 use serde_json::Value;
 
 #[test]
@@ -668,6 +671,50 @@ fn an_experiment_whose_jobs_are_done_shows_its_table_while_others_run() {
     }
     let quiet = project.run(&["--quiet"]);
     assert!(!quiet.stderr.contains("A tiny experiment"), "{quiet:?}");
+}
+
+/// Two targets of two experiments, the second of which has harnesses that begin with some lines.
+fn two_experiments(more: &str) -> Project {
+    let project = computes(with_reference(), "ours", RIGHT);
+    let other = project.read("specs/tiny.yaml").replace("A tiny", "Another");
+    project.write("specs/tiny2.yaml", &other.replace("name: tiny", "name: tiny2"));
+    for name in ["ours", "theirs"] {
+        let script = project.read(&format!("harnesses/{name}/tiny.py"));
+        project.write(&format!("harnesses/{name}/tiny2.py"), &(more.to_owned() + &script));
+    }
+    project
+}
+
+/// All checks of all experiments came first.
+#[test]
+fn the_first_table_does_not_wait_for_the_checks_of_other_experiments() {
+    let project = two_experiments("");
+    let done = project.run(&["--markdown"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let (early, late) = done.stderr.split_once("A tiny experiment").unwrap();
+    assert!(early.contains("check tiny · ours") && !early.contains("check tiny2"), "{early}");
+    assert!(late.contains("✓ check tiny2 · ours · cpu close"), "{late}");
+    let records = project.records();
+    let grades = records.iter().map(|record| record["equivalence"]["grade"].as_str());
+    assert_eq!(grades.collect::<Vec<_>>(), [Some("close"); 4]);
+    // With a limit of time all are: what they take is known then.
+    fs::remove_dir_all(project.path("results")).unwrap();
+    let done = project.run(&["--budget", "1h"]);
+    let (early, _) = done.stderr.split_once("job 1 of 4").unwrap();
+    assert!(early.contains("check tiny2 · ours"), "{early}");
+}
+
+#[test]
+fn a_check_between_jobs_can_be_interrupted() {
+    let project = two_experiments("sleep 20\n");
+    let mut run = project.start(&[]);
+    let mut lines = std::io::BufReader::new(run.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("check tiny2")));
+    // SAFETY: the process is a child that has not been waited for.
+    unsafe { libc::kill(i32::try_from(run.id()).unwrap(), libc::SIGINT) };
+    lines.for_each(drop);
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+    assert_eq!(project.records().len(), 2);
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub fn check(project: &Project, store: &Store, args: &CheckArgs) -> Result<ExitC
     let at_once = args.at_once.map_or_else(run::at_once, usize::from);
     let conditions = Conditions { threads: run::threads(at_once), ..Conditions::of(&request) };
     let reference = args.reference.clone();
-    let settings = CheckSettings { conditions: &conditions, reference, at_once };
+    let settings = CheckSettings { conditions: &conditions, reference, at_once, urgent: None };
     let known = if args.again { Default::default() } else { store.verdicts()? };
     let live = Live::new();
     let checked = run::check(&plan.jobs, &settings, &session, &known, &|notice| live.show(notice));

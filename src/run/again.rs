@@ -67,15 +67,15 @@ pub(super) fn passing(ending: &Ending) -> Option<&'static str> {
 }
 
 /// The jobs of a run that is under way: what they share, and what becomes of those that do not count.
-pub(super) struct Attempts<'a> {
-    pub(super) running: RunContext<'a>,
+pub(super) struct Attempts {
+    pub(super) running: RunContext,
     pub(super) folder: RunFolder,
     pub(super) budget: TimeBudget,
     pub(super) retries: Retries,
     pub(super) wait_quiet: Option<Duration>,
 }
 
-impl Attempts<'_> {
+impl Attempts {
     /// Runs a job until an attempt counts.
     pub(super) async fn job(
         &self,

@@ -31,12 +31,12 @@ use crate::score;
 use crate::spec::Task;
 
 /// What the jobs of one run share.
-pub(super) struct RunContext<'a> {
+pub(super) struct RunContext {
     pub(super) id: String,
     pub(super) rosetta: Version,
     /// Where rosetta is.
     pub(super) machine: Machine,
-    pub(super) verdicts: &'a [Verdict],
+    pub(super) verdicts: Vec<Verdict>,
     pub(super) conditions: Conditions,
     pub(super) prepared: Prepared,
 }
@@ -58,7 +58,7 @@ impl Attempted {
     }
 }
 
-impl RunContext<'_> {
+impl RunContext {
     /// Runs one job in a folder of its own; `left` is what is left of the run's budget.
     pub(super) async fn job(
         &self,

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::again::{Attempts, Retries};
 use super::budget::TimeBudget;
+use super::check::Checked;
 use super::conditions::Conditions;
 use super::expected::Expected;
 use super::job::{Attempted, RunContext};
@@ -27,7 +28,6 @@ use crate::material::Size;
 use crate::obstacle::Obstacle;
 use crate::plan::{Job, Plan};
 use crate::process::Cancel;
-use crate::proof::Verdict;
 use crate::record::{Record, Status};
 use crate::request::Request;
 use crate::store::{Run, RunFolder};
@@ -42,13 +42,13 @@ pub struct EndedRun {
     pub dropped: usize,
 }
 
-/// Runs a plan. Each finished job is on disk before the next one starts, with what `verdicts` say
-/// of its target. Nothing is stored unless everything could be made ready. A run that goes on has the
+/// Runs a plan. Each finished job is on disk before the next one starts, with what the checks
+/// found of its target; those that are left are made before the first job of their experiment. Nothing is stored unless everything could be made ready. A run that goes on has the
 /// plan of what is left of it.
 pub(super) async fn run(
     plan: &Plan<'_>,
     resumed: Option<Resumed>,
-    verdicts: &[Verdict],
+    checked: Checked,
     request: &Request,
     budget: TimeBudget,
     session: &Session,
@@ -80,6 +80,7 @@ pub(super) async fn run(
             Resumed { id, folder, records: Vec::new() }
         }
     };
+    let Checked { verdicts, left: mut not_checked, .. } = checked;
     let running = RunContext { id, rosetta, machine, verdicts, conditions, prepared };
     for skip in &plan.skips {
         let record = running.skipped(skip, &profile);
@@ -88,12 +89,21 @@ pub(super) async fn run(
     let (retries, wait_quiet) = (Retries::of(request), request.wait_quiet);
     let mut under_way = Attempts { running, folder, budget, retries, wait_quiet };
     let (expected, mut cancel) = (session.expected(), signals::listen()?);
-    let (mut lost_gpu, mut dropped) = (None, 0);
+    let (mut lost_gpu, mut dropped, mut was_stopped) = (None, 0, false);
     for (index, job) in jobs.iter().enumerate() {
         if *cancel.borrow() != Cancel::No {
             break;
         }
         tell_of_experiment(&jobs, index, &records, notify);
+        if not_checked.remove(job.experiment.name()) {
+            let Checked { verdicts, is_interrupted, .. } =
+                check_rest(plan, job, request, session, notify)?;
+            under_way.running.verdicts.extend(verdicts);
+            was_stopped = is_interrupted;
+            if was_stopped {
+                break;
+            }
+        }
         if let Some(why) = not_begun(job, &under_way.budget, &expected, &lost_gpu) {
             dropped += 1;
             seal(under_way.running.dropped(job, why), &under_way.folder, notify, &mut records)?;
@@ -108,9 +118,26 @@ pub(super) async fn run(
         dropped += usize::from(record.outcome.status == Status::Skipped);
         seal(record, &under_way.folder, notify, &mut records)?;
     }
-    let is_interrupted = *cancel.borrow() != Cancel::No;
+    let is_interrupted = was_stopped || *cancel.borrow() != Cancel::No;
     let folder = under_way.folder.path().to_owned();
     Ok(EndedRun { id: under_way.running.id, folder, records, is_interrupted, dropped })
+}
+
+/// Checks what is left to be checked of the experiment of a job.
+fn check_rest(
+    plan: &Plan,
+    job: &Job,
+    request: &Request,
+    session: &Session,
+    notify: Notify,
+) -> Result<Checked> {
+    let is_of_it = |other: &&Job| other.experiment.name() == job.experiment.name();
+    let jobs = plan.jobs.iter().filter(is_of_it).cloned().collect();
+    let of_it = Plan { jobs, ..Plan::default() };
+    Ok(session.check_first(&of_it, request, None, notify)?.unwrap_or_else(|error| {
+        notify(Notice::NotChecked(&error));
+        Checked::default()
+    }))
 }
 
 /// Returns why a job of the plan is not begun any more, if so; `lost_gpu` has the job in which a GPU failed, and how.

@@ -5,6 +5,7 @@
 use anyhow::Result;
 
 use super::budget::TimeBudget;
+use super::check::Checked;
 use super::jobs::run;
 use super::notice::{Notice, Notify};
 use super::session::Session;
@@ -55,7 +56,8 @@ pub fn pairs(sides: [&PairSide; 2], job: [&Job; 2], count: u32, notify: Notify) 
             };
             let plan = Plan { jobs: vec![job], ..Plan::default() };
             let no_limit = TimeBudget::begin(None);
-            let going = run(&plan, None, verdicts, request, no_limit, session, &notify_failure);
+            let checked = Checked { verdicts: verdicts.clone(), ..Checked::default() };
+            let going = run(&plan, None, checked, request, no_limit, session, &notify_failure);
             let ended = runtime.block_on(going)?;
             notify(told(&step, ended.records.last()));
             paired.records[side].extend(ended.records);

@@ -49,11 +49,13 @@ pub(super) struct Prepared {
     envs: BTreeMap<String, OnceLock<Result<Held, String>>>,
     /// By experiment; empty until it is there.
     materials: BTreeMap<String, OnceLock<Material>>,
-    /// How many of both have come since the beginning, and whether more may come.
+    /// How many of both are to come.
+    wanted: usize,
     news: Mutex<News>,
     more: Condvar,
 }
 
+/// How much has come since the beginning, and whether that was all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct News {
     count: usize,
@@ -117,6 +119,7 @@ impl<'a> Needs<'a> {
         let envs = self.envs.iter().map(|env| (*env).to_owned());
         let materials = self.experiments.iter().map(|experiment| experiment.name().to_owned());
         Prepared {
+            wanted: self.envs.len() + self.experiments.len(),
             envs: envs.map(|env| (env, OnceLock::new())).collect(),
             materials: materials.map(|name| (name, OnceLock::new())).collect(),
             ..Prepared::default()
@@ -212,6 +215,11 @@ impl Prepared {
         *lock(&self.news)
     }
 
+    /// Whether all has come that will.
+    pub(super) fn is_over(&self) -> bool {
+        self.news().is_over
+    }
+
     /// Waits until more has come than was known; returns nothing when no more will come.
     pub(super) fn wait(&self, known: News) -> Option<News> {
         let news = lock(&self.news);
@@ -224,7 +232,9 @@ impl Prepared {
     /// Makes something ready and tells whoever waits.
     fn tell(&self, make: impl FnOnce()) {
         make();
-        lock(&self.news).count += 1;
+        let mut news = lock(&self.news);
+        news.count += 1;
+        news.is_over |= news.count == self.wanted;
         self.more.notify_all();
     }
 

@@ -59,10 +59,8 @@ impl Session {
                 notify(notice);
             }
         };
-        let (runtime, verdicts) = (signals::runtime()?, checked.verdicts.as_slice());
-        runtime
-            .block_on(run(plan, resumed, verdicts, request, budget, self, &notify_once))
-            .map(Some)
+        let going = run(plan, resumed, checked, request, budget, self, &notify_once);
+        signals::runtime()?.block_on(going).map(Some)
     }
 
     /// Removes containers of jobs whose rosetta is gone, and returns how many they were. An engine that does not answer is
@@ -113,18 +111,25 @@ impl Session {
             notify(notice);
         };
         let checked = match request.check {
-            true => self.check_first(plan, request, &remember)?,
+            true => {
+                // The first table need not wait for the checks of other experiments. Where time is limited, all are checked
+                // first: what they take is known then.
+                let first = plan.jobs.first().map(|job| job.experiment.name());
+                let urgent = first.filter(|_| request.budget.is_none());
+                self.check_first(plan, request, urgent, &remember)?
+            }
             false => Ok(Checked::default()),
         };
         Ok((checked, said.into_inner().unwrap_or_else(PoisonError::into_inner)))
     }
 
-    /// Checks what has no verdict yet, before anything is timed. That it cannot be checked, the inner error, is no
-    /// reason not to run it: its records say so.
+    /// Checks what has no verdict yet, before it is timed; of experiments other than an urgent one what there is time for.
+    /// That it cannot be checked, the inner error, is no reason not to run it: its records say so.
     pub(super) fn check_first(
         &self,
         plan: &Plan,
         request: &Request,
+        urgent: Option<&str>,
         notify: Notify,
     ) -> Result<Result<Checked>> {
         let mut jobs = Vec::<Job>::new();
@@ -138,7 +143,7 @@ impl Session {
             return Ok(Ok(Checked::default()));
         }
         let known = self.store.verdicts()?;
-        Ok(self.check(&jobs, &known, request, notify))
+        Ok(self.check_some(&jobs, &known, request, urgent, notify))
     }
 
     /// Checks jobs whose verdict is not `known`, each where the request takes its framework from. Limits of a run are not
@@ -150,11 +155,22 @@ impl Session {
         request: &Request,
         notify: Notify,
     ) -> Result<Checked> {
+        self.check_some(jobs, known, request, None, notify)
+    }
+
+    fn check_some(
+        &self,
+        jobs: &[Job],
+        known: &BTreeMap<String, Verdict>,
+        request: &Request,
+        urgent: Option<&str>,
+        notify: Notify,
+    ) -> Result<Checked> {
         let at_once = at_once();
         let limits = Limits { timeout: None, stall_timeout: None, ..request.limits };
         let conditions =
             Conditions { threads: threads(at_once), limits, ..Conditions::of(request) };
-        let settings = CheckSettings { conditions: &conditions, reference: None, at_once };
+        let settings = CheckSettings { conditions: &conditions, reference: None, at_once, urgent };
         check(jobs, &settings, self, known, notify)
     }
 }

@@ -1,6 +1,6 @@
 //! Checks many targets, several at once. Must not depend on how one of them is checked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -42,12 +42,16 @@ pub struct CheckSettings<'a> {
     pub reference: Option<String>,
     /// How many targets are checked at once.
     pub at_once: usize,
+    /// The experiment whose targets are all checked; those of others only while something is still made ready. None: all are.
+    pub urgent: Option<&'a str>,
 }
 
 /// What a check ended with.
 #[derive(Default)]
 pub struct Checked {
     pub verdicts: Vec<Verdict>,
+    /// Experiments that have targets left to be checked.
+    pub left: BTreeSet<String>,
     pub is_interrupted: bool,
 }
 
@@ -83,10 +87,10 @@ pub fn check(
     let mut prepared = needs.begin();
     needs.prepare_while(&mut prepared, conditions, session, notify, |prepared| {
         let bench = Bench { settings, session, references, prepared, known, cancel, notify };
-        let done = bench.all(jobs)?;
+        let mut checked = bench.all(jobs)?;
         cache::tidy(&session.home);
-        let is_interrupted = bench.is_cancelled();
-        Ok(Checked { verdicts: done.into_values().collect(), is_interrupted })
+        checked.is_interrupted = bench.is_cancelled();
+        Ok(checked)
     })
 }
 
@@ -145,8 +149,8 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Checks jobs, several at once, each as soon as what it needs is there; returns the verdicts by the places of the jobs.
-    fn all(&self, jobs: &[Job]) -> Result<BTreeMap<usize, Verdict>> {
+    /// Checks jobs, several at once, each as soon as what it needs is there.
+    fn all(&self, jobs: &[Job]) -> Result<Checked> {
         let queue = Mutex::new(jobs.iter().enumerate().collect::<Vec<_>>());
         let done = Mutex::new(BTreeMap::new());
         std::thread::scope(|scope| {
@@ -159,7 +163,11 @@ impl Bench<'_> {
             }
             anyhow::Ok(())
         })?;
-        Ok(done.into_inner().unwrap_or_else(PoisonError::into_inner))
+        let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let left = queue.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let left = left.into_iter().map(|(_, job)| job.experiment.name().to_owned());
+        let verdicts = done.into_values().collect();
+        Ok(Checked { verdicts, left: left.collect(), is_interrupted: false })
     }
 
     /// Checks jobs of a queue until it is empty.
@@ -183,15 +191,23 @@ impl Bench<'_> {
         loop {
             let known = self.prepared.news();
             let mut waiting = lock(queue);
-            if waiting.is_empty() {
+            if !waiting.iter().any(|(_, job)| self.is_wanted(job)) {
                 return None;
             }
-            if let Some(place) = waiting.iter().position(|(_, job)| self.is_ready(job)) {
+            if let Some(place) =
+                waiting.iter().position(|(_, job)| self.is_wanted(job) && self.is_ready(job))
+            {
                 return Some(waiting.remove(place));
             }
             drop(waiting);
             self.prepared.wait(known)?;
         }
+    }
+
+    /// Whether a job that waits has to be checked, as it seems now.
+    fn is_wanted(&self, job: &Job) -> bool {
+        let is_urgent = |urgent: &str| job.experiment.name() == urgent;
+        !self.prepared.is_over() || self.settings.urgent.is_none_or(is_urgent)
     }
 
     /// Whether a job can be checked now: its environment, its reference's and their data are there.

@@ -72,7 +72,7 @@ impl Session {
             id: id.clone(),
             rosetta: self.version(),
             machine,
-            verdicts: &checked.verdicts,
+            verdicts: checked.verdicts.clone(),
             conditions,
             prepared,
         };
@@ -97,7 +97,7 @@ impl Session {
             rosetta,
             version: self.version().version,
             jobs: plan.jobs.iter().map(|job| (job.name(), job.device)).collect(),
-            verdicts: checked.verdicts.clone(),
+            verdicts: checked.verdicts,
         };
         ledger.begin(&cluster, &variables)?;
         let collector = Collector::new(self, ledger, cluster, launcher.clone(), folder)?;
@@ -139,7 +139,7 @@ impl Session {
         }
         let on_cpu = |job: &&Job| job.device == Device::Cpu;
         let jobs = plan.jobs.iter().filter(on_cpu).cloned().collect();
-        match self.check_first(&Plan { jobs, ..Plan::default() }, request, notify)? {
+        match self.check_first(&Plan { jobs, ..Plan::default() }, request, None, notify)? {
             Ok(checked) => Ok(checked),
             Err(error) => {
                 notify(Notice::NotChecked(&error));

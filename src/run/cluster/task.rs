@@ -227,12 +227,7 @@ impl TaskOf<'_> {
         Ok(context.never_started(job, outcome))
     }
 
-    fn context(
-        &self,
-        jobs: &[Job],
-        device: Device,
-        variables: &[String],
-    ) -> Result<RunContext<'_>> {
+    fn context(&self, jobs: &[Job], device: Device, variables: &[String]) -> Result<RunContext> {
         let (plan, request) = (self.plan, &self.plan.request);
         let conditions = Conditions {
             environment: variables.to_vec(),
@@ -245,7 +240,7 @@ impl TaskOf<'_> {
             id: plan.run.clone(),
             rosetta: self.session.version(),
             machine: Machine::look(),
-            verdicts: &plan.verdicts,
+            verdicts: plan.verdicts.clone(),
             conditions,
             prepared,
         })
