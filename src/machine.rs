@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
+use self::limits::Kernel;
 pub use self::limits::{Limits, PowerLimit, Quota, SlowCpu, Turbo, numbers};
 use crate::gpu::{self, Gpu};
 
@@ -75,6 +76,7 @@ impl Machine {
             .with_memory(MemoryRefreshKind::nothing().with_ram());
         let system = System::new_with_specifics(kinds).ok();
         let cpu = system.as_ref().and_then(|s| s.cpus().first().map(|cpu| cpu.brand().to_owned()));
+        let kernel = Kernel::here();
         Machine {
             host: name(),
             cluster: std::env::var(CLUSTER).ok().filter(|name| !name.is_empty()),
@@ -84,8 +86,8 @@ impl Machine {
             memory_limit_bytes: memory_limit(),
             kernel: System::kernel_version().unwrap_or_default(),
             os: System::long_os_version().unwrap_or_default(),
-            governor: governor(),
-            turbo: turbo(),
+            governor: kernel.governor(0),
+            turbo: kernel.turbo().map(|turbo| turbo.is_on),
             load: load(),
             gpus: gpu::list(),
         }
@@ -99,9 +101,10 @@ impl Machine {
 
     /// Returns what this machine, which is known, is now: what changes by itself is looked at again.
     pub fn now(self) -> Machine {
+        let kernel = Kernel::here();
         Machine {
-            governor: governor(),
-            turbo: turbo(),
+            governor: kernel.governor(0),
+            turbo: kernel.turbo().map(|turbo| turbo.is_on),
             load: load(),
             gpus: if self.gpus.is_empty() { Vec::new() } else { gpu::list() },
             ..self
@@ -166,15 +169,6 @@ fn text(path: &str) -> Option<String> {
 fn load() -> f64 {
     let text = line("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or_default()
-}
-
-fn governor() -> Option<String> {
-    line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-}
-
-fn turbo() -> Option<bool> {
-    let intel = line("/sys/devices/system/cpu/intel_pstate/no_turbo").map(|text| text == "0");
-    intel.or_else(|| line("/sys/devices/system/cpu/cpufreq/boost").map(|text| text == "1"))
 }
 
 fn memory_limit() -> Option<u64> {

@@ -82,11 +82,10 @@ impl Limits {
         let kernel = Kernel { root };
         let status = kernel.line("proc/self/status").unwrap_or_default();
         let cpus = list_of(&status, "Cpus_allowed_list:");
-        let first = cpus.first().map(|cpu| format!("{CPUS}/cpu{cpu}/cpufreq"));
-        let of_first = |name| kernel.line(&format!("{}/{name}", first.as_ref()?));
+        let first = cpus.first();
         Limits {
-            clock_driver: of_first("scaling_driver"),
-            governor: of_first("scaling_governor"),
+            clock_driver: first.and_then(|cpu| kernel.clock_setting(*cpu, "scaling_driver")),
+            governor: first.and_then(|cpu| kernel.governor(*cpu)),
             slow_cpus: cpus.iter().filter_map(|cpu| kernel.slow_cpu(*cpu)).collect(),
             most_percent: kernel.number(&format!("{CPUS}/intel_pstate/max_perf_pct")),
             turbo: kernel.turbo(),
@@ -105,11 +104,17 @@ const POWERCAP: &str = "sys/class/powercap";
 const CGROUP: &str = "sys/fs/cgroup";
 
 /// Where the kernel's files are.
-struct Kernel<'a> {
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kernel<'a> {
     root: &'a Path,
 }
 
 impl Kernel<'_> {
+    /// Returns that of this machine.
+    pub(super) fn here() -> Kernel<'static> {
+        Kernel { root: Path::new("/") }
+    }
+
     fn line(&self, path: &str) -> Option<String> {
         let text = fs::read_to_string(self.root.join(path)).ok()?;
         Some(text.trim().to_owned()).filter(|text| !text.is_empty())
@@ -135,7 +140,16 @@ impl Kernel<'_> {
         (limit_khz < most_khz).then_some(SlowCpu { cpu, limit_khz, most_khz })
     }
 
-    fn turbo(&self) -> Option<Turbo> {
+    fn clock_setting(&self, cpu: u32, name: &str) -> Option<String> {
+        self.line(&format!("{CPUS}/cpu{cpu}/cpufreq/{name}"))
+    }
+
+    /// Returns by what rule the clock of a CPU is chosen.
+    pub(super) fn governor(&self, cpu: u32) -> Option<String> {
+        self.clock_setting(cpu, "scaling_governor")
+    }
+
+    pub(super) fn turbo(&self) -> Option<Turbo> {
         let files = [("intel_pstate/no_turbo", "0"), ("cpufreq/boost", "1")];
         files.into_iter().find_map(|(name, on)| {
             let file = format!("{CPUS}/{name}");

@@ -126,7 +126,12 @@ fn nodes(limits: &Limits) -> Option<HeldBack> {
         "the CPUs are of NUMA nodes {}, not of one: memory of another node is slower",
         list(nodes.iter().copied())
     );
-    Some(HeldBack::new(what, format!("numactl --cpunodebind={first} --membind={first} rosetta …")))
+    Some(HeldBack::new(what, on_node(*first)))
+}
+
+/// Returns how to run on one NUMA node, with its CPUs and its memory.
+fn on_node(node: u32) -> String {
+    format!("numactl --cpunodebind={node} --membind={node} rosetta …")
 }
 
 fn memory(limits: &Limits) -> Option<HeldBack> {
@@ -142,7 +147,7 @@ fn memory(limits: &Limits) -> Option<HeldBack> {
     let first = nodes.first().filter(|_| is_apart)?;
     let (own, far) = (list(nodes.iter().copied()), list(memory));
     let what = format!("memory is taken from NUMA node {far}, the CPUs are of node {own}");
-    Some(HeldBack::new(what, format!("numactl --cpunodebind={first} --membind={first} rosetta …")))
+    Some(HeldBack::new(what, on_node(*first)))
 }
 
 /// What NVML calls reasons for lower clocks, and what each means; idleness is none.
