@@ -33,7 +33,7 @@ const ROW: f64 = 22.0;
 const LABEL: usize = 27;
 
 impl Chart for Bars {
-    fn svg(&self, id: &str) -> Markup {
+    fn svg(&self) -> Markup {
         let ends = |bar: &Bar| bar.interval.map_or(bar.value, |(_, high)| high.max(bar.value));
         let axis = Axis::from_zero(self.bars.iter().map(ends), WIDTH - LEFT - RIGHT);
         let height = ROW * self.bars.len() as f64;
@@ -44,7 +44,7 @@ impl Chart for Bars {
                 }
             }
         };
-        picture(id, &self.title, (WIDTH, height), rows)
+        picture(&self.title, (WIDTH, height), rows)
     }
 }
 

@@ -56,10 +56,10 @@ impl Lines {
                 svg.chart.defs aria-hidden="true" { defs { g id=(others) { (self.others()) } } }
             }
             div.tiles {
-                @for (index, line) in self.lines.iter().enumerate() {
+                @for line in &self.lines {
                     div.tile data-tags=(line.tags) {
                         @let inside = self.tile(line, (!self.is_scaled_apart).then_some(others.as_str()));
-                        (picture(&format!("{id}-{index}"), &words(&self.title, line), TILE, inside))
+                        (picture(&words(&self.title, line), TILE, inside))
                     }
                 }
             }
@@ -111,9 +111,9 @@ impl Lines {
 }
 
 impl Chart for Lines {
-    /// Returns all tiles as one picture.
-    fn svg(&self, id: &str) -> Markup {
-        let others = format!("{id}-others");
+    /// Returns all tiles as one picture, for a file of its own.
+    fn svg(&self) -> Markup {
+        let others = "others";
         let beside = BESIDE.min(self.lines.len().max(1));
         let rows = self.lines.len().div_ceil(beside);
         let size = (TILE.0 * beside as f64, TILE.1 * rows as f64);
@@ -123,11 +123,11 @@ impl Chart for Lines {
                 @let (x, y) = ((index % beside) as f64 * TILE.0, (index / beside) as f64 * TILE.1);
                 g transform={ "translate(" (at(x)) " " (at(y)) ")" } {
                     title { (words(&self.title, line)) }
-                    (self.tile(line, (!self.is_scaled_apart).then_some(others.as_str())))
+                    (self.tile(line, (!self.is_scaled_apart).then_some(others)))
                 }
             }
         };
-        picture(id, &self.title, size, inside)
+        picture(&self.title, size, inside)
     }
 }
 

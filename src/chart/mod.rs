@@ -21,14 +21,15 @@ pub const STYLE: &str = include_str!("chart.css");
 
 /// A chart that is drawn as one picture.
 pub trait Chart {
-    /// Returns the picture for a page, where `id` is not used twice.
-    fn svg(&self, id: &str) -> Markup;
+    /// Returns the picture.
+    fn svg(&self) -> Markup;
 }
 
 /// Returns a chart as a file of its own.
 pub fn file(chart: &dyn Chart) -> String {
-    let drawn = chart.svg("chart").into_string();
-    // The style stands within the picture, behind its first tag.
+    // HTML knows what `svg` is; in a file of its own the first tag says it, and behind that tag stands the style.
+    let drawn =
+        chart.svg().into_string().replacen("<svg", "<svg xmlns=\"http://www.w3.org/2000/svg\"", 1);
     let inside = drawn.find('>').map_or(0, |end| end + 1);
     let (head, rest) = drawn.split_at(inside);
     let style = html! { style { (PreEscaped(with_fallbacks(STYLE))) } }.into_string();
@@ -48,11 +49,11 @@ fn with_fallbacks(style: &str) -> String {
 }
 
 /// Returns the picture of a size around what it shows: its title is read aloud.
-fn picture(id: &str, title: &str, (width, height): (f64, f64), inside: Markup) -> Markup {
+fn picture(title: &str, (width, height): (f64, f64), inside: Markup) -> Markup {
     let view = format!("0 0 {width:.0} {height:.0}");
     html! {
-        svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox=(view) role="img" aria-labelledby={ (id) "-title" } {
-            title id={ (id) "-title" } { (title) }
+        svg.chart viewBox=(view) role="img" {
+            title { (title) }
             (inside)
         }
     }

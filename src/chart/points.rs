@@ -34,7 +34,7 @@ const TOP: f64 = 34.0;
 const LABEL: usize = 24;
 
 impl Chart for Points {
-    fn svg(&self, id: &str) -> Markup {
+    fn svg(&self) -> Markup {
         let length = (self.points.len() as f64 * APART).max(180.0);
         let across = Axis::of_ratios(self.points.iter().map(|one| one.across), SIDES.1 - SIDES.0);
         let up = Axis::around(self.points.iter().map(|one| one.up), length);
@@ -59,6 +59,6 @@ impl Chart for Points {
                 }
             }
         };
-        picture(id, &self.title, (WIDTH, (below + 20.0).max(lowest + 10.0)), inside)
+        picture(&self.title, (WIDTH, (below + 20.0).max(lowest + 10.0)), inside)
     }
 }

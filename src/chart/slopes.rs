@@ -33,7 +33,7 @@ const TOP: f64 = 44.0;
 const LABEL: usize = 21;
 
 impl Chart for Slopes {
-    fn svg(&self, id: &str) -> Markup {
+    fn svg(&self) -> Markup {
         let length = (self.slopes.len() as f64 * APART * 1.3).max(160.0);
         let numbers = self.slopes.iter().flat_map(|slope| [slope.then, slope.now]);
         let axis = Axis::of_ratios(numbers, length);
@@ -62,7 +62,7 @@ impl Chart for Slopes {
                 }
             }
         };
-        picture(id, &self.title, (WIDTH, lowest + 14.0), inside)
+        picture(&self.title, (WIDTH, lowest + 14.0), inside)
     }
 }
 

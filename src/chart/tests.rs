@@ -10,7 +10,11 @@ fn a_bar_is_as_long_as_its_number_and_says_its_interval() {
     let svg = file(&Bars { title: "Training time (s)".to_owned(), bars });
     assert!(svg.contains("width=\"136\"") && svg.contains("width=\"272\""), "{svg}");
     assert!(svg.contains("fast: 5, 95 % interval 4 to 6</title>"), "{svg}");
-    assert!(svg.starts_with("<svg xmlns=") && svg.contains("><style>.chart{"), "{svg}");
+    assert!(
+        svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\" ")
+            && svg.contains("><style>.chart{"),
+        "{svg}"
+    );
     assert!(svg.contains(".chart .bar{fill:#2f6fb3}") && !svg.contains("var("), "{svg}");
 }
 

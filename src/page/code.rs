@@ -1,6 +1,6 @@
 //! The harnesses of each experiment, section by section. The script hides what was not picked.
 
-use maud::{Markup, html};
+use maud::{Markup, Render, html};
 
 use super::{Harnesses, word};
 use crate::catalog::Language;
@@ -63,10 +63,10 @@ fn cell(
 ) -> Markup {
     let id = is_first.then(|| format!("code-{experiment}-{}", word(framework)));
     html! {
-        figure.harness id=[id] data-framework=(word(framework)) data-title=(source.title) {
+        figure.harness id=[id] data-framework=(word(framework)) data-title=[is_first.then_some(&source.title)] {
             @if let Some(found) = found {
                 figcaption { (source.title) " " span.place { (source.file) ":" (found.line) } }
-                pre tabindex="0" role="region" aria-label={ (source.title) ", line " (found.line) } { code { (coloured(&found.lines.join("\n"), source.language)) } }
+                pre tabindex="0" { code { (coloured(&found.lines.join("\n"), source.language)) } }
             } @else {
                 figcaption { (source.title) " " span.place { "has no such section" } }
             }
@@ -78,10 +78,26 @@ fn coloured(text: &str, language: Language) -> Markup {
     html! {
         @for (piece, text) in pieces(text, language) {
             @match piece {
-                CodePiece::Plain | CodePiece::Number => (text),
-                CodePiece::Comment => i { (text) },
-                CodePiece::Keyword => b { (text) },
-                CodePiece::Text => var { (text) },
+                CodePiece::Plain | CodePiece::Number => (BetweenTags(text)),
+                CodePiece::Comment => i { (BetweenTags(text)) },
+                CodePiece::Keyword => b { (BetweenTags(text)) },
+                CodePiece::Text => u { (BetweenTags(text)) },
+            }
+        }
+    }
+}
+
+/// Code between tags, where a quote may stand as it is: maud writes six bytes for each, for it may be in an attribute.
+struct BetweenTags<'a>(&'a str);
+
+impl Render for BetweenTags<'_> {
+    fn render_to(&self, out: &mut String) {
+        for c in self.0.chars() {
+            match c {
+                '&' => out.push_str("&amp;"),
+                '<' => out.push_str("&lt;"),
+                '>' => out.push_str("&gt;"),
+                c => out.push(c),
             }
         }
     }

@@ -21,10 +21,7 @@ pub(super) fn part(id: &str, profile: &str, grid: &Grid, records: &RowRecords) -
         (tiles(&format!("{id}-seconds"), "the same on a scale of ratios", &seconds))
         @if let Some(points) = accuracy_by_time(grid) {
             div.charts {
-                figure {
-                    figcaption { (points.title) }
-                    (points.svg(&format!("{id}-accuracy")))
-                }
+                figure { figcaption { (points.title) } (points.svg()) }
             }
         }
     }

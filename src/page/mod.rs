@@ -74,7 +74,27 @@ pub struct Harnesses {
 
 /// Returns the report as HTML.
 pub fn write(content: &Content) -> String {
-    visible(&document::document(content).into_string())
+    visible(&without_optional_ends(&document::document(content).into_string()))
+}
+
+/// End tags that HTML lets be left out where what follows is another such element or the end of what they are in: here all
+/// of them are. They are a twentieth of a page.
+const OPTIONAL_ENDS: [&str; 6] = ["</td>", "</th>", "</tr>", "</li>", "</dt>", "</dd>"];
+
+/// Returns a page without the end tags that it can do without; in its texts `<` is escaped.
+fn without_optional_ends(page: &str) -> String {
+    let mut out = String::with_capacity(page.len());
+    for (index, part) in page.split("</").enumerate() {
+        let end = OPTIONAL_ENDS.iter().find(|end| part.starts_with(&end[2..]));
+        match end {
+            Some(end) if index > 0 => out += &part[end.len() - 2..],
+            _ => {
+                out += if index > 0 { "</" } else { "" };
+                out += part;
+            }
+        }
+    }
+    out
 }
 
 /// Returns a text as the part of an `id`, or as a tag: letters, digits and hyphens.

@@ -42,15 +42,15 @@ pub(super) fn part(content: &Content) -> Option<Markup> {
                     (content.published.words())
                 }
                 div.charts {
-                    @for (index, slopes) in standings.iter().enumerate() { (figure(slopes, &format!("standing-{index}"))) }
+                    @for slopes in &standings { (figure(slopes)) }
                 }
             }
         }
     })
 }
 
-fn figure(slopes: &Slopes, id: &str) -> Markup {
-    html! { figure { figcaption { (slopes.title) } (slopes.svg(id)) } }
+fn figure(slopes: &Slopes) -> Markup {
+    html! { figure { figcaption { (slopes.title) } (slopes.svg()) } }
 }
 
 /// Returns old versions beside their newest, as a table and as slopes.
@@ -66,7 +66,7 @@ fn versions(index: usize, grid: &Grid) -> Markup {
         (scrolled(&grid.title, table(grid, &place)))
         (below(grid, &place.id))
         div.charts {
-            @for (number, slopes) in slopes(grid).iter().enumerate() { (figure(slopes, &format!("slopes-{index}-{number}"))) }
+            @for slopes in &slopes(grid) { (figure(slopes)) }
         }
     }
 }

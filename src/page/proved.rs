@@ -102,8 +102,8 @@ fn cell(verdict: &Verdict, quantity: Quantity, name: &str) -> Markup {
     let level = worst.first().map(|found| level(found)).unwrap_or_default();
     html! {
         @if worst.is_empty() { td { "–" } } @else {
-            td class={ "level " (level) } {
-                button type="button" popovertarget=(id(verdict)) aria-label={ (verdict.title) ", " (name) ": " (text) } { (text) }
+            td class=(level) {
+                button popovertarget=(id(verdict)) aria-label={ (verdict.title) ", " (name) ": " (text) } { (text) }
             }
         }
     }
@@ -168,8 +168,8 @@ fn numbers(compared: &Compared) -> Markup {
                     tr {
                         th scope="row" { (found.quantity.words()) }
                         td { (found.of.as_deref().or(found.note.as_deref()).unwrap_or("")) }
-                        td.number { (error(found)) }
-                        td.number { (format!("{:.0e}", found.tolerance)) }
+                        td { (error(found)) }
+                        td { (format!("{:.0e}", found.tolerance)) }
                     }
                 }
             }

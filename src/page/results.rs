@@ -25,7 +25,7 @@ pub(super) fn part(part: &PagePart, content: &Content, records: &RowRecords) -> 
         h2 { (part.title) }
         @for (index, (profile, grid)) in part.tables.iter().enumerate() {
             (one(index, grid, part, content))
-            (charts(index, grid, part))
+            (charts(grid))
             (epochs::part(&id(part, index, "training"), profile, grid, records))
             (history::part(&id(part, index, "history"), profile, grid, records, &content.nights))
         }
@@ -48,7 +48,7 @@ fn one(index: usize, grid: &Grid, part: &PagePart, content: &Content) -> Markup 
     let behind = |row: usize| {
         let (library, framework) = (name(grid, row), grid.beside("framework", row));
         html! {
-            " " button.how type="button" popovertarget=(origin(part, index, row)) aria-label={ "how " (library) " was measured" } { "how" }
+            " " button.how popovertarget=(origin(part, index, row)) aria-label={ "how " (library) " was measured" } { "how" }
             @if sources.iter().any(|(name, _)| name == framework) {
                 " " a.code href={ "#code-" (word(&part.experiment)) "-" (word(framework)) } aria-label={ "code of " (library) } { "code" }
             }
@@ -107,16 +107,11 @@ fn whence(grid: &Grid, row: usize, id: &str) -> Markup {
     }
 }
 
-fn charts(index: usize, grid: &Grid, part: &PagePart) -> Markup {
+fn charts(grid: &Grid) -> Markup {
     let bars = DRAWN.iter().filter_map(|key| bars(grid, key));
     html! {
         div.charts {
-            @for (place, bars) in bars.enumerate() {
-                figure {
-                    figcaption { (bars.title) }
-                    (bars.svg(&id(part, index, &format!("bars-{place}"))))
-                }
-            }
+            @for bars in bars { figure { figcaption { (bars.title) } (bars.svg()) } }
         }
     }
 }

@@ -40,8 +40,8 @@ function filter() {
   const find = document.getElementById("find").value.trim().toLowerCase();
   const wanted = all("[data-filter]", filters).filter((one) => one.value);
   let shown = 0, rows = 0;
-  for (const item of all("[data-tags]")) {
-    const tags = item.dataset.tags.split(" ");
+  for (const item of all(".scroll tbody tr, [data-tags]")) {
+    const tags = (item.dataset.tags ?? "").split(" ");
     // What has no tag of a kind is not of that kind: it stays.
     const fits = (one) =>
       tags.includes(`${one.dataset.filter}:${one.value}`) || !tags.some((tag) => tag.startsWith(`${one.dataset.filter}:`));

@@ -1,4 +1,4 @@
-use super::{Content, Harnesses, PagePart, write};
+use super::{Content, Harnesses, OPTIONAL_ENDS, PagePart, without_optional_ends, write};
 use crate::brief::{Brief, Words};
 use crate::catalog::Language;
 use crate::compare::{Nights, TOLERANCE};
@@ -54,6 +54,16 @@ fn texts_that_mean_no_good_are_text() {
     let is_hidden = |c: char| c != '\n' && (c.is_control() || "\u{202e}\u{200b}".contains(c));
     assert!(!page.contains(is_hidden), "{:?}", page.find(is_hidden));
     assert!(page.contains("\\u{202e}\\u{200b}\\u{1b}[2J"));
+}
+
+#[test]
+fn only_end_tags_that_html_can_do_without_are_left_out() {
+    let page = "</td>a<table><tr><td>b</td><td><b>c</b></td></tr></table></tdx>";
+    assert_eq!(without_optional_ends(page), "a<table><tr><td>b<td><b>c</b></table></tdx>");
+    assert_eq!(without_optional_ends("td>a"), "td>a");
+    let page = write(&content(&[record("cnn", "torch", 2.0), record("cnn", "jax", 3.0)]));
+    assert!(page.contains("<tr data-tags=") && page.contains("</table>"), "{page}");
+    assert!(!OPTIONAL_ENDS.iter().any(|end| page.contains(end)), "{page}");
 }
 
 #[test]

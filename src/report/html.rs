@@ -52,7 +52,8 @@ pub fn table(grid: &Grid, place: &TableContext) -> Markup {
             } }
             tbody {
                 @for (index, row) in grid.rows.iter().enumerate() {
-                    tr data-tags=((place.tags)(index)) {
+                    @let tags = (place.tags)(index);
+                    tr data-tags=[(!tags.is_empty()).then_some(tags)] {
                         @for (column, (cell, heading)) in row.iter().zip(&grid.headings).enumerate() {
                             @if column == 0 {
                                 @let behind = (place.behind)(index);
