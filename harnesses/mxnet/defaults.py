@@ -25,6 +25,10 @@ report = defaults.Report(
         "adam.placement": ("framework.yaml", "adam_epsilon_hat"),
         "seed": ("cnn", ".srand(cfg.seed)"),  # of MKL's dropout
     },
+    not_needed=dict.fromkeys(
+        ["decay.adamw", "clip.of", "norm.epsilon", "gelu.form"],
+        "only the transformer has this, and this API has no transformer",
+    ),
 )
 symbol = mx.sym.Variable("x")
 
@@ -151,6 +155,43 @@ report(defaults.adam(adam))
 report(defaults.words(words))
 report.read({"sgd.rate": str(mx.optimizer.SGD().lr)})
 report.read({"adam.rate": str(mx.optimizer.Adam().lr)})
+
+
+# %% Weight decay and clipping
+def decaying(name):  # a Module knows by its name what a weight is
+    def decay(weights, gradients, rate, decay):
+        w = mx.sym.Variable(name, shape=weights.shape)
+        product = mx.sym.broadcast_mul(symbol, w)  # its gradient is x
+        module = mx.mod.Module(product, ["x"], None)
+        module.bind([mx.io.DataDesc("x", (1,) + weights.shape)])
+        module.init_params(arg_params={name: mx.nd.array(weights)})
+        settings = {"learning_rate": rate, "wd": decay}
+        module.init_optimizer(optimizer="adam", optimizer_params=settings)
+        for gradient in gradients:
+            x = mx.nd.array(gradient[None])
+            module.forward(mx.io.DataBatch([x], None), is_train=True)
+            module.backward([mx.nd.ones(x.shape)])
+            module.update()
+            yield module.get_params()[0][name].asnumpy()
+
+    return decay
+
+
+of_weight = defaults.decay(decaying("dense_weight"), None)
+of_bias = defaults.decay(decaying("dense_bias"), None)
+report(dict(of_weight, **{"decay.biases": of_bias["decay.biases"]}))
+# An optimiser clips each number; norms are known to Gluon.
+report.read({"clip.of": "not there"})
+report(defaults.padding_row(words))
+
+# %% LayerNorm, GELU and attention
+if mx.__version__ < "1":
+    report.read({"norm.epsilon": "no such layer"})
+    report.read({"gelu.form": "no such layer"})
+else:
+    report(defaults.layer_norm(Model(mx.sym.LayerNorm(symbol, name="norm"))))
+    report(defaults.gelu(Model(mx.sym.LeakyReLU(symbol, act_type="gelu"))))
+report.read({"attention.mask": "no such layer"})  # 1.9 has operators
 
 
 # %% GRU
