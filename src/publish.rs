@@ -21,7 +21,9 @@ const MODE: u32 = 0o666;
 ///
 /// Several threads and processes may publish one file at once: the last one counts, whole.
 pub fn publish(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+    // The parent of a bare name is there, and empty.
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let folder = parent.unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let mut part = tempfile::Builder::new()
         .prefix(&format!(".{name}."))

@@ -53,6 +53,23 @@ fn a_folder_has_the_page_and_the_tables() {
     assert!(fs::read_to_string(out.join("tables.csv")).unwrap().contains("\nrnn,JAX (Flax),"));
 }
 
+/// The parent of a bare name is empty: the file was written, and then said to be not.
+#[test]
+fn a_bare_name_is_of_the_current_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    for (what, out) in [
+        (&["report", "rnn", "--all-machines"][..], "rnn.html"),
+        (&["plot", "rnn", "--all-machines"], "rnn.svg"),
+        (&["export", "notebook", "rnn", "jax"], "rnn.ipynb"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rosetta"));
+        command.args(["--project", env!("CARGO_MANIFEST_DIR")]).arg("--results").arg(reference());
+        let output = command.args(what).args(["--out", out]).current_dir(&folder).output().unwrap();
+        assert!(output.status.success(), "{what:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(folder.path().join(out).is_file(), "{what:?}");
+    }
+}
+
 #[test]
 fn what_is_wrong_is_said() {
     let folder = tempfile::tempdir().unwrap();
