@@ -161,12 +161,18 @@ fn the_environment_of_a_lock_is_made_by_the_one_command() {
         "{done:?}"
     );
     assert!(project.path(folder).join(".venv/ready").is_file());
-    // It is made once; without uv it is said what is missing.
+    // It is made once; without uv by venv and pip, and without a Python that starts it is said what is missing.
     fs::remove_file(project.path("path/uv")).unwrap();
     assert_eq!(repeat(&project, folder, &[("PATH", &path)]).code, Some(0));
     fs::remove_dir_all(project.path(folder).join(".venv")).unwrap();
+    let venv = "[ \"$2\" != venv ] || { mkdir -p \"$3/bin\" && cp \"$0\" \"$3/bin/python\"; }\n";
+    project.program("path/python3.12", venv);
+    assert_eq!(repeat(&project, folder, &[("PATH", &path)]).code, Some(0));
+    assert!(project.path(folder).join(".venv/ready").is_file());
+    fs::remove_dir_all(project.path(folder).join(".venv")).unwrap();
+    project.program("path/python3.12", "exit 127\n");
     repeat(&project, folder, &[("PATH", &path)])
-        .says(2, &["needs uv on PATH, or PYTHON=/path/to/python"]);
+        .says(2, &["needs uv or python3.12 on PATH, or PYTHON=/path/to/python"]);
 }
 
 /// The folder had the lock that is pinned, and said that the record's was another.

@@ -27,17 +27,24 @@ fn made(pins: &Pins, fixups: &[FixUp]) -> String {
     let python = &pins.python;
     let wheels = pins.source.iter().map(|name| format!(" --no-binary {name}")).collect::<String>();
     let wheels = format!("--require-hashes --no-deps --only-binary :all:{wheels}");
-    let install = match is_for_uv(python) {
-        true => format!(
-            "        uv venv --python {python} \"$env\"\n        \
-             uv pip install --python \"$PYTHON\" {wheels} --requirement {LOCK}\n"
+    // A shim of pyenv's is on PATH for a Python that it will not start.
+    let by_pip = format!(
+        "if python{python} -c '' >/dev/null 2>&1; then\n            \
+         python{python} -m venv \"$env\"\n            \
+         \"$PYTHON\" -m pip install {wheels} --requirement {LOCK}\n"
+    );
+    let (ways, needed) = match is_for_uv(python) {
+        true => (
+            format!(
+                "if command -v uv >/dev/null; then\n            \
+                 uv venv --python {python} \"$env\"\n            \
+                 uv pip install --python \"$PYTHON\" {wheels} --requirement {LOCK}\n        \
+                 el{by_pip}"
+            ),
+            format!("uv or python{python}"),
         ),
-        false => format!(
-            "        python{python} -m venv \"$env\"\n        \
-             \"$PYTHON\" -m pip install {wheels} --requirement {LOCK}\n"
-        ),
+        false => (by_pip, format!("python{python}")),
     };
-    let needed = if is_for_uv(python) { "uv".to_owned() } else { format!("python{python}") };
     let steps = fixups.iter().map(|fixup| {
         let words = fixup.run.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
         format!("        # {}\n        {words}\n", fixup.why)
@@ -51,8 +58,10 @@ fn made(pins: &Pins, fixups: &[FixUp]) -> String {
     };
     format!(
         "    env=$PWD/.venv\n    PYTHON=$env/bin/python\n    if [ ! -e \"$env/ready\" ]; then\n        \
-         command -v {needed} >/dev/null || {{ echo 'needs {needed} on PATH, or PYTHON=/path/to/python' >&2; exit 2; }}\n        \
-         rm -rf \"$env\"\n{install}{site}{steps}        : >\"$env/ready\"\n    fi\n"
+         rm -rf \"$env\"\n        \
+         {ways}        else\n            \
+         echo 'needs {needed} on PATH, or PYTHON=/path/to/python' >&2\n            exit 2\n        fi\n\
+         {site}{steps}        : >\"$env/ready\"\n    fi\n"
     )
 }
 
@@ -111,7 +120,11 @@ mod tests {
             ),
             "{text}"
         );
-        assert!(made(&pins("3.12"), &[]).contains("uv venv --python 3.12"));
+        let text = made(&pins("3.12"), &[]);
+        assert!(
+            text.contains("uv venv --python 3.12") && text.contains("python3.12 -m venv"),
+            "{text}"
+        );
         assert!(script(None).contains("exit 2\nfi\nexec \"$PYTHON\" run.py\n"), "{}", script(None));
     }
 }
