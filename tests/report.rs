@@ -157,7 +157,7 @@ fn a_chart_is_a_picture_of_its_own() {
     for (name, how) in [
         ("cnn.PNG", "rsvg-convert --zoom 3"),
         ("cnn.pdf", "rsvg-convert --format pdf"),
-        ("cnn.webp", "inkscape"),
+        ("cnn.webp", "--background-color white"),
     ] {
         let out = folder.path().join(name);
         let (code, text) = rosetta(

@@ -46,6 +46,8 @@ const AROUND: (f64, f64, f64, f64) = (4.0, 22.0, 4.0, 16.0);
 /// Tiles beside each other in a file of its own.
 const BESIDE: usize = 4;
 const LABEL: usize = 22;
+/// What a number needs behind the end of its line; where there is less, it stands above.
+const NUMBER: f64 = 46.0;
 
 impl Lines {
     /// Returns a picture for each line, for a page that sets them beside each other as they fit.
@@ -99,7 +101,11 @@ impl Lines {
             @if let Some(point) = last {
                 @let (x, y) = place(*point, axes);
                 circle.end cx=(at(x)) cy=(at(y)) r="2.5" {}
-                text.value x=(at(x.min(TILE.0 - AROUND.2))) y=(at((y - 6.0).max(AROUND.1 + 8.0))) text-anchor="end" { (shown) }
+                @if x < TILE.0 - NUMBER {
+                    text.value x=(at(x + 6.0)) y=(at(y + 4.0)) { (shown) }
+                } @else {
+                    text.value x=(at(x.min(TILE.0 - AROUND.2))) y=(at((y - 6.0).max(AROUND.1 + 8.0))) text-anchor="end" { (shown) }
+                }
             }
             text.tick x=(at(AROUND.0)) y=(at(TILE.1 - 4.0)) { (self.ends.0) }
             text.tick x=(at(TILE.0 - AROUND.2)) y=(at(TILE.1 - 4.0)) text-anchor="end" { (self.ends.1) }

@@ -25,11 +25,15 @@ pub trait Chart {
     fn svg(&self) -> Markup;
 }
 
+const USE_HREF: &str = "<use xmlns:xlink=\"http://www.w3.org/1999/xlink\" xlink:href=";
+
 /// Returns a chart as a file of its own.
 pub fn file(chart: &dyn Chart) -> String {
-    // HTML knows what `svg` is; in a file of its own the first tag says it, and behind that tag stands the style.
-    let drawn =
-        chart.svg().into_string().replacen("<svg", "<svg xmlns=\"http://www.w3.org/2000/svg\"", 1);
+    // HTML knows what `svg` is; in a file of its own the first tag says it, and behind that tag stands the style. Inkscape
+    // 1.2 draws nothing for a `use` whose `href` has no namespace, as SVG 2 and HTML want it.
+    let drawn = chart.svg().into_string();
+    let drawn = drawn.replacen("<svg", "<svg xmlns=\"http://www.w3.org/2000/svg\"", 1);
+    let drawn = drawn.replace("<use href=", USE_HREF);
     let inside = drawn.find('>').map_or(0, |end| end + 1);
     let (head, rest) = drawn.split_at(inside);
     let style = html! { style { (PreEscaped(with_fallbacks(STYLE))) } }.into_string();
@@ -64,6 +68,9 @@ fn at(coordinate: f64) -> String {
     let text = format!("{coordinate:.1}");
     text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
 }
+
+/// What stands between a number and a name: an em space, for two spaces are drawn as one.
+const GAP: char = '\u{2003}';
 
 /// The least distance between two labels that stand one below the other.
 const APART: f64 = 17.0;

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::axis::Axis;
-use super::{APART, Chart, at, clipped, picture, spread};
+use super::{APART, Chart, GAP, at, clipped, picture, spread};
 use crate::report::three_digits;
 
 /// Two numbers of each of several.
@@ -26,7 +26,7 @@ pub struct Point {
     pub tags: String,
 }
 
-const WIDTH: f64 = 500.0;
+const WIDTH: f64 = 540.0;
 /// Where points lie; names stand to the right.
 const SIDES: (f64, f64) = (12.0, 300.0);
 const NAMES: f64 = 322.0;
@@ -48,17 +48,17 @@ impl Chart for Points {
             path.rule d={ "M" (at(SIDES.0)) " " (at(below)) "H" (at(SIDES.1)) } {}
             text.tick x=(at(SIDES.0)) y=(at(below + 12.0)) { (three_digits(across.low())) }
             text.tick x=(at(SIDES.1)) y=(at(below + 12.0)) text-anchor="end" { (three_digits(across.high())) }
-            text.head x=(at((SIDES.0 + SIDES.1) / 2.0)) y=(at(below + 14.0)) text-anchor="middle" { (self.axes.0) }
+            text.head x=(at((SIDES.0 + SIDES.1) / 2.0)) y=(at(below + 30.0)) text-anchor="middle" { (self.axes.0) }
             @for (point, name) in self.points.iter().zip(&names) {
                 @let (x, y) = place(point);
                 g.row data-tags=(point.tags) {
                     title { (point.label) ": " (three_digits(point.across)) ", " (three_digits(point.up)) }
                     path.lead d={ "M" (at(x + 5.0)) " " (at(y)) "L" (at(NAMES - 4.0)) " " (at(*name)) } {}
                     circle.end cx=(at(x)) cy=(at(y)) r="3.5" {}
-                    text.label x=(at(NAMES)) y=(at(name + 4.0)) { (three_digits(point.up)) "  " (clipped(&point.label, LABEL)) }
+                    text.label x=(at(NAMES)) y=(at(name + 4.0)) { (three_digits(point.up)) (GAP) (clipped(&point.label, LABEL)) }
                 }
             }
         };
-        picture(&self.title, (WIDTH, (below + 20.0).max(lowest + 10.0)), inside)
+        picture(&self.title, (WIDTH, (below + 36.0).max(lowest + 10.0)), inside)
     }
 }

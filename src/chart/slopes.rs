@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::axis::Axis;
-use super::{APART, Chart, at, clipped, picture, spread};
+use super::{APART, Chart, GAP, at, clipped, picture, spread};
 use crate::report::three_digits;
 
 /// Two numbers each of several, on one scale of ratios.
@@ -71,9 +71,9 @@ fn label(x: f64, side: f64, (point, place): (f64, f64), text: &str, number: f64)
     let anchor = if side < 0.0 { "end" } else { "start" };
     let text = clipped(text, LABEL);
     let words = if side < 0.0 {
-        format!("{text}  {}", three_digits(number))
+        format!("{text}{GAP}{}", three_digits(number))
     } else {
-        format!("{}  {text}", three_digits(number))
+        format!("{}{GAP}{text}", three_digits(number))
     };
     html! {
         @if (point - place).abs() > 2.0 {

@@ -39,8 +39,13 @@ fn a_line_of_one_point_and_numbers_that_are_none_are_drawn() {
     let lines = Lines { title: "Loss".to_owned(), ends, lines, ..Lines::default() };
     let svg = file(&lines);
     assert!(!svg.contains("NaN"), "{svg}");
+    let used = "xmlns:xlink=\"http://www.w3.org/1999/xlink\" xlink:href=\"#others\"";
+    assert_eq!((svg.matches(used).count(), svg.matches(" href=").count()), (2, 0), "{svg}");
     assert!(svg.contains("class=\"line\" d=\"M4 55h0\""), "{svg}");
     assert!(svg.contains("class=\"line\" d=\"M4 22L164 88\""), "{svg}");
+    // Above the end of a line that reaches the edge, and behind that of another: never over the line, nor cut off.
+    assert!(svg.contains("x=\"164\" y=\"82\" text-anchor=\"end\">0</text>"), "{svg}");
+    assert!(svg.contains("class=\"value\" x=\"10\" y=\"59\">2</text>"), "{svg}");
 }
 
 #[test]
@@ -97,7 +102,7 @@ fn points_lie_by_ratios_and_their_names_keep_apart() {
         assert!(svg.contains(place), "{place}: {svg}");
     }
     assert!(
-        svg.contains("y=\"38\">60  b</text>") && svg.contains("y=\"55\">60  c</text>"),
+        svg.contains("y=\"38\">60\u{2003}b</text>") && svg.contains("y=\"55\">60\u{2003}c</text>"),
         "{svg}"
     );
     assert!(svg.contains("<title>b: 10, 60</title>"), "{svg}");

@@ -93,7 +93,13 @@ fn refuse_other_formats(out: &Path) -> Result<()> {
                 "`rsvg-convert --format {extension} {picture} --output {file}` (Debian: librsvg2-bin)"
             )
         }
-        _ => format!("`inkscape {picture} --export-filename {file}`"),
+        // JPEG knows no transparent ground. Inkscape 1.2 ends by a signal when it is told these formats by its command line.
+        _ => {
+            format!(
+                "`rsvg-convert --zoom 3 --background-color white {picture} | convert - {file}` \
+                 (Debian: librsvg2-bin and imagemagick)"
+            )
+        }
     };
     Err(hinted(
         format!("`{file}`: a chart is written as SVG, not as {}", extension.to_uppercase()),
