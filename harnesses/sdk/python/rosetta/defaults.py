@@ -629,7 +629,8 @@ def _decay_form(descend):
         "decoupled, times the rate": RATE * DECAY,
         "decoupled, by itself": DECAY,
     }
-    found = [name for name, size in forms.items() if abs(moved - size) < 1e-6 + 1e-3 * size]
+    # An epsilon of 1e-5 takes a thousandth off the sign.
+    found = [name for name, size in forms.items() if abs(moved - size) < 1e-6 + 1e-2 * size]
     return found[0] if found else UNKNOWN
 
 

@@ -391,7 +391,7 @@ class Decays(unittest.TestCase):
     def test_each_form_of_decay_has_its_name(self):
         forms = {
             "none": lambda w, rate, decay: w,
-            "in the gradient": lambda w, rate, decay: w - rate,
+            "in the gradient": lambda w, rate, decay: w - rate * decay / (decay + 1e-5),
             "decoupled, times the rate": lambda w, rate, decay: w - rate * decay * w,
             "decoupled, by itself": lambda w, rate, decay: w - decay * w,
             defaults.UNKNOWN: lambda w, rate, decay: w + 1,

@@ -138,7 +138,8 @@ function decay_form(descend)
         "decoupled, times the rate" => RATE * DECAY,
         "decoupled, by itself" => DECAY,
     )
-    found = [name for (name, size) in forms if abs(moved - size) < 1e-6 + 1e-3 * size]
+    # An epsilon of 1e-5 takes a thousandth off the sign.
+    found = [name for (name, size) in forms if abs(moved - size) < 1e-6 + 1e-2 * size]
     return isempty(found) ? UNKNOWN : found[1]
 end
 

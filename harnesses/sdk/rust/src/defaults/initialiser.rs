@@ -197,7 +197,7 @@ fn distribution(samples: &[f64]) -> Option<Kind> {
 }
 
 /// Returns the share of a normal distribution below `x`.
-fn phi(x: f64) -> f64 {
+pub(super) fn phi(x: f64) -> f64 {
     // The error function by Abramowitz and Stegun 7.1.26, to 1.5e-7.
     let y = x.abs() / 2f64.sqrt();
     let t = 1.0 / (1.0 + 0.3275911 * y);

@@ -6,12 +6,14 @@
 //! SDK does and says it in the same words. May not know any framework.
 
 mod chance;
+mod decay;
 mod gru;
 mod images;
 mod initialiser;
 mod loss;
 mod number;
 mod optimiser;
+mod transformer;
 mod values;
 
 use std::{
@@ -23,11 +25,13 @@ use std::{
 use serde_json::json;
 
 pub use self::{
+    decay::{Decaying, clipping, decay},
     gru::{Gru, gru},
     images::{Layer, Layout, convolution, dense, pooling, shorthand},
     initialiser::{embedding, recurrent},
     loss::{Labels, loss},
-    optimiser::{adam, momentum, words},
+    optimiser::{adam, momentum, padding_row, words},
+    transformer::{attention, gelu, layer_norm},
     values::{dropout, seeds, types},
 };
 use crate::{Array, Run, array::Values, fail};

@@ -212,11 +212,21 @@ pub fn words(train: impl Fn(&[Vec<u32>]) -> Result<Vec<Array>>) -> Properties {
     properties([("adam.absent", absent), ("adam.twice", way)])
 }
 
+/// Measures whether row 0 of an embedding learns: `train(batches)` as for [`words`].
+pub fn padding_row(train: impl Fn(&[Vec<u32>]) -> Result<Vec<Array>>) -> Result<Properties> {
+    let tables = train(&[vec![1, 2], vec![0, 1]])?;
+    let [before, after] = [0, 1].map(|k| floats(&tables[k]));
+    let width = before.len() / 4;
+    let is_still = are_close(&after[..width], &before[..width], 1e-5, 1e-8);
+    let word = if is_still { "stays as it is" } else { "learns as any other" };
+    Ok(properties([("embedding.padding", word)]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::{
         ADAM_FORMS, AdamForm, Array, Chance, Path, Properties, REFUSED, Result, UNKNOWN, adam,
-        floats, momentum, words,
+        floats, momentum, padding_row, words,
     };
 
     /// A fake SGD.
@@ -357,5 +367,19 @@ mod tests {
         assert_eq!(odd["adam.twice"], "squared, summed");
         let refuses = words(|_| Err("no rows".into()));
         assert_eq!([&refuses["adam.absent"], &refuses["adam.twice"]], [REFUSED, REFUSED]);
+    }
+
+    #[test]
+    fn a_row_for_padding_may_stay() {
+        for (moves, name) in [(1f32, "learns as any other"), (0.0, "stays as it is")] {
+            let train = |batches: &[Vec<u32>]| {
+                let table = |batch: &Vec<u32>| {
+                    let moved = if batch.contains(&0) { moves } else { 0.0 };
+                    Array::new([4, 2], vec![1.0 + moved; 8])
+                };
+                Ok(batches.iter().map(table).collect())
+            };
+            assert_eq!(padding_row(train).unwrap()["embedding.padding"], name);
+        }
     }
 }
