@@ -3,13 +3,21 @@
 // %% Setup
 use burn::{
     backend::{Autodiff, Flex, flex::FlexDevice},
+    grad_clipping::GradientClippingConfig,
     module::{Module, ModuleMapper, Param},
     nn::{
-        DropoutConfig, Embedding, EmbeddingConfig, Linear, LinearConfig, conv::Conv2dConfig,
-        gru::GruConfig, loss::CrossEntropyLossConfig, pool::MaxPool2dConfig,
+        DropoutConfig, Embedding, EmbeddingConfig, Gelu, LayerNormConfig, Linear, LinearConfig,
+        attention::{MhaInput, MultiHeadAttentionConfig},
+        conv::Conv2dConfig,
+        gru::GruConfig,
+        loss::CrossEntropyLossConfig,
+        pool::MaxPool2dConfig,
     },
-    optim::{AdamConfig, GradientsParams, Optimizer, SgdConfig, momentum::MomentumConfig},
-    tensor::{DType, Distribution, Int, Tensor, TensorData, backend::Backend},
+    optim::{
+        AdamConfig, AdamWConfig, GradientsParams, Optimizer, SgdConfig, decay::WeightDecayConfig,
+        momentum::MomentumConfig,
+    },
+    tensor::{Bool, DType, Distribution, Int, Tensor, TensorData, backend::Backend},
 };
 use rosetta::{
     Array, Values,
@@ -156,6 +164,64 @@ fn optimisers(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
+// %% Weight decay and clipping
+fn adam_decaying(w: &[f32], gradients: &[Vec<f32>], rate: f64, by: f64) -> Result<Vec<Vec<f32>>> {
+    let decay = WeightDecayConfig::new(by as f32);
+    descend(w, gradients, rate, AdamConfig::new().with_weight_decay(Some(decay)).init())
+}
+
+fn adamw(w: &[f32], gradients: &[Vec<f32>], rate: f64, by: f64) -> Result<Vec<Vec<f32>>> {
+    descend(w, gradients, rate, AdamWConfig::new().with_weight_decay(by as f32).init())
+}
+
+#[derive(Module, Debug)]
+struct Pair<B: Backend> {
+    a: Param<Tensor<B, 1>>,
+    b: Param<Tensor<B, 2>>,
+}
+
+/// An optimiser clips: zeros are moved by as much as is left of their gradients.
+fn clip([a, b]: [Array; 2], limit: f64) -> Result<[Array; 2]> {
+    let zeros = Pair {
+        a: Param::from_tensor(Tensor::zeros([2], &CPU)),
+        b: Param::from_tensor(Tensor::zeros([1, 1], &CPU)),
+    };
+    let a = zeros.a.val() * tensor::<B, 1>(a);
+    let loss = a.sum() + (zeros.b.val() * tensor::<B, 2>(b)).sum();
+    let grads = GradientsParams::from_grads(loss.backward(), &zeros);
+    let clipping = GradientClippingConfig::Norm(limit as f32);
+    let optimizer = SgdConfig::new().with_gradient_clipping(Some(clipping));
+    let moved = optimizer.init::<B, Pair<B>>().step(1.0, zeros, grads);
+    Ok([parameter(&moved.a)?, parameter(&moved.b)?])
+}
+
+fn decay(report: &mut Report) -> Result<()> {
+    report.send(defaults::decay(Some(&adam_decaying), Some(&adamw))?);
+    report.read("decay.rate", "0.0001"); // in the documentation: its field is private
+    report.send(defaults::clipping(clip)?);
+    report.send(defaults::padding_row(words)?);
+    Ok(())
+}
+
+// %% LayerNorm, GELU and attention
+fn transformer(report: &mut Report) -> Result<()> {
+    let norm = LayerNormConfig::new(8).init::<Flex>(&CPU);
+    report.send(defaults::layer_norm(|x| array(norm.forward(tensor::<Flex, 2>(x))))?);
+    report.send(defaults::gelu(|x| array(Gelu::new().forward(tensor::<Flex, 1>(x))))?);
+    let heads = MultiHeadAttentionConfig::new(8, 2).init::<Flex>(&CPU);
+    let attend = |x, mask: &[bool]| {
+        let mask = TensorData::new(mask.to_vec(), [1, 4, 4]);
+        let mask = Tensor::<Flex, 3, Bool>::from_data(mask, &CPU);
+        array(heads.forward(MhaInput::self_attn(tensor(x)).mask_attn(mask)).context)
+    };
+    let names = ["query", "key", "value", "output"];
+    let linears = [&heads.query, &heads.key, &heads.value, &heads.output];
+    let biases = names.into_iter().zip(linears).filter(|(_, linear)| linear.bias.is_some());
+    let biases = biases.map(|(name, _)| name).collect::<Vec<_>>();
+    report.send(defaults::attention(attend, &biases)?);
+    Ok(())
+}
+
 // %% GRU
 struct Random;
 
@@ -224,6 +290,8 @@ fn main() -> Result<()> {
             ("dropout.untold", ["cnn", "train(&run, model, &device).valid()"]),
             ("sgd.momentum", ["cnn", "with_dampening(0.0)"]),
             ("adam.epsilon", ["rnn", "with_epsilon(cfg.f64(\"epsilon\")"]),
+            ("decay.biases", ["transformer", "[decay, 0.0]"]),
+            ("clip.of", ["transformer", "struct Clip"]),
             ("gru.gates", ["rnn", "const GATES"]),
             ("embedding.initialiser", ["rnn", "model.apply(weights,"]),
             ("gru.initialiser", ["rnn", "model.apply(weights,"]),
@@ -235,6 +303,8 @@ fn main() -> Result<()> {
     dropout(&mut report)?;
     report.send(defaults::loss(cross_entropy));
     optimisers(&mut report)?;
+    decay(&mut report)?;
+    transformer(&mut report)?;
     report.send(defaults::gru(random_gru()?)?);
     report.send(defaults::recurrent(recurrent)?);
     report.send(defaults::types(dense, type_of)?);

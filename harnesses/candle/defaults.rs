@@ -3,8 +3,8 @@
 // %% Setup
 use candle_core::{DType, Device, Module, Tensor, Var};
 use candle_nn::{
-    AdamW, Conv2dConfig, Dropout, GRUConfig, Optimizer, ParamsAdamW, RNN, SGD, VarBuilder, VarMap,
-    conv2d, embedding, gru, linear, loss,
+    AdamW, Conv2dConfig, Dropout, GRUConfig, LayerNormConfig, Optimizer, ParamsAdamW, RNN, SGD,
+    VarBuilder, VarMap, conv2d, embedding, gru, layer_norm, linear, loss,
 };
 use rosetta::{
     Array, Values,
@@ -133,6 +133,28 @@ fn optimisers(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
+// %% Weight decay and clipping
+fn adamw(w: &[f32], gradients: &[Vec<f32>], lr: f64, decay: f64) -> Result<Vec<Vec<f32>>> {
+    descend::<AdamW>(w, gradients, ParamsAdamW { lr, weight_decay: decay, ..Default::default() })
+}
+
+fn decay(report: &mut Report) -> Result<()> {
+    report.send(defaults::decay(None, Some(&adamw))?);
+    report.read("decay.rate", &ParamsAdamW::default().weight_decay.to_string());
+    report.read("clip.of", "not there");
+    report.send(defaults::padding_row(words)?);
+    Ok(())
+}
+
+// %% LayerNorm, GELU and attention
+fn transformer(report: &mut Report) -> Result<()> {
+    let norm = layer_norm(8, LayerNormConfig::default(), variables().1)?;
+    report.send(defaults::layer_norm(|x| array(&norm.forward(&tensor(x)?)?))?);
+    report.send(defaults::gelu(|x| array(&tensor(x)?.gelu()?))?);
+    report.read("attention.mask", "no such layer"); // a function, for predictions
+    Ok(())
+}
+
 // %% GRU
 fn random_gru() -> Result<Gru> {
     let (variables, builder) = variables();
@@ -189,6 +211,10 @@ fn main() -> Result<()> {
             ("adam.decay", ["rnn", "weight_decay: 0.0"]),
             ("embedding.initialiser", ["rnn", "variables.set_one("]),
             ("gru.initialiser", ["rnn", "variables.set_one("]),
+            ("decay.biases", ["transformer", "adamw(vectors, 0.0)"]),
+            ("clip.of", ["transformer", "fn clip("]),
+            ("gelu.form", ["transformer", "gelu_erf()"]),
+            ("attention.mask", ["transformer", "fn attention("]),
             ("seed", ["framework.yaml", "deterministic: false"]),
         ],
     );
@@ -198,6 +224,8 @@ fn main() -> Result<()> {
     dropout(&mut report)?;
     report.send(defaults::loss(cross_entropy));
     optimisers(&mut report)?;
+    decay(&mut report)?;
+    transformer(&mut report)?;
     report.send(defaults::gru(random_gru()?)?);
     report.send(defaults::recurrent(recurrent)?);
     report.send(defaults::types(dense, type_of)?);
