@@ -104,7 +104,7 @@ impl Lines {
                 @if x < TILE.0 - NUMBER {
                     text.value x=(at(x + 6.0)) y=(at(y + 4.0)) { (shown) }
                 } @else {
-                    text.value x=(at(x.min(TILE.0 - AROUND.2))) y=(at((y - 6.0).max(AROUND.1 + 8.0))) text-anchor="end" { (shown) }
+                    text.value x=(at(x.min(TILE.0 - AROUND.2))) y=(at(beside(line, axes, y))) text-anchor="end" { (shown) }
                 }
             }
             text.tick x=(at(AROUND.0)) y=(at(TILE.1 - 4.0)) { (self.ends.0) }
@@ -144,6 +144,15 @@ fn words(title: &str, line: &Curve) -> String {
     let (first, last) = (end(line.points.first()), end(line.points.last()));
     let count = line.points.len();
     format!("{title}, {}: from {first} to {last} in {count} points{}", line.label, line.told)
+}
+
+/// Returns where the number of a line's end stands that is at `y`: below a line that falls, if there is room, else above.
+fn beside(line: &Curve, axes: (Axis, Axis), y: f64) -> f64 {
+    let before = line.points.iter().rev().nth(1).map_or(y, |point| place(*point, axes).1);
+    match before < y && y + 15.0 < TILE.1 - AROUND.3 {
+        true => y + 15.0,
+        false => (y - 6.0).max(AROUND.1 + 8.0),
+    }
 }
 
 fn levels(levels: &[Level], axes: (Axis, Axis)) -> String {

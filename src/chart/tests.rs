@@ -46,6 +46,8 @@ fn a_line_of_one_point_and_numbers_that_are_none_are_drawn() {
     // Above the end of a line that reaches the edge, and behind that of another: never over the line, nor cut off.
     assert!(svg.contains("x=\"164\" y=\"82\" text-anchor=\"end\">0</text>"), "{svg}");
     assert!(svg.contains("class=\"value\" x=\"10\" y=\"59\">2</text>"), "{svg}");
+    let falls = Lines { lines: vec![line(&[(1.0, 4.0), (2.0, 3.0)])], ..Lines::default() };
+    assert!(file(&falls).contains("x=\"164\" y=\"53.5\" text-anchor=\"end\">3</text>"), "{svg}");
 }
 
 #[test]
