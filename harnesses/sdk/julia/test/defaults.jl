@@ -186,6 +186,9 @@ end
     without = way(decay -> NamedTuple())
     @test Defaults.decay(inside, coupled) == Dict("decay.adam" => "in the gradient",
         "decay.adamw" => "decoupled, times the rate", "decay.biases" => "decay too")
+    rough(w, gradients, rate, decay) =
+        fake_adam(form, 1e-5; decay = (g, w) -> g .+ decay .* w)(w, gradients, rate)
+    @test Defaults.decay(rough, coupled)["decay.adam"] == "in the gradient"
     @test Defaults.decay(nothing, alone)["decay.adamw"] == "decoupled, by itself"
     @test Defaults.decay(nothing, alone)["decay.adam"] == "not there"
     @test Defaults.decay(inside, without)["decay.biases"] == "left alone"
