@@ -67,6 +67,12 @@ MUTATIONS = {
     ),
     "kernel_flipped": ("pytorch", "cnn", convolution(w="self.weight.flip(2, 3)")),
     "kernel_transposed": ("pytorch", "cnn", convolution(w="self.weight.mT")),
+    "image_transposed": (
+        "pytorch",
+        "cnn",
+        [("torch.from_numpy(x)", "torch.from_numpy(x.swapaxes(2, 3).copy())")],
+    ),
+    "flatten_transposed": ("pytorch", "cnn", [("x.flatten(1)", "x.mT.flatten(1)")]),
     "flatten_channels_last": (
         "keras-jax",
         "cnn",
@@ -404,8 +410,23 @@ FULL = {
     ),
 }
 
-# In Julia: what a user of NumPy or of a convolution in the strict sense writes.
+# Images with their height first, as (H, W, C, N): as wide as they are high, they fit wherever the others do.
+HEIGHT_FIRST = ("backwards, y = Function[], x", "backwards, y = Function[], permutedims(x, (2, 1, 3, 4))")
+
+# In Julia: what a user of NumPy, of Images.jl or of a convolution in the strict sense writes.
 JULIA = {
+    "julia-height-first": ("plain-julia", "cnn", [HEIGHT_FIRST], "image_transposed"),
+    # The kernels too: no layer differs but the first dense one, whose weights are in C, H, W order.
+    "julia-all-height-first": (
+        "plain-julia",
+        "cnn",
+        [
+            HEIGHT_FIRST,
+            ('k, bias = params["$name.weight"],', 'k, bias = permutedims(params["$name.weight"], (2, 1, 3, 4)),'),
+            ('gradients["$name.weight"] = dk\n', 'gradients["$name.weight"] = permutedims(dk, (2, 1, 3, 4))\n'),
+        ],
+        "flatten_transposed",
+    ),
     "julia-flipped": (
         "plain-julia",
         "cnn",

@@ -15,6 +15,9 @@ use crate::yaml::{self, Location, Spanned};
 /// Name of the file beside framework.yaml.
 const FILE: &str = "variants.yaml";
 
+/// Name of the file with mistakes that no verdict is known by: a new one there concerns no proof that stands.
+const MISTAKES: &str = "mistakes.yaml";
+
 /// Returns the file that has the variants of an experiment: one of its own, `EXPERIMENT.variants.yaml`,
 /// or else that of all others. So a change of those of one experiment concerns no verdict on another.
 pub fn file(folder: &Path, experiment: &str) -> PathBuf {
@@ -22,7 +25,7 @@ pub fn file(folder: &Path, experiment: &str) -> PathBuf {
     if own.is_file() { own } else { folder.join(FILE) }
 }
 
-/// `harnesses/NAME/variants.yaml`, or `EXPERIMENT.variants.yaml` there.
+/// `harnesses/NAME/variants.yaml`, or `EXPERIMENT.variants.yaml` or `mistakes.yaml` there.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "rosetta variants")]
@@ -96,6 +99,10 @@ impl Variants {
         let shared = folder.join(FILE);
         let mut all = Variants::read(&shared)?;
         all.need_experiments(&shared)?;
+        let place_of_more = folder.join(MISTAKES);
+        let mut more = Variants::read(&place_of_more)?;
+        more.need_experiments(&place_of_more)?;
+        more.need_mistakes(&place_of_more)?;
         for (experiment, harness) in harnesses {
             let source = regular::read_to_string(harness)
                 .with_context(|| format!("cannot read `{}`", harness.display()))?;
@@ -109,7 +116,11 @@ impl Variants {
             for variant in &all.variants {
                 variant.check(&path, experiment, &source)?;
             }
+            for mistake in &more.variants {
+                mistake.check(&place_of_more, experiment, &source)?;
+            }
         }
+        all.variants.append(&mut more.variants);
         Ok(all)
     }
 
@@ -134,6 +145,18 @@ impl Variants {
             Some(change) => {
                 let message = "this change lacks `in`, the experiments whose harness it is made in";
                 Err(yaml::wrong(path, &change.from.referenced, message))
+            }
+        }
+    }
+
+    /// Ends with an error if one of them may be declared: verdicts are known by all that is declared.
+    fn need_mistakes(&self, path: &Path) -> Result<()> {
+        match self.variants.iter().find(|variant| variant.is != VariantKind::Mistake) {
+            None => Ok(()),
+            Some(variant) => {
+                let message =
+                    format!("this file is of mistakes alone: a variant belongs in `{FILE}`");
+                Err(yaml::wrong(path, &variant.name.referenced, message))
             }
         }
     }
@@ -312,6 +335,34 @@ mod tests {
             write(name, which);
             let found = load().err().map(|error| error.to_string()).unwrap_or_default();
             assert!(found.contains(expected) && found.is_empty() == expected.is_empty(), "{found}");
+        }
+    }
+
+    #[test]
+    fn mistakes_have_a_file_that_no_verdict_is_known_by() {
+        let folder = tempfile::tempdir().unwrap();
+        let harness = folder.path().join("tiny.py");
+        std::fs::write(&harness, SOURCE).unwrap();
+        let harnesses = BTreeMap::from([("tiny".to_owned(), harness)]);
+        let load = |is: &str, more: &str| {
+            let text = format!(
+                "version: 1\nvariants:\n  - {{name: three, is: {is}, stage: loss, says: so,\n     \
+                 changes: [{{{more}, to: a + 3}}]}}\n"
+            );
+            std::fs::write(folder.path().join("mistakes.yaml"), text).unwrap();
+            let loaded = Variants::load(folder.path(), &harnesses);
+            loaded.map(|all| all.of("tiny").count()).map_err(|error| error.to_string())
+        };
+        assert_eq!(load("mistake", "in: [tiny], from: a + 2"), Ok(1));
+        assert!(file(folder.path(), "tiny").ends_with("variants.yaml"));
+        for (is, more, expected) in [
+            ("variant", "in: [tiny], from: a + 2", "mistakes.yaml:3:"),
+            ("variant", "in: [tiny], from: a + 2", "of mistakes alone"),
+            ("mistake", "from: a + 2", "this change lacks `in`"),
+            ("mistake", "in: [tiny], from: a + 5", "stands 0 times"),
+        ] {
+            let error = load(is, more).unwrap_err();
+            assert!(error.contains(expected), "{error}");
         }
     }
 

@@ -74,6 +74,7 @@ fn every_yaml_file_names_its_schema() {
     named("harnesses", "framework.yaml", "../framework.schema.json");
     named("harnesses", "variants.yaml", "../variants.schema.json");
     named("harnesses", "transformer.variants.yaml", "../variants.schema.json");
+    named("harnesses", "mistakes.yaml", "../variants.schema.json");
     named("envs", "env.yaml", "../env.schema.json");
 }
 
