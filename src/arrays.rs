@@ -2,16 +2,20 @@
 //!
 //! Must not depend on what the numbers mean.
 
+use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::data::{Element, Header, in_c_order};
 use crate::regular;
 
 /// The most that an array may take: 2^20 rows of 1,000 logits.
 const MAX_BYTES: u64 = 8 << 30;
+
+/// What is converted at once: whole numbers of any width.
+const PIECE_BYTES: u64 = 64 << 10;
 
 /// An array as float64, C order.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,14 +28,65 @@ impl Floats {
     /// Reads a `.npy` file of floats.
     pub fn read(path: &Path) -> Result<Floats> {
         let shown = path.display();
-        let stored = StoredRows::read(path, usize::MAX);
-        let StoredRows { shape, element, bytes } =
-            stored.with_context(|| format!("cannot read `{shown}`"))?;
-        let values = element.floats(&bytes);
-        let values = values.ok_or_else(|| {
-            anyhow!("`{shown}` holds {element}, not floats (float16, float32 or float64)")
-        })?;
-        Ok(Floats { shape, values })
+        let stored = Stored::open(path).with_context(|| format!("cannot read `{shown}`"))?;
+        let element = stored.element;
+        ensure!(
+            element.is_float(),
+            "`{shown}` holds {element}, not floats (float16, float32 or float64)"
+        );
+        stored.floats().with_context(|| format!("cannot read `{shown}`"))
+    }
+}
+
+/// A file with an array, as far as its header was read.
+struct Stored {
+    file: BufReader<File>,
+    header: Header,
+    element: Element,
+    /// Size of the array.
+    bytes: u64,
+}
+
+impl Stored {
+    fn open(path: &Path) -> Result<Stored> {
+        let mut file = BufReader::new(regular::open(path)?);
+        let header = Header::read(&mut file)?;
+        let (bytes, element) = (header.bytes()?, header.element()?);
+        Ok(Stored { file, header, element, bytes })
+    }
+
+    /// Returns the next bytes.
+    fn next(&mut self, count: u64) -> Result<Vec<u8>> {
+        ensure!(count <= MAX_BYTES, "it has {count} bytes; at most {MAX_BYTES} are read");
+        let mut bytes = Vec::new();
+        self.file.by_ref().take(count).read_to_end(&mut bytes)?;
+        ensure!(bytes.len() as u64 == count, "it is cut off");
+        Ok(bytes)
+    }
+
+    /// Returns the numbers, converted piece by piece: a check reads some hundred MB, and memory that
+    /// is new to a process costs it more than the conversion.
+    fn floats(mut self) -> Result<Floats> {
+        let (size, element) = (self.element.size(), self.element);
+        let mut values = Vec::new();
+        if self.header.is_fortran {
+            let bytes = self.next(self.bytes)?;
+            let bytes = in_c_order(&bytes, &self.header.shape, size);
+            values.extend(element.floats(&bytes).unwrap_or_default());
+        } else {
+            // A header may promise what the file does not have.
+            let all = self.bytes;
+            ensure!(all <= MAX_BYTES, "it has {all} bytes; at most {MAX_BYTES} are read");
+            let there = self.bytes.min(self.file.get_ref().metadata()?.len());
+            values.reserve_exact(usize::try_from(there)? / size);
+            let mut left = self.bytes;
+            while left > 0 {
+                let piece = self.next(left.min(PIECE_BYTES))?;
+                left -= piece.len() as u64;
+                values.extend(element.floats(&piece).unwrap_or_default());
+            }
+        }
+        Ok(Floats { shape: self.header.shape, values })
     }
 }
 
@@ -46,23 +101,20 @@ pub struct StoredRows {
 impl StoredRows {
     /// Reads at most `rows` rows.
     pub fn read(path: &Path, rows: usize) -> Result<StoredRows> {
-        let mut file = BufReader::new(regular::open(path)?);
-        let header = Header::read(&mut file)?;
-        let (all, element) = (header.bytes()?, header.element()?);
-        let there = header.shape.first().copied().unwrap_or(1);
+        let mut stored = Stored::open(path)?;
+        let (all, element) = (stored.bytes, stored.element);
+        let (header, there) = (&stored.header, stored.header.shape.first().copied().unwrap_or(1));
         let row_bytes = all.checked_div(there as u64).unwrap_or_default();
         let wanted = row_bytes.saturating_mul(there.min(rows) as u64);
         // The first rows of a file in Fortran order are spread over all of it.
         let read = if header.is_fortran { all } else { wanted };
-        ensure!(read <= MAX_BYTES, "it has {read} bytes; at most {MAX_BYTES} are read");
-        let mut bytes = Vec::new();
-        file.take(read).read_to_end(&mut bytes)?;
-        ensure!(bytes.len() as u64 == read, "it is cut off");
-        if header.is_fortran {
-            bytes = in_c_order(&bytes, &header.shape, element.size());
+        let mut bytes = stored.next(read)?;
+        let Header { shape, is_fortran, .. } = stored.header;
+        if is_fortran {
+            bytes = in_c_order(&bytes, &shape, element.size());
             bytes.truncate(usize::try_from(wanted)?);
         }
-        Ok(StoredRows { shape: header.shape, element, bytes })
+        Ok(StoredRows { shape, element, bytes })
     }
 }
 
