@@ -402,6 +402,29 @@ fn ctrl_c_ends_with_130_and_leaves_nothing_behind() {
     }
 }
 
+/// Weights of all parts were read, and those that are compared copied: 1.05 GB for two checks at once.
+#[test]
+fn a_check_holds_the_weights_that_it_compares_and_no_others() {
+    let project = computes(computes(Project::new(), "ours", RIGHT), "theirs", RIGHT);
+    let spec = with(DROPOUT).replace("shape: [3, 2]", "shape: [1500, 1000]");
+    project.write("specs/tiny.yaml", &spec.replace("settings: {", "settings: {dropout: 0.5, "));
+    let weights = npy_f32(&[1500, 1000], &[0.75; 1_500_000]);
+    for name in ["ours", "theirs"] {
+        project.write_bytes(&format!("numbers/{name}/dense.weight.npy"), &weights);
+    }
+    let (_, found) = verdicts(&project, &["-f", "ours"]);
+    assert_eq!(grade(&found, "ours"), "close", "{found}");
+    // SAFETY: the kernel fills in a plain structure of this process' own.
+    let largest = unsafe {
+        let mut usage = std::mem::zeroed::<libc::rusage>();
+        assert_eq!(libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage), 0);
+        usage.ru_maxrss / 1024
+    };
+    // As float64: the start, and what both computed before and after training.
+    let held = (1 + 2 + 2) * 12;
+    assert!(largest < held + 60, "{largest} MiB, for {held} MiB of weights");
+}
+
 fn wait_until(is_so: impl Fn() -> bool) {
     let started = Instant::now();
     while !is_so() {

@@ -214,9 +214,11 @@ fn decay(ours: &Traces, theirs: &Traces, given: &Given) -> Option<Cause> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::{recognise, rounding};
     use crate::arrays::Floats;
-    use crate::proof::compare::tests::{floats, start, traces};
+    use crate::proof::compare::tests::{edit, floats, start, traces};
     use crate::proof::compare::{Difference, Quantity, Traces, compare, float64_tolerance};
 
     /// Returns the cause of what differs first.
@@ -245,14 +247,15 @@ mod tests {
     fn a_softmax_in_the_model_is_told_from_its_outputs() {
         let logits = |values: [f64; 3]| Floats { shape: vec![1, 3], values: values.to_vec() };
         let mut theirs = traces();
-        theirs.initial.outputs = Some(logits([1.0, 2.0, 3.0]));
+        Arc::make_mut(&mut theirs.initial).outputs = Some(logits([1.0, 2.0, 3.0]));
         let sum = 1f64.exp() + 2f64.exp() + 3f64.exp();
         for (name, of) in [
             ("softmax_in_the_model", (|x: f64, sum: f64| x.exp() / sum) as fn(f64, f64) -> f64),
             ("log_softmax_in_the_model", |x, sum| x - sum.ln()),
         ] {
             let mut ours = theirs.clone();
-            ours.initial.outputs = Some(logits([1.0, 2.0, 3.0].map(|x| of(x, sum))));
+            Arc::make_mut(&mut ours.initial).outputs =
+                Some(logits([1.0, 2.0, 3.0].map(|x| of(x, sum))));
             assert_eq!(cause(&ours, &theirs, &start()).as_deref(), Some(name));
         }
     }
@@ -260,7 +263,7 @@ mod tests {
     #[test]
     fn gradients_that_are_zero_below_a_layer_are_named() {
         let mut ours = traces();
-        for trace in [ours.gradient.as_mut().unwrap(), ours.trained.as_mut().unwrap()] {
+        for trace in [&mut ours.gradient, &mut ours.trained].map(edit) {
             trace.weights.insert("a".to_owned(), floats(&[1.0, 2.0]));
         }
         assert_eq!(cause(&ours, &traces(), &start()).as_deref(), Some("zero_gradients"));
@@ -273,7 +276,7 @@ mod tests {
     #[test]
     fn nothing_trained_is_named() {
         let mut ours = traces();
-        for trace in [ours.gradient.as_mut().unwrap(), ours.trained.as_mut().unwrap()] {
+        for trace in [&mut ours.gradient, &mut ours.trained].map(edit) {
             trace.weights = start().into_iter().collect();
         }
         assert_eq!(cause(&ours, &traces(), &start()).as_deref(), Some("nothing_is_trained"));
@@ -282,14 +285,14 @@ mod tests {
     #[test]
     fn weight_decay_is_told_from_gradients_along_the_weights() {
         let mut ours = traces();
-        let gradient = ours.gradient.as_mut().unwrap();
+        let gradient = edit(&mut ours.gradient);
         for (name, start) in start() {
             let array = gradient.weights.get_mut(&name).unwrap();
             array.values.iter_mut().zip(&start.values).for_each(|(a, s)| *a -= 0.01 * s);
         }
         assert_eq!(cause(&ours, &traces(), &start()).as_deref(), Some("weight_decay"));
         // The loss of the second step shows it before the gradient does.
-        ours.trained.as_mut().unwrap().losses[1] += 1e-6;
+        edit(&mut ours.trained).losses[1] += 1e-6;
         assert_eq!(cause(&ours, &traces(), &start()).as_deref(), Some("weight_decay"));
     }
 
@@ -302,7 +305,7 @@ mod tests {
         let given = names(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
         let with = |values: &[f64]| {
             let mut traces = traces();
-            traces.initial.weights = names(values).into_iter().collect();
+            Arc::make_mut(&mut traces.initial).weights = names(values).into_iter().collect();
             traces
         };
         let theirs = with(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);

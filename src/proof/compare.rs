@@ -1,5 +1,7 @@
 //! Two traces → how far they are apart, quantity by quantity, in the order of the computation.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::arrays::Floats;
@@ -10,11 +12,11 @@ use crate::spec::Tolerance;
 #[derive(Debug, Clone, Default)]
 pub struct Traces {
     /// No step: outputs with the initial weights.
-    pub initial: Trace,
+    pub initial: Arc<Trace>,
     /// One step at learning rate 1: its update is the gradient, negated.
-    pub gradient: Option<Trace>,
+    pub gradient: Option<Arc<Trace>>,
     /// All steps.
-    pub trained: Option<Trace>,
+    pub trained: Option<Arc<Trace>>,
 }
 
 /// The initial weights, in forward order.
@@ -323,6 +325,7 @@ mod maybe_infinite {
 #[cfg(test)]
 pub mod tests {
     use std::collections::BTreeMap;
+    use std::sync::Arc;
 
     use super::{Given, Quantity, Traces, compare, float64_tolerance};
     use crate::arrays::Floats;
@@ -351,10 +354,14 @@ pub mod tests {
 
     pub fn traces() -> Traces {
         Traces {
-            initial: trace(&[0.5, -0.5], &[], 0.0),
-            gradient: Some(trace(&[0.4, -0.4], &[0.7], -0.1)),
-            trained: Some(trace(&[0.3, -0.3], &[0.7, 0.6], -0.3)),
+            initial: trace(&[0.5, -0.5], &[], 0.0).into(),
+            gradient: Some(trace(&[0.4, -0.4], &[0.7], -0.1).into()),
+            trained: Some(trace(&[0.3, -0.3], &[0.7, 0.6], -0.3).into()),
         }
+    }
+
+    pub fn edit(trace: &mut Option<Arc<Trace>>) -> &mut Trace {
+        Arc::make_mut(trace.as_mut().unwrap())
     }
 
     fn first(ours: &Traces, given: &Given) -> Option<(Quantity, Option<String>)> {
@@ -375,17 +382,18 @@ pub mod tests {
     #[test]
     fn what_differs_first_in_the_computation_is_found_first() {
         let mut ours = traces();
-        ours.trained.as_mut().unwrap().weights.insert("b".to_owned(), floats(&[2.6]));
+        edit(&mut ours.trained).weights.insert("b".to_owned(), floats(&[2.6]));
         assert_eq!(first(&ours, &start()), Some((Quantity::ArrayUpdate, Some("b".to_owned()))));
-        ours.gradient.as_mut().unwrap().weights.insert("b".to_owned(), floats(&[2.8]));
+        edit(&mut ours.gradient).weights.insert("b".to_owned(), floats(&[2.8]));
         assert_eq!(first(&ours, &start()), Some((Quantity::Gradient, Some("b".to_owned()))));
-        ours.trained.as_mut().unwrap().losses[1] = 0.61;
+        edit(&mut ours.trained).losses[1] = 0.61;
         assert_eq!(first(&ours, &start()), Some((Quantity::Loss, Some("step 2".to_owned()))));
-        ours.initial.outputs = Some(floats(&[0.5, f64::NAN]));
+        Arc::make_mut(&mut ours.initial).outputs = Some(floats(&[0.5, f64::NAN]));
         assert_eq!(first(&ours, &start()), Some((Quantity::Outputs, None)));
-        ours.initial.weights.insert("a".to_owned(), floats(&[2.0, 1.0]));
+        Arc::make_mut(&mut ours.initial).weights.insert("a".to_owned(), floats(&[2.0, 1.0]));
         assert_eq!(first(&ours, &start()), Some((Quantity::InitialWeights, Some("a".to_owned()))));
-        ours.initial.weights = BTreeMap::from([("a".to_owned(), floats(&[2.0, 1.0]))]);
+        Arc::make_mut(&mut ours.initial).weights =
+            BTreeMap::from([("a".to_owned(), floats(&[2.0, 1.0]))]);
         assert_eq!(first(&ours, &start()), Some((Quantity::Parameters, Some("b".to_owned()))));
     }
 
@@ -393,16 +401,16 @@ pub mod tests {
     fn the_first_layer_that_differs_is_named_only_where_the_outputs_differ() {
         let with = |first: f64, second: &[f64], output: f64| {
             let mut traces = traces();
-            traces.initial.activations = vec![
+            Arc::make_mut(&mut traces.initial).activations = vec![
                 ("ours alone".to_owned(), floats(&[first])),
                 ("block1.attention".to_owned(), floats(&[first])),
                 ("block1.out".to_owned(), floats(second)),
             ];
-            traces.initial.outputs = Some(floats(&[output, -0.5]));
+            Arc::make_mut(&mut traces.initial).outputs = Some(floats(&[output, -0.5]));
             traces
         };
         let mut theirs = with(1.0, &[2.0, 3.0], 0.5);
-        theirs.initial.activations.remove(0);
+        Arc::make_mut(&mut theirs.initial).activations.remove(0);
         let first = |ours: &Traces| {
             let found = compare(ours, &theirs, &start(), &float64_tolerance());
             let first = found.into_iter().find(|difference| !difference.is_within());
@@ -423,7 +431,7 @@ pub mod tests {
     #[test]
     fn an_update_next_to_a_large_weight_is_not_hidden_by_it() {
         let mut ours = traces();
-        ours.trained.as_mut().unwrap().weights.insert("b".to_owned(), floats(&[2.7 + 3e-9]));
+        edit(&mut ours.trained).weights.insert("b".to_owned(), floats(&[2.7 + 3e-9]));
         assert_eq!(first(&ours, &start()), Some((Quantity::ArrayUpdate, Some("b".to_owned()))));
     }
 }

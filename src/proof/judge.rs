@@ -211,11 +211,12 @@ pub fn framework_version(outcomes: &Outcomes) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::Arc;
 
     use super::*;
     use crate::arrays::Floats;
     use crate::catalog::{Device, Framework, FrameworkSpec};
-    use crate::proof::compare::tests::{floats, start, traces as right};
+    use crate::proof::compare::tests::{edit, floats, start, traces as right};
     use crate::proof::part::tests::experiment;
     use crate::proof::part::{FLOAT32, dtypes};
     use crate::proof::trace::Trace;
@@ -257,7 +258,7 @@ mod tests {
 
     fn with_outputs(values: &[f64]) -> Traces {
         let mut traces = right();
-        traces.initial.outputs = Some(floats(values));
+        Arc::make_mut(&mut traces.initial).outputs = Some(floats(values));
         traces
     }
 
@@ -350,8 +351,8 @@ mod tests {
         let job = Job { experiment, framework: &framework, target, device, profile, repeat };
         let (given, mut ours) = (start(), right());
         // Numbers that no known cause explains.
-        ours.trained.as_mut().unwrap().losses = vec![0.9, 0.8];
-        ours.gradient.as_mut().unwrap().weights.insert("b".to_owned(), floats(&[1.0]));
+        edit(&mut ours.trained).losses = vec![0.9, 0.8];
+        edit(&mut ours.gradient).weights.insert("b".to_owned(), floats(&[1.0]));
         let evidence = Evidence {
             job: &job,
             dtypes: dtypes(false),
@@ -390,9 +391,9 @@ mod tests {
             outputs: Some(Floats { shape: vec![1, 2], values: vec![value, 2.0] }),
             ..Trace::default()
         };
-        let theirs = Traces { initial: features(1.0), ..Traces::default() };
+        let theirs = Traces { initial: features(1.0).into(), ..Traces::default() };
         let ours = [("float32-0", features(1.5)), ("half-batches", features(1.4))];
-        let ours = ours.map(|(name, trace)| (name.to_owned(), Ok(trace))).into();
+        let ours = ours.map(|(name, trace)| (name.to_owned(), Ok(trace.into()))).into();
         let evidence = Evidence {
             job: &job,
             dtypes: dtypes(false),

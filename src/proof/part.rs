@@ -3,6 +3,7 @@
 //! Must not depend on files, on processes, or on which framework computes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::material::{Settings, dropout_probe};
 use crate::proof::compare::Traces;
@@ -27,6 +28,8 @@ pub struct Part {
     /// Seed that differs from the experiment's.
     pub seed: Option<u64>,
     pub input: Input,
+    /// Whether its weights are compared; outputs and losses tell all of the others.
+    pub compares_weights: bool,
 }
 
 /// Which data and weights a part is given.
@@ -39,7 +42,13 @@ pub enum Input {
 impl Part {
     pub fn new(name: impl Into<String>, dtype: &'static str, steps: u64) -> Part {
         let (name, settings) = (name.into(), Settings::new());
-        Part { name, dtype, steps, settings, seed: None, input: Input::Experiment }
+        let (input, compares_weights) = (Input::Experiment, false);
+        Part { name, dtype, steps, settings, seed: None, input, compares_weights }
+    }
+
+    /// Returns a part of which all numbers are compared.
+    fn whole(name: String, dtype: &'static str, steps: u64) -> Part {
+        Part { compares_weights: true, ..Part::new(name, dtype, steps) }
     }
 
     pub fn with(mut self, name: &str, value: Setting) -> Part {
@@ -49,7 +58,7 @@ impl Part {
 }
 
 /// What became of each part: its numbers, or why there are none.
-pub type Outcomes = BTreeMap<String, Result<Trace, String>>;
+pub type Outcomes = BTreeMap<String, Result<Arc<Trace>, String>>;
 
 /// Returns the types to compare in: float64 needs both programs to compute in it.
 pub fn dtypes(both_have_float64: bool) -> &'static [&'static str] {
@@ -120,17 +129,17 @@ pub enum Depth {
 
 /// Returns the parts whose numbers are compared.
 pub fn numeric_parts(experiment: &Experiment, dtype: &'static str, depth: Depth) -> Vec<Part> {
-    let mut parts = vec![Part::new(format!("{dtype}-0"), dtype, 0)];
+    let mut parts = vec![Part::whole(format!("{dtype}-0"), dtype, 0)];
     if experiment.spec.task == Task::Features {
         return parts;
     }
     let settings = gradient_settings(experiment);
     if !settings.is_empty() && depth >= Depth::Gradient {
-        let part = Part::new(format!("{dtype}-gradient"), dtype, 1);
+        let part = Part::whole(format!("{dtype}-gradient"), dtype, 1);
         parts.push(Part { settings, ..part });
     }
     if depth == Depth::Trained {
-        parts.push(Part::new(format!("{dtype}-{STEPS}"), dtype, STEPS));
+        parts.push(Part::whole(format!("{dtype}-{STEPS}"), dtype, STEPS));
     }
     parts
 }
@@ -156,7 +165,7 @@ pub fn traces(dtype: &str, outcomes: &Outcomes) -> Traces {
 }
 
 /// Returns the numbers of a part, if there are any.
-pub fn numbers<'a>(outcomes: &'a Outcomes, part: &str) -> Option<&'a Trace> {
+pub fn numbers<'a>(outcomes: &'a Outcomes, part: &str) -> Option<&'a Arc<Trace>> {
     outcomes.get(part)?.as_ref().ok()
 }
 

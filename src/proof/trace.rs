@@ -25,9 +25,9 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Reads what a job stored in `folder`, which may have been moved since; an error says why it
-    /// is not whole.
-    pub fn read(folder: &Path) -> Result<Trace> {
+    /// Reads what a job stored in `folder`, which may have been moved since, its weights only where
+    /// they are wanted; an error says why it is not whole.
+    pub fn read(folder: &Path, with_weights: bool) -> Result<Trace> {
         let path = folder.join("events.jsonl");
         let text = regular::read(&path);
         let text = text.with_context(|| format!("cannot read `{}`", path.display()))?;
@@ -44,7 +44,7 @@ impl Trace {
                 Event::Activation { name, path } => {
                     trace.activations.push((name, Floats::read(&moved(folder, &path))?));
                 }
-                Event::Weights { folder: weights, names } => {
+                Event::Weights { folder: weights, names } if with_weights => {
                     let weights = moved(folder, &weights);
                     for name in names {
                         let array = Floats::read(&weights.join(format!("{name}.npy")))?;

@@ -101,7 +101,8 @@ impl Case<'_> {
             }
             theirs => theirs?,
         };
-        let is_whole = |part: &Part| numbers(&theirs, &part.name).is_some_and(predicts_whole);
+        let is_whole =
+            |part: &Part| numbers(&theirs, &part.name).is_some_and(|trace| predicts_whole(trace));
         Ok(if parts.iter().all(is_whole) { (parts, theirs) } else { none })
     }
 }

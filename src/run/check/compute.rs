@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use tokio::runtime::Runtime;
@@ -115,12 +116,12 @@ impl Computer<'_> {
         }
         let mut outcomes = Outcomes::new();
         for part in parts {
-            let trace = Trace::read(&folder.join(&part.name));
+            let trace = Trace::read(&folder.join(&part.name), part.compares_weights);
             let trace = trace.map_err(|error| match words[part.name.as_str()].as_str() {
                 "" => format!("{error:#}"),
                 words => words.to_owned(),
             });
-            outcomes.insert(part.name.clone(), trace);
+            outcomes.insert(part.name.clone(), trace.map(Arc::new));
         }
         Ok(outcomes)
     }

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 
@@ -84,7 +85,8 @@ impl Reference<'_> {
         for (part, folder) in parts.iter().zip(&wanted.folders) {
             // A home that cannot be written to only forgets sooner.
             let _ = cache::used(folder);
-            let trace = Trace::read(folder).map_err(|error| format!("{error:#}"));
+            let trace = Trace::read(folder, part.compares_weights);
+            let trace = trace.map(Arc::new).map_err(|error| format!("{error:#}"));
             outcomes.insert(part.name.clone(), trace);
         }
         Ok(outcomes)
