@@ -402,6 +402,19 @@ fn ctrl_c_ends_with_130_and_leaves_nothing_behind() {
     }
 }
 
+/// Two threads on CPUs with other work spun most of the time that a check took.
+#[test]
+fn threads_of_a_check_wait_without_spinning_and_those_of_a_run_as_they_like() {
+    let project = computes(with_reference(), "ours", RIGHT);
+    let harness = fs::read_to_string(project.path("harnesses/ours/tiny.py")).unwrap();
+    let seen = project.path("seen").display().to_string();
+    let says = format!("echo \"${{OMP_WAIT_POLICY:-none}}\" >>{seen}\n{harness}");
+    project.write("harnesses/ours/tiny.py", &says);
+    verdicts(&project, &["-f", "ours"]);
+    assert_eq!(project.run(&["-f", "ours"]).code, Some(0));
+    assert_eq!(project.read("seen"), "PASSIVE\nnone\n");
+}
+
 /// Weights of all parts were read, and those that are compared copied: 1.05 GB for two checks at once.
 #[test]
 fn a_check_holds_the_weights_that_it_compares_and_no_others() {
