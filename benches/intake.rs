@@ -1,10 +1,11 @@
 //! How many events a second rosetta takes in: read, split, parse, store. Run it with `cargo bench --bench intake`.
 //!
-//! The writer is a process of its own, this program again, and a job as any other.
+//! The writer is a process of its own, this program again, and a job as any other. Where two builds are compared, both must
+//! read from one writer, for it takes as long as the reader: `WRITER=/path/to/the/other/intake`.
 
 use std::hint::black_box;
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rosetta::catalog::Device;
@@ -64,7 +65,8 @@ fn report(what: &str, events: u64, time: Duration, cpu_seconds: f64) {
 
 fn launch(folder: &Path, block: usize, events: u64) -> Launch {
     Launch {
-        program: std::env::current_exe().unwrap(),
+        program: std::env::var_os("WRITER")
+            .map_or_else(|| std::env::current_exe().unwrap(), PathBuf::from),
         args: vec!["write".into(), block.to_string(), events.to_string()],
         environment: Environment::default(),
         folder: folder.into(),
