@@ -38,6 +38,12 @@ impl Floats {
     }
 }
 
+/// Ends with an error if so many bytes are more than are read of a file.
+fn allow(bytes: u64) -> Result<()> {
+    ensure!(bytes <= MAX_BYTES, "it has {bytes} bytes; at most {MAX_BYTES} are read");
+    Ok(())
+}
+
 /// A file with an array, as far as its header was read.
 struct Stored {
     file: BufReader<File>,
@@ -57,7 +63,6 @@ impl Stored {
 
     /// Returns the next bytes.
     fn next(&mut self, count: u64) -> Result<Vec<u8>> {
-        ensure!(count <= MAX_BYTES, "it has {count} bytes; at most {MAX_BYTES} are read");
         let mut bytes = Vec::new();
         self.file.by_ref().take(count).read_to_end(&mut bytes)?;
         ensure!(bytes.len() as u64 == count, "it is cut off");
@@ -69,14 +74,13 @@ impl Stored {
     fn floats(mut self) -> Result<Floats> {
         let (size, element) = (self.element.size(), self.element);
         let mut values = Vec::new();
+        // Before anything is reserved: a header may promise what the file does not have.
+        allow(self.bytes)?;
         if self.header.is_fortran {
             let bytes = self.next(self.bytes)?;
             let bytes = in_c_order(&bytes, &self.header.shape, size);
             values.extend(element.floats(&bytes).unwrap_or_default());
         } else {
-            // A header may promise what the file does not have.
-            let all = self.bytes;
-            ensure!(all <= MAX_BYTES, "it has {all} bytes; at most {MAX_BYTES} are read");
             let there = self.bytes.min(self.file.get_ref().metadata()?.len());
             values.reserve_exact(usize::try_from(there)? / size);
             let mut left = self.bytes;
@@ -108,6 +112,7 @@ impl StoredRows {
         let wanted = row_bytes.saturating_mul(there.min(rows) as u64);
         // The first rows of a file in Fortran order are spread over all of it.
         let read = if header.is_fortran { all } else { wanted };
+        allow(read)?;
         let mut bytes = stored.next(read)?;
         let Header { shape, is_fortran, .. } = stored.header;
         if is_fortran {
