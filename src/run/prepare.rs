@@ -151,19 +151,14 @@ impl<'a> Needs<'a> {
         let builders = usize::try_from(cores()).unwrap_or(1).clamp(2, 4);
         std::thread::scope(|scope| {
             let making = scope.spawn(|| {
-                let materials = std::thread::scope(|scope| {
+                let _interruptible = interruptible;
+                std::thread::scope(|scope| {
                     for _ in 0..builders {
                         scope.spawn(|| build_all(&queue, prepared, session, notify));
                     }
                     let materials = self.materials(prepared, conditions, session, notify);
-                    if materials.is_err() {
-                        prepared.end();
-                    }
-                    materials
-                });
-                prepared.end();
-                drop(interruptible);
-                materials
+                    materials.inspect_err(|_| prepared.give_up())
+                })
             });
             let worked = work(prepared);
             making.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
@@ -238,7 +233,8 @@ impl Prepared {
         self.more.notify_all();
     }
 
-    fn end(&self) {
+    /// Tells whoever waits that not all will come.
+    fn give_up(&self) {
         lock(&self.news).is_over = true;
         self.more.notify_all();
     }
