@@ -272,21 +272,30 @@ fn lines_around<'a>(source: &'a str, text: &str) -> &'a str {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::path::PathBuf;
+
+    use tempfile::TempDir;
 
     use super::{Variants, file};
 
     const SOURCE: &str = "a = 1\nb = a + 2  # two\n";
 
-    fn load(from: &str) -> anyhow::Result<Variants> {
+    /// Returns a folder of a framework without variants, and its harness.
+    fn folder() -> (TempDir, BTreeMap<String, PathBuf>) {
         let folder = tempfile::tempdir().unwrap();
         let harness = folder.path().join("tiny.py");
         std::fs::write(&harness, SOURCE).unwrap();
+        (folder, BTreeMap::from([("tiny".to_owned(), harness)]))
+    }
+
+    fn load(from: &str) -> anyhow::Result<Variants> {
+        let (folder, harnesses) = folder();
         let text = format!(
             "version: 1\nvariants:\n  - name: three\n    is: mistake\n    stage: loss\n    \
              says: it is three\n    changes: [{{in: [tiny], from: \"{from}\", to: a + 3}}]\n"
         );
         std::fs::write(folder.path().join("variants.yaml"), text).unwrap();
-        Variants::load(folder.path(), &BTreeMap::from([("tiny".to_owned(), harness)]))
+        Variants::load(folder.path(), &harnesses)
     }
 
     #[test]
@@ -310,10 +319,7 @@ mod tests {
 
     #[test]
     fn an_experiment_with_a_file_of_its_own_has_all_its_variants_there() {
-        let folder = tempfile::tempdir().unwrap();
-        let harness = folder.path().join("tiny.py");
-        std::fs::write(&harness, SOURCE).unwrap();
-        let harnesses = BTreeMap::from([("tiny".to_owned(), harness)]);
+        let (folder, harnesses) = folder();
         let write = |name: &str, which: &str| {
             let text = format!(
                 "version: 1\nvariants:\n  - {{name: three, is: mistake, stage: loss, says: so,\n     \
@@ -340,10 +346,7 @@ mod tests {
 
     #[test]
     fn mistakes_have_a_file_that_no_verdict_is_known_by() {
-        let folder = tempfile::tempdir().unwrap();
-        let harness = folder.path().join("tiny.py");
-        std::fs::write(&harness, SOURCE).unwrap();
-        let harnesses = BTreeMap::from([("tiny".to_owned(), harness)]);
+        let (folder, harnesses) = folder();
         let load = |is: &str, more: &str| {
             let text = format!(
                 "version: 1\nvariants:\n  - {{name: three, is: {is}, stage: loss, says: so,\n     \
