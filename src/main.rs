@@ -10,6 +10,9 @@ fn main() -> ExitCode {
     if let Some(order) = only_argument_of(process::SHIM) {
         return process::shim_main(&order);
     }
+    if std::env::args_os().skip(1).eq([process::SHIM]) {
+        return process::serve();
+    }
     if let Some(run) = only_argument_of(run::TASK) {
         return run::task_main(&run);
     }

@@ -100,6 +100,16 @@ fn marked(folder: &Path) -> Vec<PathBuf> {
     processes.filter(has_entry).collect()
 }
 
+/// Returns the shim of a job: the parent of those of its processes whose parent is not of the job.
+fn shim_of(job: &[PathBuf]) -> i32 {
+    let parent = |process: &PathBuf| {
+        let stat = fs::read_to_string(process.join("stat")).unwrap();
+        stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().to_owned()
+    };
+    let is_of_the_job = |pid: &String| job.iter().any(|process| process.ends_with(pid));
+    job.iter().map(parent).find(|pid| !is_of_the_job(pid)).unwrap().parse().unwrap()
+}
+
 fn wait_for(what: &str, mut is_true: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !is_true() {
@@ -417,19 +427,53 @@ fn a_job_that_nobody_waits_for_is_ended() {
 #[test]
 fn a_killed_shim_leaves_nothing_and_is_told() {
     let job = script(TREE);
-    let finished = job.run_watched(|_, _| {
-        let order = job.folder.path().join("launch.json");
-        let is_shim = |process: &PathBuf| {
-            let command = fs::read(process.join("cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&command).contains(&format!("__job\0{}", order.display()))
-        };
-        let mut processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
-        let shim = processes.find(is_shim).unwrap();
-        kill(shim.file_name().unwrap().to_str().unwrap().parse().unwrap());
-    });
+    let finished = job.run_watched(|_, _| kill(shim_of(&job.survivors())));
     assert!(matches!(&finished.exit, Exit::Lost(why) if why.contains("signal: 9")), "{finished:?}");
     assert_eq!((finished.machine, finished.gpu, finished.disturbance), (None, None, None));
     assert!(finished.wall > Duration::ZERO && finished.lines.events == 1);
+}
+
+#[test]
+fn a_shim_serves_one_job_after_another() {
+    let shim = |job: Fixture| {
+        job.run();
+        job.read("shim").trim().parse::<i32>().unwrap()
+    };
+    let good = || script(r#"echo "$hello"; echo $PPID >shim"#);
+    let first = shim(good());
+    assert_eq!((shim(script("echo $PPID >shim; exit 3")), shim(good())), (first, first));
+    // Whatever killed it while it had no job: the next job has another.
+    kill(first);
+    let stat = || fs::read_to_string(format!("/proc/{first}/stat")).unwrap();
+    wait_for("its end", || stat().contains(") Z "));
+    let second = shim(good());
+    assert_ne!(first, second);
+    // One that was told to end a job serves no more.
+    let job = script(r#"echo $PPID >shim; echo "$hello"; sleep 1000"#);
+    let finished = job.run_watched(|sender, _| sender.send_modify(|how| *how = Cancel::Gracefully));
+    assert_eq!(finished.exit, Exit::Cancelled);
+    assert_eq!(job.read("shim").trim(), second.to_string());
+    assert_ne!(shim(good()), second);
+}
+
+#[test]
+fn a_shim_ends_with_the_thread_whose_jobs_it_served() {
+    let shim = std::thread::spawn(|| {
+        let job = script("echo $PPID >shim");
+        job.run();
+        job.read("shim").trim().to_owned()
+    });
+    let shim = Path::new("/proc").join(shim.join().unwrap());
+    assert!(!shim.exists(), "{}", shim.display());
+}
+
+#[test]
+fn what_an_earlier_job_used_is_not_counted_again() {
+    let large = script("dd if=/dev/zero of=/dev/null bs=200M count=2").run();
+    let small = script("true").run();
+    assert!(large.max_rss_bytes > 190 << 20, "{large:?}");
+    assert!(small.max_rss_bytes < 50 << 20 && small.peak_rss_bytes < 50 << 20, "{small:?}");
+    assert!(small.cpu_seconds < large.cpu_seconds, "{small:?} {large:?}");
 }
 
 #[test]

@@ -1,9 +1,9 @@
-//! This machine as a place for jobs: each under a shim that is a child of rosetta.
+//! This machine as a place for jobs: each under a shim that is a child of rosetta and serves one job at a time.
 //!
 //! Must not depend on what a line means, nor on other kinds of place.
 //!
-//! rosetta starts a shim, the shim starts the process. The process' standard output and error come straight to rosetta,
-//! which stamps each line on arrival.
+//! rosetta hands the job to a shim, the shim starts the process. The process' standard output and error come straight to
+//! rosetta, which stamps each line on arrival.
 //!
 //! Run jobs only from a thread that lives as long as they do, such as the main thread with a current-thread runtime: the
 //! kernel takes the end of the thread that spawned for the death of the parent.
@@ -14,7 +14,6 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::process::{ChildStderr, ChildStdout};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -80,7 +79,7 @@ impl Local {
         let ended = job.attend(&mut shim, cancel, on_line).await;
         if ended.is_err() {
             shim.tell(Cancel::Now);
-            shim.child.wait().await.context("cannot wait for the job's shim")?;
+            shim.ended().await.context("cannot wait for the job's shim")?;
         }
         let ended = ended?;
         // What cannot be read was not written by a shim: the job may have put it there.
@@ -160,8 +159,8 @@ impl<'a> Attended<'a> {
         cancel: &mut watch::Receiver<Cancel>,
         on_line: &mut dyn FnMut(Line),
     ) -> Result<ExitStatus> {
-        let mut stdout = Pipe::<ChildStdout>::new(shim.child.stdout.take());
-        let mut stderr = Pipe::<ChildStderr>::new(shim.child.stderr.take());
+        let mut stdout = Pipe::new(shim.stdout.take());
+        let mut stderr = Pipe::new(shim.stderr.take());
         let mut ended = None;
         let mut may_cancel = true;
         let mut alarm = pin!(sleep_until(self.next_deadline()));
@@ -191,7 +190,7 @@ impl<'a> Attended<'a> {
                     self.log.feed(stderr.take(count));
                     self.stop_if_refused(shim);
                 }
-                status = shim.child.wait(), if ended.is_none() => {
+                status = shim.ended(), if ended.is_none() => {
                     let status = status.context("cannot wait for the job's shim")?;
                     ended = Some((status, Instant::now()));
                 }
@@ -221,7 +220,7 @@ impl<'a> Attended<'a> {
     }
 
     /// Ends a job whose words cannot all be taken in.
-    fn stop_if_refused(&mut self, shim: &Shim) {
+    fn stop_if_refused(&mut self, shim: &mut Shim) {
         if self.stop.is_none()
             && let Some(why) = self.intake.trouble().or_else(|| self.log.trouble())
         {
@@ -257,7 +256,7 @@ impl<'a> Attended<'a> {
         }
     }
 
-    fn stop(&mut self, shim: &Shim, why: Exit, how: Cancel) {
+    fn stop(&mut self, shim: &mut Shim, why: Exit, how: Cancel) {
         if how != Cancel::No {
             self.stop.get_or_insert(why);
             shim.tell(how);

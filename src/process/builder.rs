@@ -71,7 +71,7 @@ fn wait(child: i32, signals: &Signals) -> ExitStatus {
     loop {
         loop {
             match kernel::reap_any() {
-                Reaped::Process(pid, status) if pid == child => return status,
+                Reaped::Process(pid, status, _) if pid == child => return status,
                 Reaped::Process(..) => {}
                 Reaped::NobodyYet | Reaped::NobodyLeft => break,
             }

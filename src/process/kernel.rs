@@ -8,7 +8,7 @@
 
 use std::io;
 use std::mem::zeroed;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt, parent_id};
 use std::process::{Command, ExitStatus};
 use std::ptr::null_mut;
@@ -88,10 +88,14 @@ pub fn cpus_allowed(pid: i32) -> Vec<usize> {
     (0..CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect()
 }
 
+/// The largest resident set, in bytes, of a process or of one that it has waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Peak(pub u64);
+
 /// What comes of waiting for a child without waiting.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Reaped {
-    Process(i32, ExitStatus),
+    Process(i32, ExitStatus, Peak),
     /// All children are alive.
     NobodyYet,
     /// There are no children, adopted or own.
@@ -101,12 +105,20 @@ pub enum Reaped {
 /// Takes the status of one child that has ended, an adopted orphan too; its CPU time then counts as this process'
 /// children's. No library may wait for children of its own in a process that calls this.
 pub fn reap_any() -> Reaped {
-    match rustix::process::wait(WaitOptions::NOHANG) {
-        Ok(Some((pid, status))) => {
-            Reaped::Process(pid.as_raw_pid(), ExitStatus::from_raw(status.as_raw()))
+    let (mut status, any) = (0, -1);
+    // SAFETY: the kernel fills both; the structure is valid when all zero too.
+    let (pid, usage) = unsafe {
+        let mut usage = zeroed::<libc::rusage>();
+        let pid = libc::wait4(any, &raw mut status, libc::WNOHANG, &raw mut usage);
+        (pid, usage)
+    };
+    match pid {
+        0 => Reaped::NobodyYet,
+        1.. => {
+            let peak = Peak(u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024);
+            Reaped::Process(pid, ExitStatus::from_raw(status), peak)
         }
-        Ok(None) => Reaped::NobodyYet,
-        Err(_) => Reaped::NobodyLeft,
+        _ => Reaped::NobodyLeft,
     }
 }
 
@@ -121,8 +133,16 @@ pub fn reap(pid: i32) {
 pub struct CpuUsage {
     pub user_seconds: f64,
     pub system_seconds: f64,
-    /// The largest resident set of one of them.
-    pub max_rss_bytes: u64,
+}
+
+impl CpuUsage {
+    /// Returns what was used since.
+    pub fn since(self, before: CpuUsage) -> CpuUsage {
+        CpuUsage {
+            user_seconds: self.user_seconds - before.user_seconds,
+            system_seconds: self.system_seconds - before.system_seconds,
+        }
+    }
 }
 
 /// Returns what the children have used.
@@ -133,11 +153,7 @@ pub fn usage_of_children() -> CpuUsage {
         libc::getrusage(libc::RUSAGE_CHILDREN, &mut usage);
         usage
     };
-    CpuUsage {
-        user_seconds: seconds(usage.ru_utime),
-        system_seconds: seconds(usage.ru_stime),
-        max_rss_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
-    }
+    CpuUsage { user_seconds: seconds(usage.ru_utime), system_seconds: seconds(usage.ru_stime) }
 }
 
 fn seconds(time: libc::timeval) -> f64 {
@@ -213,6 +229,21 @@ impl Signals {
         // SAFETY: both arguments live as long as the call.
         let signal = unsafe { libc::sigtimedwait(&self.0, null_mut(), &raw const timeout) };
         Signal::from_named_raw(signal)
+    }
+
+    /// Waits until there is something to read, or the other end is closed. Meanwhile a signal does what it does to a
+    /// process that knows nothing of it.
+    pub fn let_pass_until_readable(&self, file: impl AsFd) {
+        let mut file =
+            libc::pollfd { fd: file.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: the set is initialised by sigemptyset, and all live as long as the call.
+        unsafe {
+            let mut none = zeroed();
+            libc::sigemptyset(&mut none);
+            while libc::ppoll(&raw mut file, 1, std::ptr::null(), &raw const none) < 0
+                && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
+            {}
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 mod builder;
 mod done;
 mod environment;
+pub(crate) mod handover;
 mod intake;
 pub(crate) mod kernel;
 mod leftover;
@@ -31,7 +32,7 @@ pub use kernel::survive_file_limits;
 pub use leftover::{end_leftovers, is_of_a_dead_rosetta, leftovers};
 pub(crate) use log::Log;
 pub use order::{Cancel, Launch, Order};
-pub use shim::{SHIM, TAG, shim_main};
+pub use shim::{SHIM, TAG, serve, shim_main};
 pub use splitter::{LONGEST_LINE, Piece, Splitter};
 pub(crate) use tree::{is_stopped, tagged};
 

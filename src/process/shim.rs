@@ -1,4 +1,5 @@
-//! The shim of a job, `rosetta __job ORDER`: starts one process, watches it, measures it, and leaves nothing behind.
+//! The shim of a job, `rosetta __job ORDER`: starts one process, watches it, measures it, and leaves nothing behind. On
+//! rosetta's own machine it is `rosetta __job`, which does so for one job after another.
 //!
 //! Must not depend on what the process says: its standard output and error pass it by. It works alike below rosetta and
 //! in a Slurm task, and says how the job ended in `done.json`.
@@ -7,8 +8,15 @@
 //! rosetta that was killed can sweep nothing. The shim is a subreaper: every orphan of the job becomes its child, so that
 //! "no children left" is exactly "nothing left". It is told to end by a signal: TERM asks the job to stop and waits for
 //! the grace, USR1 kills at once, and HUP comes from the kernel when rosetta has died and kills at once too.
+//!
+//! Decision: a shim that has ended a job as it should, with nothing left of it, waits for the next. To start this program
+//! anew costs more than all else that a shim does. One that was told to end, that could not say how a job ended, that has
+//! a child left or had to do with a GPU's driver serves no more.
 
 use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
@@ -18,11 +26,13 @@ use anyhow::{Context, Result, bail};
 
 use super::done::{Done, Exit};
 use super::environment::is_secret;
-use super::kernel::{self, Signal, Signals};
+use super::handover::{Handover, take_over};
+use super::kernel::{self, Reaped, Signal, Signals};
 use super::order::Order;
 use super::site::Site;
 use super::tree::{Sample, Tree};
 use super::watch::Watch;
+use crate::catalog::Device;
 use crate::mask::{MASK, is_harmless};
 
 /// The word that makes a rosetta a shim; not a subcommand, for nobody types it.
@@ -37,6 +47,19 @@ pub fn shim_main(order: &Path) -> ExitCode {
     // Signals wait from here on: a request to stop must not fall between two lines of this file.
     let signals = Signals::block();
     match obey(order, &signals) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            crate::hint::report(&error);
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs the jobs that come over standard input, a socket, and says the end of each by a byte on standard output. Returns when
+/// the socket is closed, or after a job behind which it cannot wait for another: then how that ended is in the exit code.
+pub fn serve() -> ExitCode {
+    let signals = Signals::block();
+    match serve_all(&signals) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             crate::hint::report(&error);
@@ -45,7 +68,34 @@ pub fn shim_main(order: &Path) -> ExitCode {
     }
 }
 
-fn obey(order: &Path, signals: &Signals) -> Result<()> {
+fn serve_all(signals: &Signals) -> Result<()> {
+    let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
+    let mut ends = File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
+    let nowhere = OpenOptions::new().write(true).open("/dev/null")?;
+    write_to(nowhere.as_fd(), nowhere.as_fd())?;
+    loop {
+        signals.let_pass_until_readable(&socket);
+        let Some(Handover { order, stdout, stderr }) = take_over(&socket)? else { return Ok(()) };
+        write_to(stdout.as_fd(), stderr.as_fd())?;
+        drop((stdout, stderr));
+        let device = obey(&order, signals)?;
+        if device == Device::Cuda || kernel::reap_any() != Reaped::NobodyLeft {
+            return Ok(());
+        }
+        write_to(nowhere.as_fd(), nowhere.as_fd())?;
+        ends.write_all(&[0])?;
+    }
+}
+
+/// Makes these this process' standard output and error, which a job inherits.
+fn write_to(stdout: BorrowedFd, stderr: BorrowedFd) -> Result<()> {
+    rustix::stdio::dup2_stdout(stdout)?;
+    rustix::stdio::dup2_stderr(stderr)?;
+    Ok(())
+}
+
+/// Returns the device of the job.
+fn obey(order: &Path, signals: &Signals) -> Result<Device> {
     let order = Order::read(order)?;
     follow_parent(order.parent)?;
     if order.follows_input {
@@ -57,7 +107,8 @@ fn obey(order: &Path, signals: &Signals) -> Result<()> {
     let mut done = run(&order, &environment, signals).unwrap_or_else(cannot_start);
     site.tell(launch, &mut done);
     done.environment = shown(environment);
-    done.write(&launch.job_folder)
+    done.write(&launch.job_folder)?;
+    Ok(launch.device)
 }
 
 /// Returns variables as whoever reads about the job may see them.
@@ -101,12 +152,13 @@ fn run(order: &Order, environment: &BTreeMap<String, String>, signals: &Signals)
     let started = kernel::monotonic_seconds();
     let (begin, asleep) = (Instant::now(), kernel::seconds_asleep());
     let cpus = order.launch.cpus_here();
+    let before = kernel::usage_of_children();
     let child = spawn(order, environment, cpus.as_deref())?;
     let mut watch = Watch::new(&order.launch, signals, tree, child, begin);
     let status = watch.until_end();
     let wall = begin.elapsed();
     let left_behind = watch.sweep();
-    let usage = kernel::usage_of_children();
+    let usage = kernel::usage_of_children().since(before);
     let asleep = kernel::seconds_asleep() - asleep;
     Ok(Done {
         disturbance: disturbance(&watch.peak, asleep, cpus.as_deref()),
@@ -114,8 +166,8 @@ fn run(order: &Order, environment: &BTreeMap<String, String>, signals: &Signals)
         wall_seconds: wall.as_secs_f64(),
         user_seconds: usage.user_seconds,
         system_seconds: usage.system_seconds,
-        max_rss_bytes: usage.max_rss_bytes,
-        peak_rss_bytes: watch.peak.rss_bytes.max(usage.max_rss_bytes),
+        max_rss_bytes: watch.largest.0,
+        peak_rss_bytes: watch.peak.rss_bytes.max(watch.largest.0),
         samples: watch.samples,
         threads_seen: watch.peak.threads,
         processes_seen: watch.peak.processes,

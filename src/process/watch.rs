@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::LONGEST;
 use super::done::Exit;
-use super::kernel::{self, Reaped, Signal, Signals};
+use super::kernel::{self, Peak, Reaped, Signal, Signals};
 use super::order::Launch;
 use super::tree::{self, Sample, Tree};
 
@@ -41,6 +41,8 @@ pub struct Watch<'a> {
     pub stop: Option<Exit>,
     /// The most that was seen at one time.
     pub peak: Sample,
+    /// The largest resident set of one process of those that have ended.
+    pub largest: Peak,
     pub samples: u32,
     next_sample: Instant,
 }
@@ -67,6 +69,7 @@ impl<'a> Watch<'a> {
                 cpus: kernel::cpus_allowed(child).into_iter().collect(),
                 ..Default::default()
             },
+            largest: Peak::default(),
             samples: 0,
             next_sample: begin,
         }
@@ -76,7 +79,7 @@ impl<'a> Watch<'a> {
     pub fn until_end(&mut self) -> ExitStatus {
         self.sample();
         loop {
-            if let Collected::Child(status) = reap(self.child) {
+            if let Collected::Child(status) = self.reap() {
                 return status;
             }
             let now = Instant::now();
@@ -153,13 +156,29 @@ impl<'a> Watch<'a> {
         let linger = if self.stop.is_some() { Duration::ZERO } else { LINGER };
         let begin = Instant::now();
         let mut killed = BTreeSet::new();
-        while reap(self.child) != Collected::NobodyLeft && begin.elapsed() < GIVE_UP {
+        while self.reap() != Collected::NobodyLeft && begin.elapsed() < GIVE_UP {
             if begin.elapsed() >= linger {
                 killed.extend(kill_all(self.child));
             }
             self.signals.wait_until(Instant::now() + Duration::from_millis(5));
         }
         u32::try_from(killed.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Collects whoever has ended, until that is the process itself: then returns how.
+    fn reap(&mut self) -> Collected {
+        loop {
+            match kernel::reap_any() {
+                Reaped::Process(pid, status, peak) => {
+                    self.largest = self.largest.max(peak);
+                    if pid == self.child {
+                        return Collected::Child(status);
+                    }
+                }
+                Reaped::NobodyYet => return Collected::SomebodyLeft,
+                Reaped::NobodyLeft => return Collected::NobodyLeft,
+            }
+        }
     }
 }
 
@@ -172,18 +191,6 @@ fn kill_all(child: i32) -> Vec<i32> {
         kernel::send(*pid, Signal::KILL);
     }
     found
-}
-
-/// Collects whoever has ended, until that is the process itself: then returns how.
-fn reap(child: i32) -> Collected {
-    loop {
-        match kernel::reap_any() {
-            Reaped::Process(pid, status) if pid == child => return Collected::Child(status),
-            Reaped::Process(..) => {}
-            Reaped::NobodyYet => return Collected::SomebodyLeft,
-            Reaped::NobodyLeft => return Collected::NobodyLeft,
-        }
-    }
 }
 
 #[derive(Debug, PartialEq)]
