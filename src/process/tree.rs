@@ -57,17 +57,15 @@ impl Tree {
         Tree { root, foreign, samples_until_forgetting: FORGET_EVERY }
     }
 
+    /// Measures the first child, which has only just been started. What it has started meanwhile the next sample finds.
+    pub fn first_sample(child: i32) -> Sample {
+        let alive = stat(child).filter(|stat| stat.is_alive);
+        sample_of(alive.map(|stat| (child, stat)))
+    }
+
     /// Measures all descendants that are alive.
     pub fn sample(&mut self) -> Sample {
-        let mut sample = Sample::default();
-        for (pid, stat) in self.family() {
-            sample.rss_bytes += stat.rss_pages * page_bytes();
-            sample.processes += 1;
-            sample.threads += stat.threads;
-            sample.cpus.extend(cpus_allowed(pid));
-            sample.is_stopped |= stat.is_stopped;
-        }
-        sample
+        sample_of(self.family())
     }
 
     /// Returns the memory of all descendants, each shared page counted once. Slow: the kernel walks all their pages.
@@ -101,6 +99,18 @@ impl Tree {
         let members = family.into_iter().filter_map(|pid| Some((pid, *stats.get(&pid)?)));
         members.filter(|(_, stat)| stat.is_alive).collect()
     }
+}
+
+fn sample_of(processes: impl IntoIterator<Item = (i32, Stat)>) -> Sample {
+    let mut sample = Sample::default();
+    for (pid, stat) in processes {
+        sample.rss_bytes += stat.rss_pages * page_bytes();
+        sample.processes += 1;
+        sample.threads += stat.threads;
+        sample.cpus.extend(cpus_allowed(pid));
+        sample.is_stopped |= stat.is_stopped;
+    }
+    sample
 }
 
 /// Returns all descendants of `root` that are alive; reads the whole of /proc.

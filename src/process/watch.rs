@@ -77,7 +77,7 @@ impl<'a> Watch<'a> {
 
     /// Waits until the process has ended, stopping it where that is due.
     pub fn until_end(&mut self) -> ExitStatus {
-        self.sample();
+        self.take(Tree::first_sample(self.child));
         loop {
             if let Collected::Child(status) = self.reap() {
                 return status;
@@ -123,6 +123,10 @@ impl<'a> Watch<'a> {
 
     fn sample(&mut self) {
         let sample = self.tree.sample();
+        self.take(sample);
+    }
+
+    fn take(&mut self, sample: Sample) {
         self.samples += 1;
         self.peak.rss_bytes = self.peak.rss_bytes.max(sample.rss_bytes);
         self.peak.threads = self.peak.threads.max(sample.threads);
