@@ -46,20 +46,19 @@ const ASLEEP_SECONDS: f64 = 0.1;
 pub fn shim_main(order: &Path) -> ExitCode {
     // Signals wait from here on: a request to stop must not fall between two lines of this file.
     let signals = Signals::block();
-    match obey(order, &signals) {
-        Ok(_) => ExitCode::SUCCESS,
-        Err(error) => {
-            crate::hint::report(&error);
-            ExitCode::from(2)
-        }
-    }
+    code(obey(order, &signals).map(|_| ()))
 }
 
 /// Runs the jobs that come over standard input, a socket, and says the end of each by a byte on standard output. Returns when
 /// the socket is closed, or after a job behind which it cannot wait for another: then how that ended is in the exit code.
 pub fn serve() -> ExitCode {
     let signals = Signals::block();
-    match serve_all(&signals) {
+    code(serve_all(&signals))
+}
+
+/// Says what went wrong, if something did.
+fn code(ended: Result<()>) -> ExitCode {
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             crate::hint::report(&error);
