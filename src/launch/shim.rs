@@ -126,8 +126,15 @@ fn reader(pipe: OwnedFd) -> io::Result<ChildStdout> {
 enum Runner {
     /// A shim on this machine, and what tells the end of the job; no shim any more when this is dropped.
     Here(Option<Serving>, ChildStdout),
-    /// The client of an engine with the shim in its container, and the other end of what the shim reads.
-    Client { child: Child, container: Container, _input: Option<ChildStdin> },
+    Client(Box<Client>),
+}
+
+/// The client of an engine, with the shim in its container.
+struct Client {
+    child: Child,
+    container: Container,
+    /// The other end of what the shim reads.
+    _input: Option<ChildStdin>,
 }
 
 /// The shim of one job. The job is ended if rosetta loses interest before.
@@ -170,7 +177,7 @@ impl Shim {
     /// Waits for the end of the job; a shim that goes on counts as one that has ended well.
     pub(super) async fn ended(&mut self) -> io::Result<ExitStatus> {
         match &mut self.runner {
-            Runner::Client { child, .. } => child.wait().await,
+            Runner::Client(client) => client.child.wait().await,
             Runner::Here(shim, end) => {
                 if self.has_said_the_end || end.read(&mut [0]).await? > 0 {
                     self.has_said_the_end = true;
@@ -186,7 +193,7 @@ impl Shim {
     fn pid(&mut self) -> Option<i32> {
         match &mut self.runner {
             Runner::Here(shim, _) => shim.as_mut()?.pid(),
-            Runner::Client { child, .. } => child.id().and_then(|pid| i32::try_from(pid).ok()),
+            Runner::Client(client) => client.child.id().and_then(|pid| i32::try_from(pid).ok()),
         }
     }
 
@@ -215,9 +222,8 @@ impl Shim {
 
     /// Removes the container of a shim that has left no word. What hinders it is met again by the next run, which sweeps.
     pub(super) fn remove_container(&self) {
-        let Runner::Client { container: Container { engine, .. }, .. } = &self.runner else {
-            return;
-        };
+        let Runner::Client(client) = &self.runner else { return };
+        let engine = &client.container.engine;
         let all = container::containers(engine).unwrap_or_default();
         let ours = all.into_iter().filter(|(_, owner)| owner.as_ref() == Some(&self.tag));
         let ours = ours.map(|(id, _)| id).collect::<Vec<_>>();
@@ -270,7 +276,7 @@ fn client_of(command: std::process::Command, container: Container) -> Result<Sta
     let mut child = command.spawn().with_context(|| format!("cannot start `{shown}`"))?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let _input = child.stdin.take();
-    Ok((stdout, stderr, Runner::Client { child, container, _input }))
+    Ok((stdout, stderr, Runner::Client(Box::new(Client { child, container, _input }))))
 }
 
 /// Returns the command that runs the shim of a job in its container.
