@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # JAX 0.12 on a CPU: a bfloat16 convolution between two relu, with a mean over the image behind it, is compiled to garbage:
-# NaN, infinity and numbers of 1e36, others at each run, as of memory that nobody has written to. Op by op the same
-# function is right.
+# NaN, infinity and numbers of 1e36, others at each run. Op by op the same function is right.
 #
 # It is the end of a ResNet in mixed precision, and ran through without a warning: Keras 3.15.1 over JAX with the policy
 # mixed_bfloat16. Every part is needed: without the first relu, without padding, without the mean, in float32 or with eight
@@ -42,7 +41,7 @@ def function(x, kernel, before, after):
 def compare(what, x, kernel, before=jax.nn.relu, after=lambda y: y.mean((1, 2))):
     right = function(x, kernel, before, after)
     garbage = False
-    for _ in range(3):  # what is in memory is a matter of luck
+    for _ in range(3):  # once it may be right by luck
         found = jax.jit(lambda x, kernel: function(x, kernel, before, after))(x, kernel)
         garbage |= not jnp.abs(found - right).max() < 0.5  # NaN is less than nothing
     print(f"{what:18} garbage: {'yes' if garbage else 'no'}", flush=True)
