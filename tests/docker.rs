@@ -311,6 +311,76 @@ fn an_engine_that_cannot_be_used_is_told_with_what_helps() {
     let mut remote = alone(&project, &RUN);
     remote.env("DOCKER_HOST", "tcp://10.0.0.1:2375");
     Done::of(remote.output().unwrap()).says(2, &["does not see this machine's files"]);
+    // podman reads another variable.
+    podman(&project, PODMAN);
+    for (variable, code, said) in [
+        ("DOCKER_HOST", 0, "1 ok"),
+        (
+            "CONTAINER_HOST",
+            2,
+            "CONTAINER_HOST is `ssh://x`, an engine that does not see this machine's files",
+        ),
+    ] {
+        let mut command = with_podman(&project, &RUN);
+        Done::of(command.env(variable, "ssh://x").output().unwrap()).says(code, &[said]);
+    }
+}
+
+/// What podman answers that docker does not; without root, on a machine where a user has not all controllers.
+const PODMAN: &str = r#"case $1 in
+    --version) echo 'podman version 4.3.1'; exit ;;
+    info) echo '4.3.1|rootless=true|["memory","cpu"]'; exit ;;
+esac"#;
+
+fn podman(project: &Project, first: &str) {
+    engine(project, "podman", &Script { first, ..Script::default() });
+}
+
+fn with_podman(project: &Project, args: &[&str]) -> Command {
+    let mut command = alone(project, args);
+    command.env("ROSETTA_CONTAINER", "podman");
+    command
+}
+
+#[test]
+fn only_limits_that_the_engine_can_keep_are_asked_of_it() {
+    let project = project();
+    podman(&project, PODMAN);
+    let run = [&RUN[..], &["--memory-limit", "9G"]].concat();
+    Done::of(with_podman(&project, &run).output().unwrap()).says(0, &["1 ok"]);
+    let called = project.read("called");
+    let job = called.lines().find(|line| line.contains("__job")).unwrap();
+    assert!(job.contains(" --memory 9663676416 ") && job.contains(" --log-driver none "), "{job}");
+    assert!(!job.contains("--cpuset-cpus") && !job.contains("--pids-limit"), "{job}");
+}
+
+/// The seal of an environment is older than the engine may be.
+#[test]
+fn an_engine_is_asked_in_each_run_what_it_is() {
+    let project = project();
+    rosetta(&project, &RUN).says(0, &["1 ok"]);
+    let first = "[ $1 = info ] && echo '29.0.1|[\"name=rootless\"]|{\"memory\": true, \"cpus\": false, \"processes\": true}' && exit";
+    engine(&project, "docker", &Script { first, ..Script::default() });
+    rosetta(&project, &RUN).says(0, &["1 ok"]);
+    let called = project.read("called");
+    let jobs = called.lines().filter(|line| line.contains("__job")).collect::<Vec<_>>();
+    assert!(jobs[0].contains("--cpuset-cpus"), "{}", jobs[0]);
+    assert!(!jobs[1].contains("--cpuset-cpus") && jobs[1].contains("--user 0:0"), "{}", jobs[1]);
+    assert_eq!(images(&project), 1);
+}
+
+/// podman's monitor of a container has no parent but rosetta, and each once stayed a zombie until the end of the run.
+#[test]
+fn monitors_of_containers_are_waited_for() {
+    let project = project();
+    // A process that leaves for a session of its own, and ends; then how many zombies of rosetta's there are.
+    let run = "sh -c 'setsid true & exit'; sleep 0.2; cat /proc/[0-9]*/stat | grep -c \") Z $PPID \" >>$at/zombies";
+    let script = Script { run, ..Script::default() };
+    engine(&project, "docker", &script);
+    let mut command = alone(&project, &[&RUN[..], &["--repeats", "3"]].concat());
+    let _ = std::os::unix::fs::symlink("/usr/bin/setsid", project.path("tools/setsid"));
+    Done::of(command.output().unwrap()).says(0, &["3 ok"]);
+    assert_eq!(project.read("zombies"), "1\n1\n1\n");
 }
 
 #[test]
@@ -362,9 +432,14 @@ fn a_container_that_does_not_start_is_an_outcome_with_its_reason() {
         ),
         ("Error: mkdir /x: no space left on device", 126, "the disk of docker is full"),
         ("Error: something new", 125, "Error: something new"),
+        (
+            "time=\"2026-11-28T11:42:58Z\" level=warning msg=\"it is not shared\"\nError: something new",
+            126,
+            "Error: something new",
+        ),
     ];
     for (said, code, reason) in cases {
-        let run = format!("echo '{said}' >&2; exit {code}");
+        let run = format!("printf '%s\\n' '{said}' >&2; exit {code}");
         engine(&project, "docker", &Script { run: &run, ..Script::default() });
         rosetta(&project, &RUN).says(1, &["1 not ok"]);
         let (status, found) = outcome(&project);
@@ -525,6 +600,30 @@ fn containers_of_a_rosetta_that_is_gone_are_removed_at_the_next_start() {
     rosetta(&project, &RUN).says(0, &["1 ok"]);
     let called = project.read("called");
     assert!(called.lines().any(|line| line == "rm --force --volumes c1 c3"), "{called}");
+    // A clean-up takes them too, once somebody has agreed.
+    project.write("containers", &list);
+    project.write("called", "");
+    let clean = ["clean", "--dry-run"];
+    rosetta(&project, &clean).says(0, &["left behind: 2 containers of killed runs"]);
+    assert!(!project.read("called").contains("rm --force"), "{}", project.read("called"));
+    rosetta(&project, &["clean", "--yes"]).says(0, &["2 things removed"]);
+    let called = project.read("called");
+    assert!(called.lines().any(|line| line == "rm --force --volumes c1 c3"), "{called}");
+}
+
+/// podman 4.3 has another word for a label in a format, and waits for containers to end by themselves.
+#[test]
+fn podman_is_asked_for_containers_in_its_own_words() {
+    let project = project();
+    let first = r#"case "$*" in
+    "ps "*'{{.Label '*) echo "can't evaluate field Label in type containers.psReporter" >&2; exit 125 ;;
+    "ps "*) echo "c1  4194305-12.5"; exit ;;
+esac
+"#;
+    podman(&project, &(first.to_owned() + PODMAN));
+    Done::of(with_podman(&project, &RUN).output().unwrap()).says(0, &["1 ok"]);
+    let called = project.read("called");
+    assert!(called.lines().any(|line| line == "rm --force --volumes --time 0 c1"), "{called}");
 }
 
 /// Waits until something is so.
@@ -565,6 +664,22 @@ fn a_job_ends_with_a_rosetta_that_is_killed() {
         wait("the end of the job", || !alive(&pid));
     }
     assert_eq!(outcome(&project).0, "failed");
+}
+
+/// Without root podman is two processes, of which the other one goes on: the shim then has time to leave a word.
+#[test]
+fn a_job_whose_client_is_killed_was_not_interrupted() {
+    let project = project_with("sleep 120");
+    // It is told as soon as it begins.
+    let run =
+        "for last; do :; done; sed -i \"s,/opt/rosetta/env/bin/python,$at/image-python,\" \"$last\"
+        {rosetta} __job \"$last\" </dev/null; kill -9 $$";
+    let run = run.replace("{rosetta}", env!("CARGO_BIN_EXE_rosetta"));
+    engine(&project, "docker", &Script { run: &run, ..Script::default() });
+    rosetta(&project, &[&RUN[..], &["--retries", "0"]].concat()).says(1, &["1 not ok"]);
+    let (status, reason) = outcome(&project);
+    assert_eq!(status, "failed");
+    assert!(reason.contains("the client of its container's engine ended: signal: 9"), "{reason}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use crate::cli::OK;
 use crate::cli::args::CleanArgs;
 use crate::cli::runs::may_remove;
+use crate::container::{left_containers, remove_containers};
 use crate::data::DataStore;
 use crate::env::{Envs, Sweep, UsedEnv};
 use crate::hint::say;
@@ -60,6 +61,10 @@ pub fn clean(project: &Project, store: &Store, args: &CleanArgs) -> Result<ExitC
     let (catalog, data) = (project.catalog()?, DataStore::at(home.data()));
     let envs = Envs::new(home.clone(), project.root.clone());
     let left = process::leftovers().len();
+    let engine = envs.engine().ok();
+    let is_gone = process::is_of_a_dead_rosetta;
+    let containers = engine.as_ref().map(|engine| left_containers(engine, is_gone));
+    let containers = containers.unwrap_or_default();
     let half_made = [store.leftovers(), data.leftovers()].concat();
     let unneeded = envs.gc(&catalog, Sweep::Told)?;
     let spare = match args.disk {
@@ -68,6 +73,9 @@ pub fn clean(project: &Project, store: &Store, args: &CleanArgs) -> Result<ExitC
     };
     if left > 0 {
         say(format_args!("left behind: {left} processes of killed runs"));
+    }
+    if !containers.is_empty() {
+        say(format_args!("left behind: {} containers of killed runs", containers.len()));
     }
     for path in &half_made {
         say(format_args!("left behind: {}", path.display()));
@@ -82,6 +90,7 @@ pub fn clean(project: &Project, store: &Store, args: &CleanArgs) -> Result<ExitC
     let bytes = half_made.iter().map(|path| size_bytes(path)).sum::<u64>()
         + unneeded.bytes
         + spare.iter().map(Spare::bytes).sum::<u64>();
+    let left = left + containers.len();
     let count = left + half_made.len() + unneeded.names.len() + spare.len();
     let size = ui::size(bytes);
     if count == 0 {
@@ -93,6 +102,9 @@ pub fn clean(project: &Project, store: &Store, args: &CleanArgs) -> Result<ExitC
         return Ok(OK);
     }
     process::end_leftovers();
+    if let Some(engine) = &engine {
+        remove_containers(engine, &containers)?;
+    }
     store.tidy();
     data.tidy();
     let freed = envs.gc(&catalog, Sweep::Done)?;

@@ -44,6 +44,14 @@ impl EngineKind {
         }
     }
 
+    /// Returns the variable by which its client is told of an engine elsewhere.
+    fn remote(self) -> &'static str {
+        match self {
+            EngineKind::Docker => "DOCKER_HOST",
+            EngineKind::Podman => "CONTAINER_HOST",
+        }
+    }
+
     /// Returns the first version that has every option that is used.
     fn first(self) -> [u16; 2] {
         match self {
@@ -52,16 +60,19 @@ impl EngineKind {
         }
     }
 
-    /// Returns the words that make it say its version, where it is a server's, and how it is secured.
+    /// Returns the words that make it say its version, where it is a server's, how it is secured, and which limits it
+    /// can keep a container to.
     fn info(self) -> [&'static str; 3] {
-        match self {
+        let form = match self {
             EngineKind::Docker => {
-                ["info", "--format", "{{.ServerVersion}}|{{json .SecurityOptions}}"]
+                "{{.ServerVersion}}|{{json .SecurityOptions}}|\
+                 {\"memory\": {{.MemoryLimit}}, \"cpus\": {{.CPUSet}}, \"processes\": {{.PidsLimit}}}"
             }
             EngineKind::Podman => {
-                ["info", "--format", "{{.Version.Version}}|rootless={{.Host.Security.Rootless}}"]
+                "{{.Version.Version}}|rootless={{.Host.Security.Rootless}}|{{json .Host.CgroupControllers}}"
             }
-        }
+        };
+        ["info", "--format", form]
     }
 }
 
@@ -74,6 +85,40 @@ pub struct Engine {
     pub version: String,
     /// Whether it runs without root, so that numbers of users inside are others than outside.
     pub is_rootless: bool,
+    #[serde(default)]
+    pub keeps: Keeps,
+}
+
+/// The limits that an engine can keep a container to. Without root it often has not all of the kernel's controllers; one
+/// that it has not, it ignores with a warning, or starts nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keeps {
+    pub memory: bool,
+    pub cpus: bool,
+    pub processes: bool,
+}
+
+impl Default for Keeps {
+    fn default() -> Keeps {
+        Keeps { memory: true, cpus: true, processes: true }
+    }
+}
+
+impl Keeps {
+    /// Reads what an engine says of them; of one that says nothing all is asked.
+    fn read(kind: EngineKind, said: &str) -> Keeps {
+        let told = match kind {
+            EngineKind::Docker => serde_json::from_str(said).ok(),
+            EngineKind::Podman => {
+                serde_json::from_str::<Option<Vec<String>>>(said).ok().map(|all| {
+                    let all = all.unwrap_or_default();
+                    let has = |name: &str| all.iter().any(|controller| controller == name);
+                    Keeps { memory: has("memory"), cpus: has("cpuset"), processes: has("pids") }
+                })
+            }
+        };
+        told.unwrap_or_default()
+    }
 }
 
 /// Returns the engine that `named` names, or the first that `which` finds; else why there is none.
@@ -99,7 +144,6 @@ pub fn find(
 
 /// Asks a program which engine it is a client of, and that engine whether it is there.
 fn ask(program: PathBuf) -> Result<Engine, Obstacle> {
-    refuse_remote(std::env::var("DOCKER_HOST").ok().as_deref())?;
     let shown = program.display().to_string();
     let silent = |error: anyhow::Error| {
         let error = format!("{error:#}").replace('\n', " ");
@@ -112,30 +156,35 @@ fn ask(program: PathBuf) -> Result<Engine, Obstacle> {
         let reason = format!("`{shown}` says `{line}`, so it is neither docker nor podman");
         return Err(Obstacle::new(reason, format!("name one of them with {NAMED}=PATH")));
     };
+    let variable = kind.remote();
+    refuse_remote(variable, std::env::var(variable).ok().as_deref())?;
     let client = line.split([' ', ',']).find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
     refuse_old(&shown, kind, client.unwrap_or_default())?;
     let Answer { status, stdout, stderr } =
         probe::ask(command(&program).args(kind.info()), PATIENCE).map_err(silent)?;
-    let (version, security) = stdout.trim().split_once('|').unwrap_or_default();
+    let mut told = stdout.trim().splitn(3, '|');
+    let mut next = || told.next().unwrap_or_default();
+    let (version, security, keeps) = (next(), next(), next());
     if !status.success() || version.is_empty() {
         return Err(explained(kind, &stderr).unwrap_or_else(|| {
-            let line = stderr.lines().next().unwrap_or("it says nothing").trim().to_owned();
+            let line = complaint(stderr.lines()).unwrap_or("it says nothing");
             Obstacle::new(format!("`{shown}` does not work: {line}"), "see `docker info`")
         }));
     }
     refuse_old(&shown, kind, version)?;
     let is_rootless = security.contains("name=rootless") || security == "rootless=true";
-    Ok(Engine { program, kind, version: version.to_owned(), is_rootless })
+    let keeps = Keeps::read(kind, keeps);
+    Ok(Engine { program, kind, version: version.to_owned(), is_rootless, keeps })
 }
 
 /// Jobs read and write files of this machine.
-fn refuse_remote(docker_host: Option<&str>) -> Result<(), Obstacle> {
+fn refuse_remote(variable: &str, host: Option<&str>) -> Result<(), Obstacle> {
     let is_elsewhere =
         |host: &&str| ["tcp://", "ssh://", "http"].iter().any(|it| host.starts_with(it));
-    docker_host.filter(is_elsewhere).map_or(Ok(()), |host| {
+    host.filter(is_elsewhere).map_or(Ok(()), |host| {
         let reason =
-            format!("DOCKER_HOST is `{host}`, an engine that does not see this machine's files");
-        Err(Obstacle::new(reason, "unset DOCKER_HOST, or run rosetta on that machine"))
+            format!("{variable} is `{host}`, an engine that does not see this machine's files");
+        Err(Obstacle::new(reason, format!("unset {variable}, or run rosetta on that machine")))
     })
 }
 
@@ -187,13 +236,22 @@ impl Engine {
     }
 
     fn error(&self, what: &str, stderr: &str) -> anyhow::Error {
-        let line = stderr.lines().find(|line| !line.trim().is_empty()).unwrap_or("it failed");
-        let error = anyhow!("`{} {what}` failed: {}", self.kind.name(), line.trim());
+        let line = complaint(stderr.lines()).unwrap_or("it says nothing");
+        let error = anyhow!("`{} {what}` failed: {line}", self.kind.name());
         match explained(self.kind, stderr) {
             Some(obstacle) => error.context(obstacle.into_error()),
             None => error,
         }
     }
+}
+
+/// Returns the line that says what went wrong, of all that a client says: it may warn of other things first.
+pub fn complaint<'a>(lines: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let lines = lines.map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>();
+    let is_error = |line: &&&str| line.starts_with("Error") || line.starts_with("docker: ");
+    let is_warning = |line: &str| line.contains("level=warning") || line.starts_with("WARNING");
+    let error = lines.iter().find(is_error);
+    error.or_else(|| lines.iter().find(|line| !is_warning(line))).or(lines.first()).copied()
 }
 
 /// What an engine's words mean: parts of them, all in lower case, the reason, and what helps.
@@ -292,11 +350,42 @@ mod tests {
     }
 
     #[test]
+    fn what_went_wrong_stands_behind_warnings() {
+        // As podman 4.3 without root, and docker 20.10, say it.
+        let warning =
+            r#"time="2026-11-28T11:42:58Z" level=warning msg="\"/\" is not a shared mount""#;
+        let other = "Resource limits are not supported and ignored on cgroups V1 rootless systems";
+        let error = "Error: statfs /nowhere: no such file or directory";
+        assert_eq!(complaint(["", warning, other, error].into_iter()), Some(error));
+        let limit = "WARNING: Your kernel does not support swap limit capabilities";
+        let refused = "docker: Error response from daemon: it is so";
+        assert_eq!(complaint([limit, refused].into_iter()), Some(refused));
+        assert_eq!(complaint([warning, "it is so"].into_iter()), Some("it is so"));
+        assert_eq!(complaint([warning].into_iter()), Some(warning));
+        assert_eq!(complaint(["", " "].into_iter()), None);
+    }
+
+    #[test]
+    fn limits_are_those_that_an_engine_says_it_can_keep() {
+        let all = Keeps::default();
+        let none = Keeps { memory: false, cpus: false, processes: false };
+        let podman = |said| Keeps::read(EngineKind::Podman, said);
+        assert_eq!(podman(r#"["cpuset","cpu","memory","pids"]"#), all);
+        // Of a user whom systemd gives its usual controllers; of one without any; of another language.
+        assert_eq!(podman(r#"["cpu","memory","pids"]"#), Keeps { cpus: false, ..all });
+        assert_eq!((podman("[]"), podman("null"), podman("")), (none, none, all));
+        let docker = |said| Keeps::read(EngineKind::Docker, said);
+        let said = r#"{"memory": true, "cpus": true, "processes": false}"#;
+        assert_eq!(docker(said), Keeps { processes: false, ..all });
+        assert_eq!(docker("<no value>"), all);
+    }
+
+    #[test]
     fn an_engine_on_another_machine_is_refused() {
         for here in [None, Some("unix:///var/run/docker.sock"), Some("")] {
-            assert_eq!(refuse_remote(here), Ok(()));
+            assert_eq!(refuse_remote("DOCKER_HOST", here), Ok(()));
         }
-        let reason = refuse_remote(Some("tcp://10.0.0.1:2375")).unwrap_err().reason;
+        let reason = refuse_remote("DOCKER_HOST", Some("tcp://10.0.0.1:2375")).unwrap_err().reason;
         assert!(reason.contains("does not see this machine's files"), "{reason}");
     }
 

@@ -86,14 +86,19 @@ impl Container {
         let mut command = self.engine.command();
         command.args(["run", "--rm", "--interactive", "--pull", "never", "--network", "none"]);
         command.args(["--read-only", "--tmpfs", "/tmp:exec", "--shm-size", SHARED_MEMORY]);
+        // What it says goes to rosetta, which masks secrets and keeps to limits, and into no journal.
+        command.args(["--log-driver", "none"]);
         command.args(["--cap-drop", "ALL", "--security-opt", "no-new-privileges"]);
-        command.args(["--pids-limit", &PROCESSES.to_string()]);
+        let keeps = self.engine.keeps;
+        if keeps.processes {
+            command.args(["--pids-limit", &PROCESSES.to_string()]);
+        }
         command.args(self.user());
-        if let Some(bytes) = limits.memory_bytes {
+        if let Some(bytes) = limits.memory_bytes.filter(|_| keeps.memory) {
             let bytes = bytes.to_string();
             command.args(["--memory", &bytes, "--memory-swap", &bytes]);
         }
-        if !limits.cpus.is_empty() {
+        if keeps.cpus && !limits.cpus.is_empty() {
             let cpus = limits.cpus.iter().map(usize::to_string).collect::<Vec<_>>();
             command.args(["--cpuset-cpus", &cpus.join(",")]);
         }
@@ -192,11 +197,24 @@ fn refuse_hiding(folder: &Path) -> Result<()> {
     ))
 }
 
+/// Returns the containers whose rosetta is gone, or of an earlier start of the machine. An engine that does not answer has
+/// none to remove.
+pub fn left_containers(engine: &Engine, is_gone: impl Fn(&str) -> bool) -> Vec<String> {
+    let all = containers(engine).unwrap_or_default().into_iter();
+    let left = all.filter(|(_, owner)| owner.as_ref().is_none_or(|owner| is_gone(owner)));
+    left.map(|(id, _)| id).collect()
+}
+
 /// Returns the containers that rosetta has started, each with the rosetta that did, or nothing for one of an earlier
 /// start of the machine.
 pub fn containers(engine: &Engine) -> Result<Vec<(String, Option<String>)>> {
+    let label = match engine.kind {
+        EngineKind::Docker => ".Label",
+        // 4.3 knows no other word.
+        EngineKind::Podman => "index .Labels",
+    };
     let form =
-        format!("{{{{.ID}}}} {{{{.Label \"{BOOT_LABEL}\"}}}} {{{{.Label \"{OWNER_LABEL}\"}}}}");
+        format!("{{{{.ID}}}} {{{{{label} \"{BOOT_LABEL}\"}}}} {{{{{label} \"{OWNER_LABEL}\"}}}}");
     let filter = format!("label={OWNER_LABEL}");
     let said =
         engine.answer(&["ps", "--all", "--no-trunc", "--filter", &filter, "--format", &form])?;
@@ -214,16 +232,24 @@ pub fn remove_containers(engine: &Engine, ids: &[String]) -> Result<()> {
     if ids.is_empty() {
         return Ok(());
     }
-    let words = ["rm", "--force", "--volumes"].into_iter().chain(ids.iter().map(String::as_str));
-    engine.answer(&words.collect::<Vec<_>>()).map(|_| ())
+    let mut words = vec!["rm", "--force", "--volumes"];
+    if engine.kind == EngineKind::Podman {
+        // It would wait ten seconds for each to end by itself.
+        words.extend(["--time", "0"]);
+    }
+    words.extend(ids.iter().map(String::as_str));
+    engine.answer(&words).map(|_| ())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::engine::Keeps;
     use super::*;
 
     fn container(kind: EngineKind, is_rootless: bool) -> Container {
-        let engine = Engine { program: "/e".into(), kind, version: "20.10".into(), is_rootless };
+        let keeps = Keeps::default();
+        let (program, version) = ("/e".into(), "20.10".into());
+        let engine = Engine { program, kind, version, is_rootless, keeps };
         Container {
             engine,
             image: "sha256:ab".to_owned(),
@@ -247,7 +273,7 @@ mod tests {
         let words = words(&container(EngineKind::Docker, false), &limits);
         for part in [
             "run --rm --interactive --pull never --network none --read-only --tmpfs /tmp:exec",
-            "--cap-drop ALL --security-opt no-new-privileges --pids-limit 8192",
+            "--log-driver none --cap-drop ALL --security-opt no-new-privileges --pids-limit 8192",
             "--memory 1073741824 --memory-swap 1073741824 --cpuset-cpus 0,3",
             "--label rosetta.owner=7-1.5 --label rosetta.boot=",
             "--label rosetta.job=/project/results/runs/1/a",
@@ -259,6 +285,17 @@ mod tests {
             assert!(words.contains(part), "{part}\nis not in\n{words}");
         }
         assert!(!words.contains("gpu") && !words.contains("userns"), "{words}");
+    }
+
+    #[test]
+    fn no_limit_is_asked_that_the_engine_cannot_keep() {
+        let limits = ContainerLimits { memory_bytes: Some(1 << 30), cpus: vec![0], has_gpu: false };
+        let mut container = container(EngineKind::Podman, true);
+        container.engine.keeps = Keeps { memory: false, cpus: false, processes: false };
+        let words = words(&container, &limits);
+        for part in ["--memory", "--cpuset-cpus", "--pids-limit"] {
+            assert!(!words.contains(part), "{part}\nis in\n{words}");
+        }
     }
 
     #[test]

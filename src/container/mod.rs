@@ -19,6 +19,8 @@ mod image;
 mod job;
 mod own_files;
 
-pub use engine::{Engine, EngineKind, NAMED, explained, find};
+pub use engine::{Engine, EngineKind, NAMED, complaint, explained, find};
 pub use image::{Image, is_kept};
-pub use job::{Container, ContainerLimits, Marks, OWNER_LABEL, containers, remove_containers};
+pub use job::{
+    Container, ContainerLimits, Marks, OWNER_LABEL, containers, left_containers, remove_containers,
+};

@@ -129,6 +129,13 @@ impl Built {
         }
     }
 
+    pub(super) fn image_mut(&mut self) -> Option<&mut Image> {
+        match &mut self.runtime {
+            Runtime::Container(image) => Some(image),
+            _ => None,
+        }
+    }
+
     pub fn interpreter_version(&self) -> Option<&str> {
         match &self.runtime {
             Runtime::Interpreter { version, .. }

@@ -281,7 +281,11 @@ impl Envs {
     }
 
     fn sealed(&self, spec: &EnvSpec, digest: &str) -> Option<Built> {
-        let built = BuildPlace::of(&self.workshop.home, &spec.name, digest).read(digest)?;
+        let mut built = BuildPlace::of(&self.workshop.home, &spec.name, digest).read(digest)?;
+        // The image is as it was built; the engine may be another version by now, or elsewhere.
+        if let (Some(image), Ok(engine)) = (built.image_mut(), self.engine()) {
+            image.engine = engine;
+        }
         let is_whole = self.provider(spec).is_whole(&built);
         self.with_variables(spec, built).ok().filter(|_| is_whole)
     }

@@ -8,6 +8,7 @@
 //! Run jobs only from a thread that lives as long as they do, such as the main thread with a current-thread runtime: the
 //! kernel takes the end of the thread that spawned for the death of the parent.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitStatus;
@@ -26,7 +27,9 @@ use crate::event::{Event, Line, Stamped};
 use crate::machine::Machine;
 use crate::mask::Masker;
 use crate::process::kernel::{self, Signal};
-use crate::process::{Cancel, Done, Exit, Intake, LONGEST, Launch, Log, TAG, tagged};
+use crate::process::{
+    Cancel, Done, Exit, Intake, LONGEST, Launch, Log, TAG, ended_foundlings, tagged,
+};
 
 /// How long to wait for more output after the end. Nothing is left then that could write, unless it hid from the sweep.
 const DRAIN: Duration = Duration::from_millis(250);
@@ -77,6 +80,11 @@ impl Local {
         };
         let mut shim = Shim::start(&self.rosetta, launch, &home, told)?;
         let ended = job.attend(&mut shim, cancel, on_line).await;
+        if launch.container.is_some() {
+            // podman's monitor of each container comes here and ends a moment after its client: it is waited for
+            // at the end of the next one.
+            ended_foundlings().into_iter().for_each(kernel::reap);
+        }
         if ended.is_err() {
             shim.tell(Cancel::Now);
             shim.ended().await.context("cannot wait for the job's shim")?;
@@ -280,6 +288,11 @@ impl<'a> Attended<'a> {
         if let Some(why) = not_started(container, status, &last_words) {
             done.exit = Exit::CannotStart(why);
         }
+        // A shim takes the end of its input, which the client has held, for a wish of rosetta's.
+        let is_unasked = done.exit == Exit::Cancelled && self.stop.is_none();
+        if self.launch.container.is_some() && is_unasked && status.signal().is_some() {
+            done.exit = Exit::Lost(format!("the client of its container's engine ended: {status}"));
+        }
         // The shim knows that it was told to stop, not why; a shim told before it could listen left no word. What
         // could not be taken in counts however the job ended.
         if let Some(stop) = self.stop.take()
@@ -305,8 +318,8 @@ fn not_started(
     let engine = &container?.engine;
     status.code().filter(|code| NOT_STARTED.contains(code))?;
     let known = container::explained(engine.kind, &said.join("\n"));
-    let first = said.iter().find(|line| !line.trim().is_empty());
-    let own = || first.map_or_else(|| format!("its client ended with {status}"), String::clone);
+    let said = container::complaint(said.iter().map(String::as_str));
+    let own = || said.map_or_else(|| format!("its client ended with {status}"), str::to_owned);
     Some(known.map_or_else(own, |obstacle| obstacle.to_string()))
 }
 

@@ -34,7 +34,7 @@ pub(crate) use log::Log;
 pub use order::{Cancel, Launch, Order};
 pub use shim::{SHIM, TAG, serve, shim_main};
 pub use splitter::{LONGEST_LINE, Piece, Splitter};
-pub(crate) use tree::{is_stopped, tagged};
+pub(crate) use tree::{ended_foundlings, is_stopped, tagged};
 
 /// What stands for a longer time: sums of times stay within the clock's range.
 pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);

@@ -32,7 +32,12 @@ impl Site {
                 .then(|| gpu::Peak::start(|| kernel::send(kernel::own_pid(), Signal::USR1)))
                 .flatten(),
             counters: Counters::read(),
-            own_kills: launch.container.as_ref().and_then(|_| oom_kills_in_cgroup()),
+            // A container that is kept to no memory shares its count with others.
+            own_kills: launch
+                .container
+                .as_ref()
+                .filter(|container| container.engine.keeps.memory)
+                .and_then(|_| oom_kills_in_cgroup()),
         }
     }
 

@@ -17,6 +17,7 @@ use super::kernel::{cpus_allowed, own_pid, page_bytes};
 #[derive(Debug, Clone, Copy)]
 struct Stat {
     parent: i32,
+    session: i32,
     is_alive: bool,
     is_stopped: bool,
     threads: u32,
@@ -120,6 +121,16 @@ pub fn descendants(root: i32) -> Vec<i32> {
     family.into_iter().filter(|pid| stats[pid].is_alive).collect()
 }
 
+/// Returns the children of this process that have ended in a session of their own: it has adopted them, for it starts none
+/// so, and nobody waits for them.
+pub fn ended_foundlings() -> Vec<i32> {
+    let (own, stats) = (own_pid(), stats(pids()));
+    let session = stats.get(&own).map_or(0, |stat| stat.session);
+    let is_foundling =
+        |stat: &Stat| !stat.is_alive && stat.parent == own && stat.session != session;
+    stats.iter().filter(|(_, stat)| is_foundling(stat)).map(|(pid, _)| *pid).collect()
+}
+
 /// Returns when a process was started, in seconds since the machine was.
 pub fn started_seconds(pid: i32) -> Option<f64> {
     stat(pid).map(|stat| stat.started_ticks as f64 / clock_ticks_per_second() as f64)
@@ -182,7 +193,7 @@ fn stat(pid: i32) -> Option<Stat> {
     parse_stat(&text[..length])
 }
 
-/// Reads the fields that proc_pid_stat(5) numbers 3, 4, 20, 22 and 24.
+/// Reads the fields that proc_pid_stat(5) numbers 3, 4, 6, 20, 22 and 24.
 fn parse_stat(text: &[u8]) -> Option<Stat> {
     // The name is in parentheses and may hold anything, parentheses and invalid UTF-8 too.
     let after_name = memchr::memrchr(b')', text)? + 1;
@@ -193,6 +204,7 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
         is_alive: !matches!(state, "Z" | "X"),
         is_stopped: matches!(state, "T" | "t"),
         parent: fields.get(1)?.parse().ok()?,
+        session: fields.get(3)?.parse().ok()?,
         threads: fields.get(17)?.parse().ok()?,
         started_ticks: fields.get(19)?.parse().ok()?,
         rss_pages: fields.get(21)?.parse().ok()?,
@@ -218,6 +230,7 @@ mod tests {
     fn parents_stand_before_their_children() {
         let stat = |parent| Stat {
             parent,
+            session: 0,
             is_alive: true,
             is_stopped: false,
             threads: 1,
@@ -235,6 +248,7 @@ mod tests {
         let line = b"7 (a) \xff(b) S 1 7 7 0 -1 0 0 0 0 0 1 2 3 4 20 0 5 0 99 4096 321 0";
         let stat = parse_stat(line).unwrap();
         assert_eq!((stat.parent, stat.is_alive, stat.threads), (1, true, 5));
+        assert_eq!(stat.session, 7);
         assert_eq!((stat.rss_pages, stat.started_ticks), (321, 99));
         assert!(parse_stat(b"7 (a) S 1").is_none());
         let stopped = String::from_utf8_lossy(line).replace(") S", ") T");

@@ -16,7 +16,7 @@ use super::prepare::{DATA_OF, lock};
 use super::resume::Resumed;
 use super::session::Session;
 use super::signals;
-use crate::container::{containers, remove_containers};
+use crate::container::{left_containers, remove_containers};
 use crate::hint::hinted;
 use crate::lock::{Lock, holders};
 use crate::plan::{Job, Plan};
@@ -67,10 +67,7 @@ impl Session {
     /// told of where it is needed.
     fn end_left_containers(&self) -> usize {
         let Some(engine) = self.engine() else { return 0 };
-        let all = containers(&engine).unwrap_or_default().into_iter();
-        let is_left =
-            |owner: &Option<String>| owner.as_ref().is_none_or(|tag| is_of_a_dead_rosetta(tag));
-        let left = all.filter(|(_, owner)| is_left(owner)).map(|(id, _)| id).collect::<Vec<_>>();
+        let left = left_containers(&engine, is_of_a_dead_rosetta);
         remove_containers(&engine, &left).map_or(0, |()| left.len())
     }
 
