@@ -342,6 +342,66 @@ fn with_podman(project: &Project, args: &[&str]) -> Command {
     command
 }
 
+/// podman gives a digest to what it has made itself too, and names no registry.
+#[test]
+fn an_image_that_only_this_engine_has_is_pinned_by_its_id() {
+    let project = project();
+    let inspected = |digest: &str| {
+        format!(
+            r#"case "$1 $2" in
+    "image inspect") echo '[{{"Id": "{}", "RepoDigests": ["{digest}@sha256:{}"], "Config": {{}}}}]'; exit ;;
+    "pull "*) echo 'Error: no registry is here' >&2; exit 125 ;;
+esac
+"#,
+            BASE.trim_start_matches("sha256:"),
+            "b".repeat(64)
+        )
+    };
+    let pinned = || {
+        let lock = project.read("envs/fake/docker.lock");
+        fs::remove_file(project.path("envs/fake/docker.lock")).unwrap();
+        lock.lines().last().unwrap().to_owned()
+    };
+    podman(&project, &(inspected("localhost/base") + PODMAN));
+    Done::of(with_podman(&project, &LOCK).output().unwrap()).says(0, &[]);
+    assert_eq!(pinned(), format!("digest: {BASE}"));
+    let called = project.read("called");
+    assert!(!called.lines().any(|line| line.starts_with("pull")), "{called}");
+    // Of a name like a registry's nobody knows that none has it, until it is asked.
+    engine(&project, "docker", &Script { first: &inspected("base"), ..Script::default() });
+    rosetta(&project, &LOCK)
+        .says(0, &["docker 20.10.24 cannot pull `base:1`: the one that is here is taken"]);
+    assert_eq!(pinned(), format!("digest: sha256:{}", "b".repeat(64)));
+}
+
+/// The stage in which packages are installed has what the installer was told: addresses of indexes, with passwords.
+#[test]
+fn a_build_that_ends_badly_leaves_nothing_of_its_stage() {
+    let project = project();
+    let build = "echo 'no such package' >&2; exit 1";
+    engine(&project, "docker", &Script { build, ..Script::default() });
+    rosetta(&project, &BUILD).says(1, &["no such package"]);
+    let after_build = |called: &str| called.rsplit_once("\nbuild ").unwrap().1.to_owned();
+    let called = after_build(&project.read("called"));
+    assert!(called.contains("\nimage prune --force --filter label=rosetta.stage="), "{called}");
+    // One that was killed is cleared by the next build, and by a clean-up.
+    for command in [&BUILD[..], &["env", "gc", "--yes"]] {
+        fs::create_dir_all(project.path("home/envs/.fake.scratch")).unwrap();
+        project.write("called", "");
+        rosetta(&project, command);
+        let called = project.read("called");
+        let first = called.split("\nbuild ").next().unwrap();
+        assert!(first.contains("\nimage prune --force --filter label=rosetta.stage="), "{called}");
+    }
+    // podman prunes nothing of which a build that is no more has a container.
+    let left = r#"case "$1 $2" in "images --all") echo sha256:5; echo sha256:4; exit ;; esac
+"#;
+    podman(&project, &(left.to_owned() + PODMAN));
+    Done::of(with_podman(&project, &BUILD).output().unwrap()).says(0, &[]);
+    let called = after_build(&project.read("called"));
+    assert!(called.contains("\nimage rm --force sha256:5 sha256:4\n"), "{called}");
+}
+
 #[test]
 fn only_limits_that_the_engine_can_keep_are_asked_of_it() {
     let project = project();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::docker::HOME_LABEL;
+use super::docker::{self, HOME_LABEL};
 use super::provider::AT_IN_IMAGES;
 use super::store::{Entry, entries, list, path, remove_target, sealed, targets};
 use super::{scratch, store, users};
@@ -17,6 +17,9 @@ use crate::container::{Engine, is_kept};
 use crate::home::{Home, size_bytes};
 use crate::lock::Lock;
 use crate::seal::Freed;
+
+/// What engines call an image without a name.
+const UNNAMED: &str = "<none>";
 
 /// Whether something is removed, or only told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +120,12 @@ pub(super) fn gc(
         let Some(name) = scratch::name(&folder) else { continue };
         let Some(_lock) = Lock::try_take(&path(home, name)) else { continue };
         let shown = format!("what a build of {name} has left");
-        cleaning.take(shown, size_bytes(&folder), || scratch::clear(&folder, &[]));
+        cleaning.take(shown, size_bytes(&folder), || {
+            if let Some(engine) = engine {
+                docker::clear_stages(engine, &docker::stage(home, name));
+            }
+            scratch::clear(&folder, &[])
+        });
     }
     fetches(home, &mut cleaning)?;
     if let Some(engine) = engine {
@@ -193,6 +201,13 @@ fn images(home: &Home, engine: &Engine, cleaning: &mut Cleaning) -> Result<()> {
         else {
             continue;
         };
+        if environment == UNNAMED {
+            // What another build has made anew, or a step of podman's of one that goes on, which its engine then keeps.
+            if cleaning.sweep == Sweep::Done {
+                let _ = engine.answer(&["image", "rm", id]);
+            }
+            continue;
+        }
         // One that is being built has its image before its seal.
         let environment = environment.replace(AT_IN_IMAGES, "@");
         let Some(_lock) = Lock::try_take(&path(home, &environment)) else { continue };

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::catalog::EnvSpec;
 use crate::container::Engine;
 use crate::env::tool::{Build, Host};
-use crate::hint::{Hinted, hinted};
+use crate::hint::{Hinted, hinted, say};
 use crate::obstacle::Obstacle;
 use crate::publish::publish;
 use crate::yaml::{self, Spanned};
@@ -82,7 +82,7 @@ pub(in crate::env) fn usual(python: &str, compiles: bool) -> String {
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::env) struct ImageSeen {
     pub(in crate::env) id: String,
-    /// Digests by which registries have it.
+    /// Digests by which registries may have it.
     digests: Vec<String>,
     pub(in crate::env) size_bytes: u64,
     pub(in crate::env) path: String,
@@ -106,6 +106,9 @@ struct Config {
     env: Option<Vec<String>>,
 }
 
+/// The registry that podman names for what it has made itself; it gives that a digest all the same.
+const NO_REGISTRY: &str = "localhost/";
+
 /// What PATH is where an image does not say.
 const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -118,7 +121,10 @@ pub(in crate::env) fn inspect(engine: &Engine, name: &str) -> Result<ImageSeen> 
 fn parse(text: &str) -> Result<ImageSeen> {
     let [Inspected { id, repo_digests, size, config }] =
         serde_json::from_str::<[Inspected; 1]>(text)?;
-    let digest = |name: &String| name.rsplit_once('@').map(|(_, digest)| digest.to_owned());
+    let digest = |name: &String| {
+        let (name, digest) = name.rsplit_once('@')?;
+        (!name.starts_with(NO_REGISTRY)).then(|| digest.to_owned())
+    };
     let variables = config.env.unwrap_or_default();
     let path = variables.iter().find_map(|variable| variable.strip_prefix("PATH="));
     let id = if id.starts_with("sha256:") { id } else { format!("sha256:{id}") };
@@ -178,15 +184,23 @@ pub(in crate::env) fn make(
     build: &Build,
 ) -> Result<()> {
     let name = &spec.name;
-    let is_local = inspect(engine, image).is_ok_and(|seen| seen.digests.is_empty());
-    if !is_local {
+    let here = inspect(engine, image).ok();
+    if here.as_ref().is_none_or(|seen| !seen.digests.is_empty()) {
         build.say(format!("pulling {image}"));
-        build.run(client(engine, build.host, &["pull", image])).map_err(|error| {
-            let hint =
-                format!("name one: `rosetta env lock {name} --provider docker --base IMAGE`");
-            let message = format!("{} cannot bring the base image `{image}`", engine.shown());
-            error.context(Hinted { message, hints: vec![hint] })
-        })?;
+        match (build.run(client(engine, build.host, &["pull", image])), here) {
+            (Ok(()), _) => {}
+            // Some engines give a digest to what no registry has.
+            (Err(_), Some(_)) => {
+                let shown = engine.shown();
+                say(format_args!("{shown} cannot pull `{image}`: the one that is here is taken"));
+            }
+            (Err(error), None) => {
+                let hint =
+                    format!("name one: `rosetta env lock {name} --provider docker --base IMAGE`");
+                let message = format!("{} cannot bring the base image `{image}`", engine.shown());
+                return Err(error.context(Hinted { message, hints: vec![hint] }));
+            }
+        }
     }
     let seen = inspect(engine, image)?;
     let program = format!("python{python}");
@@ -255,6 +269,8 @@ mod tests {
         let podman = r#"[{"Id": "ab", "RepoDigests": null, "Config": {}}]"#;
         let seen = parse(podman).unwrap();
         assert_eq!((seen.id.as_str(), seen.path.as_str()), ("sha256:ab", USUAL_PATH));
+        let named = r#"[{"Id": "ab", "RepoDigests": ["localhost/x@sha256:cd", "docker.io/x@sha256:ef"], "Config": {}}]"#;
+        assert_eq!(parse(named).unwrap().digests, ["sha256:ef"]);
         assert!(parse("[]").is_err());
     }
 }

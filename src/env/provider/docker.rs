@@ -16,7 +16,7 @@ use crate::container::{Engine, Image};
 use crate::env::built::{Built, Runtime};
 use crate::env::digest::Parts;
 use crate::env::docker::base::{self, Base};
-use crate::env::docker::{HOME_LABEL, ROOT, STAGE_LABEL, recipe};
+use crate::env::docker::{self, HOME_LABEL, ROOT, recipe};
 use crate::env::lockfile;
 use crate::env::python::{self, PROBE, parse_version};
 use crate::env::scratch;
@@ -145,9 +145,8 @@ impl Docker<'_> {
         let label = format!("{HOME_LABEL}={}", self.workshop.home.root().display());
         let digest = format!("rosetta.digest={}", self.digest()?);
         let base = format!("BASE={base}");
-        // Nobody else's build has the same.
-        let stage =
-            format!("{}-{}", std::process::id(), crate::process::kernel::monotonic_seconds());
+        let stage = docker::stage(&self.workshop.home, &self.spec.name);
+        docker::clear_stages(engine, &stage);
         let mut command = base::client(engine, build.host, &["build", "--network", "host"]);
         command.args(["--pull=false", "--force-rm", "--build-arg", &base]);
         command.args(["--build-arg", &format!("STAGE={stage}")]);
@@ -155,7 +154,10 @@ impl Docker<'_> {
         command.arg("--iidfile").arg(&id);
         command.arg("--file").arg(context.join("Dockerfile")).arg(&context);
         build.say(format!("building an image with {}", engine.shown()));
-        build.run(command).map_err(|error| {
+        let built = build.run(command);
+        // The installer and what it was told lie in a stage of which nobody needs a copy.
+        docker::clear_stages(engine, &stage);
+        built.map_err(|error| {
             // What is known of an engine's words is more than the tail of a log.
             let said = fs::read_to_string(&build.log_path).unwrap_or_default();
             match crate::container::explained(engine.kind, &said) {
@@ -165,9 +167,6 @@ impl Docker<'_> {
                 None => error.context("the image cannot be built"),
             }
         })?;
-        // The installer and what it was told lie in a stage of which nobody needs a copy.
-        let stage = format!("label={STAGE_LABEL}={stage}");
-        let _ = engine.answer(&["image", "prune", "--force", "--filter", &stage]);
         let id = fs::read_to_string(&id).context("cannot read the id of the image")?;
         Ok(id.trim().to_owned())
     }
