@@ -429,6 +429,31 @@ fn an_engine_is_asked_in_each_run_what_it_is() {
     assert_eq!(images(&project), 1);
 }
 
+#[test]
+fn doctor_tells_which_engine_would_be_used_and_whether_it_answers() {
+    let project = project();
+    let program = |done: Done| {
+        let report: serde_json::Value = serde_json::from_str(&done.stdout).expect(&done.stderr);
+        let all = report["programs"].as_array().unwrap().iter();
+        let mut all =
+            all.filter(|one| ["docker", "podman"].contains(&one["name"].as_str().unwrap()));
+        all.next().unwrap().clone()
+    };
+    let doctor = ["doctor", "--json"];
+    assert_eq!(program(rosetta(&project, &doctor))["version"], "docker 20.10.24");
+    podman(&project, PODMAN);
+    let found = program(Done::of(with_podman(&project, &doctor).output().unwrap()));
+    assert_eq!((&found["name"], &found["version"]), (&"podman".into(), &"podman 4.3.1".into()));
+    let first =
+        "[ $1 = info ] && echo 'Cannot connect to the Docker daemon at unix:///x' >&2 && exit 1";
+    engine(&project, "docker", &Script { first, ..Script::default() });
+    let found = program(rosetta(&project, &doctor));
+    assert_eq!(found["version"], serde_json::Value::Null);
+    assert!(found["how_to_get"].as_str().unwrap().starts_with("start it"), "{found}");
+    let shown = rosetta(&project, &["doctor"]).stdout;
+    assert!(shown.contains("docker is not running"), "{shown}");
+}
+
 /// podman's monitor of a container has no parent but rosetta, and each once stayed a zombie until the end of the run.
 #[test]
 fn monitors_of_containers_are_waited_for() {

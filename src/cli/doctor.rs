@@ -7,10 +7,12 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::cli::{NOT_OK, OK};
+use crate::container::{Engine, EngineKind};
 use crate::env::{Availability, EnvStatus, Envs};
 use crate::hint::say;
 use crate::home::{Home, free_bytes};
 use crate::machine::{Limits, Machine};
+use crate::obstacle::Obstacle;
 use crate::probe;
 use crate::project::Project;
 use crate::report::Heading;
@@ -25,7 +27,15 @@ struct KnownProgram {
     how_to_get: &'static str,
 }
 
-const PROGRAMS: [KnownProgram; 8] = [
+/// What was found of such a program, or what is said where it is not.
+struct Program {
+    name: &'static str,
+    version: Option<String>,
+    lack: String,
+    how_to_get: String,
+}
+
+const PROGRAMS: [KnownProgram; 7] = [
     KnownProgram {
         name: "uv",
         arguments: &["--version"],
@@ -57,12 +67,6 @@ const PROGRAMS: [KnownProgram; 8] = [
         how_to_get: "https://conda-forge.org/download",
     },
     KnownProgram {
-        name: "docker",
-        arguments: &["--version"],
-        what_for: "environments with `--provider docker`",
-        how_to_get: "apt-get install docker.io",
-    },
-    KnownProgram {
         name: "julia",
         arguments: &["--version"],
         what_for: "Julia harnesses",
@@ -89,13 +93,15 @@ pub fn doctor(project: &Project, as_json: bool) -> Result<ExitCode> {
     held.extend(held_back_gpus(&machine.gpus));
     let home = Home::find()?;
     let free = free_bytes(home.root());
-    let programs = PROGRAMS.iter().map(|program| (program, version(program))).collect::<Vec<_>>();
     let catalog = project.catalog()?;
-    let envs = Envs::new(home.clone(), project.root.clone()).list(&catalog);
+    let envs = Envs::new(home.clone(), project.root.clone());
+    let mut programs = PROGRAMS.iter().map(KnownProgram::look).collect::<Vec<_>>();
+    programs.push(containers(envs.engine()));
+    let envs = envs.list(&catalog);
     let can_run = envs.iter().any(|env| !matches!(env.availability, Availability::Unavailable(_)));
     let code = if can_run { OK } else { NOT_OK.into() };
     if as_json {
-        let programs = programs.iter().map(|(program, version)| program_json(program, version));
+        let programs = programs.iter().map(program_json);
         let report = json!({
             "machine": machine,
             "held_back": held,
@@ -124,10 +130,12 @@ pub fn doctor(project: &Project, as_json: bool) -> Result<ExitCode> {
         format!("{} free for {}", free.map(ui::size).unwrap_or_default(), home.root().display()),
         if is_tight { "all environments together take about 20 GiB; set ROSETTA_HOME" } else { "" },
     ));
-    for (program, version) in &programs {
-        let get = if version.is_some() { "" } else { program.how_to_get };
-        let found = version.clone().unwrap_or_else(|| format!("missing; for {}", program.what_for));
-        rows.push(row(version.is_some(), program.name, found, get));
+    for program in &programs {
+        let (found, get) = match &program.version {
+            Some(version) => (version, ""),
+            None => (&program.lack, program.how_to_get.as_str()),
+        };
+        rows.push(row(program.version.is_some(), program.name, found.clone(), get));
     }
     for env in &envs {
         let (state, reason, hint) = state(&env.availability);
@@ -143,8 +151,9 @@ pub fn doctor(project: &Project, as_json: bool) -> Result<ExitCode> {
     Ok(code)
 }
 
-fn program_json(program: &KnownProgram, version: &Option<String>) -> Value {
-    json!({"name": program.name, "version": version, "how_to_get": program.how_to_get})
+fn program_json(program: &Program) -> Value {
+    let Program { name, version, how_to_get, .. } = program;
+    json!({"name": name, "version": version, "how_to_get": how_to_get})
 }
 
 fn env_json(env: &EnvStatus) -> Value {
@@ -187,6 +196,35 @@ fn state(availability: &Availability) -> (&'static str, String, String) {
             let hint = obstacle.hint.clone().unwrap_or_default();
             ("unavailable", obstacle.reason.clone(), hint)
         }
+    }
+}
+
+impl KnownProgram {
+    fn look(&self) -> Program {
+        Program {
+            name: self.name,
+            version: version(self),
+            lack: format!("missing; for {}", self.what_for),
+            how_to_get: self.how_to_get.to_owned(),
+        }
+    }
+}
+
+/// Returns the engine that containers would run in. Its client's version alone would say nothing of it.
+fn containers(engine: Result<Engine, Obstacle>) -> Program {
+    match engine {
+        Ok(engine) => Program {
+            name: engine.kind.name(),
+            version: Some(engine.shown()),
+            lack: String::new(),
+            how_to_get: String::new(),
+        },
+        Err(Obstacle { reason, hint }) => Program {
+            name: EngineKind::Docker.name(),
+            version: None,
+            lack: format!("{reason}; for environments with `--provider docker`"),
+            how_to_get: hint.unwrap_or_default(),
+        },
     }
 }
 
