@@ -74,7 +74,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         (folder / "engine").mkdir()
-        engine = check_docker.Engine(folder / "engine")
+        engine = check_docker.Docker(folder / "engine")
         try:
             rosetta = check_docker.Rosetta(args.rosetta, folder, args.targets)
             pythons = check_docker.interpreters(rosetta, args.targets)
