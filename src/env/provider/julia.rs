@@ -34,8 +34,11 @@ const PACKAGES: &str = "project";
 /// Where the packages are looked for besides: a file of an environment, a folder a line.
 const DEPOTS: &str = "depots";
 
-/// Brings the packages, at exactly the versions of the lock, and compiles them before any job does.
-const INSTALL: &str = "using Pkg; Pkg.instantiate(); Pkg.precompile()";
+/// Brings the packages, at exactly the versions of the lock, and compiles them before any job does. Where all of them are
+/// in the user's depots nothing is asked for: Pkg would fetch the registry first, even then.
+const INSTALL: &str = "using Pkg; \
+    is_here = try Pkg.Operations.is_instantiated(Pkg.Types.EnvCache()) catch; false end; \
+    is_here || Pkg.instantiate(); Pkg.precompile()";
 
 /// Loads each package: one that cannot be loaded is an error of the build, not of the first job.
 const LOAD: &str = "using Pkg; for name in sort(collect(keys(Pkg.project().dependencies))); \
