@@ -457,6 +457,34 @@ JULIA = {
     ),
 }
 
+# In Flux, whose packages come from a server of Julia's own: planted when they are named, as `flux`.
+FLUX = {
+    "flux-conv": ("flux", "cnn", [("CrossCor((", "Conv((")], "kernel_flipped"),
+    "flux-conv-resnet50": ("flux", "resnet50", [("CrossCor((", "Conv((")], "kernel_flipped"),
+    "flux-flatten": (
+        "flux",
+        "cnn",
+        [("flatten = Flux.flatten,", "flatten = x -> Flux.flatten(permutedims(x, (3, 1, 2, 4))),")],
+        "flatten_channels_last",
+    ),
+    "flux-height-first": (
+        "flux",
+        "cnn",
+        [("model = Chain(\n", "model = Chain(\n    turned = x -> permutedims(x, (2, 1, 3, 4)),\n")],
+        "image_transposed",
+    ),
+    "flux-gelu": ("flux", "transformer", [("gelu_erf)", "gelu)")], "gelu_tanh"),
+    "flux-clip": (
+        "flux",
+        "transformer",
+        [
+            ("optimizer = Flux.setup(adamw,", "optimizer = Flux.setup(OptimiserChain(ClipNorm(cfg.clip_norm), adamw),"),
+            ("clip(gradients[1]))", "gradients[1])"),
+        ],
+        "clip_each_array",
+    ),
+}
+
 
 def main():
     rosetta, *only = [word for word in sys.argv[1:] if word != "--full"]
@@ -465,6 +493,8 @@ def main():
     historic = {**HISTORIC, **(FULL if is_full else {})}
     if os.environ.get("ROSETTA_JULIA") and (is_full or only):
         historic.update(JULIA)
+    if any("flux" in word for word in only):
+        historic.update(FLUX)
     expected = {}
     with tempfile.TemporaryDirectory() as folder:
         project = planting.make(folder)

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rosetta::catalog::{Provider, Target};
+use rosetta::catalog::Provider;
 use rosetta::cli::args::SchemaKind;
 use rosetta::cli::schema;
 use rosetta::project::Project;
@@ -87,18 +87,14 @@ fn every_harness_holds_to_the_contract() {
 #[test]
 fn every_target_has_an_environment_with_a_lock() {
     let catalog = Project::at(root()).catalog().unwrap();
-    // What nobody could install yet has no lock, and says so.
-    let is_unverified = |env: &str| {
-        let uses = |target: &Target| target.env.values().any(|named| named.value == env);
-        let mut of_env = catalog.targets().filter(|(_, target)| uses(target));
-        of_env.all(|(_, target)| target.unverified.is_some())
-    };
+    // What nobody could install yet has no lock: CUDA.jl asks for Julia's own server.
+    let without = ["flux-cuda"];
     for env in catalog.envs.values() {
         let lock = match &env.provider {
             Provider::Cargo(of) => root().join(&of.manifest).with_file_name("Cargo.lock"),
             Provider::Venv(_) | Provider::Conda(_) => env.folder.join("requirements.lock"),
             Provider::Julia(_) if !env.folder.join("Project.toml").is_file() => continue,
-            Provider::Julia(_) if is_unverified(&env.name) => continue,
+            Provider::Julia(_) if without.contains(&env.name.as_str()) => continue,
             Provider::Julia(_) => env.folder.join("Manifest.toml"),
             Provider::System(_) | Provider::Docker { .. } => panic!("no env.yaml has it"),
         };

@@ -25,8 +25,10 @@ function conv(name, size, channels; stride = 1)
     return layers[name] = CrossCor((size, size), channels; stride, pad, bias = false)
 end
 
-norm(name, channels, activation = identity) =
-    layers[name] = BatchNorm(channels, activation; eps = cfg.bn_epsilon)
+function norm(name, channels, activation = identity)
+    eps = Float32(cfg.bn_epsilon)  # of the type that its momentum has
+    return layers[name] = BatchNorm(channels, activation; eps)
+end
 
 function bottleneck(name, inputs, width, stride, project)
     main = Chain(

@@ -59,8 +59,8 @@ function (model::Transformer)(x)
     return model.dense(dropdims(x; dims = 2))  # logits, no softmax
 end
 
-# Epsilon is added to the variance; before Flux 0.16.11 its square was.
-norm() = LayerNorm(cfg.width; eps = cfg.norm_epsilon)
+# The square of eps is added to the variance; from Flux 0.16.11 on, eps is.
+norm() = LayerNorm(cfg.width; eps = sqrt(cfg.norm_epsilon))
 
 block() = Block(
     norm(),
