@@ -16,6 +16,7 @@ report = Report(
         "gru.biases" => ("framework.yaml", "gru_single_bias"),
         "decay.biases" => ("transformer", "lambda = 0.0"),
         "clip.of" => ("transformer", "trainables(gradient)"),
+        "norm.epsilon" => ("transformer", "eps = sqrt(cfg.norm_epsilon)"),
         "gelu.form" => ("transformer", "gelu_erf)"),
         "attention.biases" => ("transformer", "bias = true"),
     ),
