@@ -3,21 +3,24 @@
 # %% Setup
 using Rosetta
 using Flux, Random
-run = Rosetta.start("Flux", Rosetta.version_of(Flux); sync = () -> CUDA.synchronize())
+version = Rosetta.version_of(Flux)
+run = Rosetta.start("Flux", version; sync = () -> CUDA.synchronize())
 cfg = run.config
 Random.seed!(cfg.seed)
-run.device == "cuda" && @eval using CUDA, cuDNN  # what makes `gpu_device` find one
-device = run.device == "cuda" ? gpu_device(force = true) : cpu_device()
+on_gpu = run.device == "cuda"
+on_gpu && @eval using CUDA, cuDNN  # what makes `gpu_device` find one
+device = on_gpu ? gpu_device(force = true) : cpu_device()
 fact(run, "layout", "WHCN")  # column-major: the same bytes as NCHW row by row
-fact(run, "cudnn", run.device == "cuda")
+fact(run, "cudnn", on_gpu)
 fact(run, "compiled", false)
 
 # %% Load data
 phase(run, "load")
 x_train, y_train = data(run, "x_train"), data(run, "y_train")
-x_test, y_test = data(run, "x_test"), data(run, "y_test")  # (32, 32, 3, n), (n,)
+x_test, y_test = data(run, "x_test"), data(run, "y_test")
+# Images are (32, 32, 3, n), labels (n,).
 
-one_hot(y) = Flux.onehotbatch(y, 0:cfg.classes-1)  # the loss wants no class numbers
+one_hot(y) = Flux.onehotbatch(y, 0:cfg.classes-1)  # the loss wants no numbers
 
 # %% Build model
 phase(run, "build")
@@ -62,7 +65,7 @@ trainmode!(model)
 for epoch in epochs(run)
     for (x, y) in batches(run, epoch)
         x, y = device(x), device(one_hot(y))
-        loss, gradients = Flux.withgradient(model -> loss_fn(model, x, y), model)
+        loss, gradients = Flux.withgradient(m -> loss_fn(m, x, y), model)
         Flux.update!(optimizer, model, gradients[1])  # in place
         step(run, loss)
     end
@@ -70,9 +73,12 @@ for epoch in epochs(run)
 end
 final_weights(run) do
     trained = cpu(model)
-    kernels = ("$name.weight" => kernel(trained[name].weight) for name in with_weights)
-    biases = ("$name.bias" => trained[name].bias for name in with_weights)
-    return Dict{String,Array}(kernels..., biases...)
+    arrays = Dict{String,Array}()
+    for name in with_weights
+        arrays["$name.weight"] = kernel(trained[name].weight)
+        arrays["$name.bias"] = trained[name].bias
+    end
+    return arrays
 end
 
 # %% Predict

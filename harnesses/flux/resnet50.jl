@@ -3,12 +3,14 @@
 # %% Setup
 using Rosetta
 using Flux
-run = Rosetta.start("Flux", Rosetta.version_of(Flux); sync = () -> CUDA.synchronize())
+version = Rosetta.version_of(Flux)
+run = Rosetta.start("Flux", version; sync = () -> CUDA.synchronize())
 cfg = run.config
-run.device == "cuda" && @eval using CUDA, cuDNN  # what makes `gpu_device` find one
-device = run.device == "cuda" ? gpu_device(force = true) : cpu_device()
+on_gpu = run.device == "cuda"
+on_gpu && @eval using CUDA, cuDNN  # what makes `gpu_device` find one
+device = on_gpu ? gpu_device(force = true) : cpu_device()
 fact(run, "layout", "WHCN")  # column-major: the same bytes as NCHW row by row
-fact(run, "cudnn", run.device == "cuda")
+fact(run, "cudnn", on_gpu)
 fact(run, "compiled", false)
 
 # %% Load data
@@ -21,13 +23,15 @@ layers = Dict{String,Any}()  # by torchvision's name
 
 function conv(name, size, channels; stride = 1)
     # Conv flips its kernel; a cross-correlation is CrossCor.
-    pad = div(size, 2)
-    return layers[name] = CrossCor((size, size), channels; stride, pad, bias = false)
+    pad, bias = div(size, 2), false
+    layers[name] = CrossCor((size, size), channels; stride, pad, bias)
+    return layers[name]
 end
 
 function norm(name, channels, activation = identity)
     eps = Float32(cfg.bn_epsilon)  # of the type that its momentum has
-    return layers[name] = BatchNorm(channels, activation; eps)
+    layers[name] = BatchNorm(channels, activation; eps)
+    return layers[name]
 end
 
 function bottleneck(name, inputs, width, stride, project)
@@ -51,8 +55,8 @@ function stage(number, inputs, blocks)
     width = 32 << number
     stride = number > 1 ? 2 : 1
     first = bottleneck("layer$number.0", inputs, width, stride, true)
-    others = (bottleneck("layer$number.$k", 4width, width, 1, false) for k in 1:blocks-1)
-    return Chain(first, others...)
+    other(k) = bottleneck("layer$number.$k", 4width, width, 1, false)
+    return Chain(first, other.(1:blocks-1)...)
 end
 
 model = Chain(
@@ -68,8 +72,12 @@ model = Chain(
 )
 
 # %% Initial weights
-const FIELDS =
-    Dict("weight" => :γ, "bias" => :β, "running_mean" => :μ, "running_var" => :σ²)
+const FIELDS = Dict(
+    "weight" => :γ,
+    "bias" => :β,
+    "running_mean" => :μ,
+    "running_var" => :σ²,
+)
 
 for (name, w) in weights(run)
     layer, kind = match(r"^(.*)\.(\w+)$", name).captures

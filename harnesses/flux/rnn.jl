@@ -3,11 +3,13 @@
 # %% Setup
 using Rosetta
 using Flux, Random
-run = Rosetta.start("Flux", Rosetta.version_of(Flux); sync = () -> CUDA.synchronize())
+version = Rosetta.version_of(Flux)
+run = Rosetta.start("Flux", version; sync = () -> CUDA.synchronize())
 cfg = run.config
 Random.seed!(cfg.seed)
-run.device == "cuda" && @eval using CUDA, cuDNN  # what makes `gpu_device` find one
-device = run.device == "cuda" ? gpu_device(force = true) : cpu_device()
+on_gpu = run.device == "cuda"
+on_gpu && @eval using CUDA, cuDNN  # what makes `gpu_device` find one
+device = on_gpu ? gpu_device(force = true) : cpu_device()
 fact(run, "gru", "reset_after, one bias")
 fact(run, "cudnn", false)  # its GRU is written in Julia
 fact(run, "compiled", false)
@@ -18,7 +20,7 @@ x_train, y_train = data(run, "x_train"), data(run, "y_train")
 x_test, y_test = data(run, "x_test"), data(run, "y_test")  # (150, n), (n,)
 
 tokens(x) = device(Int.(x) .+ 1)  # counted from 1
-one_hot(y) = Flux.onehotbatch(y, 0:cfg.classes-1)  # the loss wants no class numbers
+one_hot(y) = Flux.onehotbatch(y, 0:cfg.classes-1)  # the loss wants no numbers
 
 # %% Build model
 phase(run, "build")
@@ -64,7 +66,7 @@ phase(run, "train")
 for epoch in epochs(run)
     for (x, y) in batches(run, epoch)
         x, y = tokens(x), device(one_hot(y))
-        loss, gradients = Flux.withgradient(model -> loss_fn(model, x, y), model)
+        loss, gradients = Flux.withgradient(m -> loss_fn(m, x, y), model)
         Flux.update!(optimizer, model, gradients[1])  # in place
         step(run, loss)
     end
