@@ -38,7 +38,7 @@ const DEPOTS: &str = "depots";
 /// in the user's depots nothing is asked for: Pkg would fetch the registry first, even then.
 const INSTALL: &str = "using Pkg; \
     is_here = try Pkg.Operations.is_instantiated(Pkg.Types.EnvCache()) catch; false end; \
-    is_here || Pkg.instantiate(); Pkg.precompile()";
+    is_here ? Pkg.precompile(; already_instantiated = true) : (Pkg.instantiate(); Pkg.precompile())";
 
 /// Loads each package: one that cannot be loaded is an error of the build, not of the first job.
 const LOAD: &str = "using Pkg; for name in sort(collect(keys(Pkg.project().dependencies))); \
