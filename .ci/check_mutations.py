@@ -7,7 +7,8 @@ own in a temporary project: a harness of this one, with a mistake that people
 make. Every one must be graded `different` with the cause that is named here,
 and the harnesses without a mistake must pass. `--full` adds those of the
 historic frameworks whose environments nothing else in .ci/run needs. Those of
-Julia are planted then too, where ROSETTA_JULIA names one.
+Julia are planted then too, where ROSETTA_JULIA names one; those of Flux only
+when they are named, for its packages are not to be had everywhere.
 """
 
 import json
