@@ -163,8 +163,7 @@ fn ask(program: PathBuf) -> Result<Engine, Obstacle> {
     let Answer { status, stdout, stderr } =
         probe::ask(command(&program).args(kind.info()), PATIENCE).map_err(silent)?;
     let mut told = stdout.trim().splitn(3, '|');
-    let mut next = || told.next().unwrap_or_default();
-    let (version, security, keeps) = (next(), next(), next());
+    let [version, security, keeps] = std::array::from_fn(|_| told.next().unwrap_or_default());
     if !status.success() || version.is_empty() {
         return Err(explained(kind, &stderr).unwrap_or_else(|| {
             let line = complaint(stderr.lines()).unwrap_or("it says nothing");
@@ -248,10 +247,12 @@ impl Engine {
 /// Returns the line that says what went wrong, of all that a client says: it may warn of other things first.
 pub fn complaint<'a>(lines: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let lines = lines.map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>();
-    let is_error = |line: &&&str| line.starts_with("Error") || line.starts_with("docker: ");
-    let is_warning = |line: &str| line.contains("level=warning") || line.starts_with("WARNING");
-    let error = lines.iter().find(is_error);
+    let error = lines.iter().find(|line| line.starts_with("Error") || line.starts_with("docker: "));
     error.or_else(|| lines.iter().find(|line| !is_warning(line))).or(lines.first()).copied()
+}
+
+fn is_warning(line: &str) -> bool {
+    line.contains("level=warning") || line.starts_with("WARNING")
 }
 
 /// What an engine's words mean: parts of them, all in lower case, the reason, and what helps.
