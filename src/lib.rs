@@ -45,6 +45,8 @@
 //! that the data on disk is a quarter of float32 and exact; all SDKs convert, then divide, which
 //! IEEE arithmetic makes the same bits in every language.
 
+pub use rosetta_lines::{event, mask};
+
 pub mod arrays;
 pub mod brief;
 pub mod catalog;
@@ -57,7 +59,6 @@ pub mod data;
 pub mod defaults;
 pub mod digest;
 pub mod env;
-pub mod event;
 pub mod fold;
 pub mod gpu;
 pub mod highlight;
@@ -68,7 +69,6 @@ pub mod launch;
 pub mod lint;
 pub mod lock;
 pub mod machine;
-pub mod mask;
 pub mod material;
 pub mod notebook;
 pub mod obstacle;
