@@ -494,3 +494,36 @@ fn a_run_goes_on_without_the_check_that_is_in_its_way() {
     assert_eq!(done.stderr.matches("not checked: ").count(), 1, "{done:?}");
     assert_eq!(project.records().len(), 1, "{done:?}");
 }
+
+/// A build compiled the bytecode of every package: of PyTorch's 5,989 modules a fifth is ever imported.
+#[test]
+fn what_no_check_has_imported_is_compiled_before_it_is_timed() {
+    let project = computes(with_reference().fake_uv(), "ours", RIGHT);
+    let python = project.read("path/python3.12");
+    let compiled = project.path("compiled").display().to_string();
+    let compiles =
+        format!("#!/bin/sh\ncase \"$*\" in *compileall*) echo \"$4\" >>{compiled}; exit;; esac\n");
+    project.write("path/python3.12", &python.replace("#!/bin/sh\n", &compiles));
+    let rosetta = |args: &[&str]| {
+        let mut command = project.command(args);
+        command.env("PATH", format!("{}:/usr/bin:/bin", project.path("path").display()));
+        let done = Done::of(command.output().unwrap());
+        assert_eq!(done.code, Some(0), "{done:?}");
+        (done.stderr, project.read("compiled").lines().count())
+    };
+    let run = ["run", "-f", "ours", "--device", "cpu"];
+    assert_eq!(rosetta(&run).1, 0, "its check has imported it");
+    assert_eq!(rosetta(&run).1, 0, "that was noted");
+    let (said, count) = rosetta(&["run", "-f", "theirs", "--device", "cpu", "--no-check"]);
+    assert_eq!(count, 1, "{said}");
+    assert!(said.contains("bytecode of the environment fake is compiled"), "{said}");
+    assert!(project.read("compiled").trim_end().ends_with("/lib"), "{}", project.read("compiled"));
+    assert_eq!(rosetta(&["run", "--device", "cpu", "--no-check"]).1, 1, "all is compiled by now");
+
+    // The verdict is known, the environment new.
+    fs::remove_dir_all(project.path("home/envs")).unwrap();
+    assert_eq!(rosetta(&run).1, 2);
+    fs::remove_dir_all(project.path("home/envs")).unwrap();
+    assert_eq!(rosetta(&["env", "build", "fake"]).1, 3);
+    assert_eq!(rosetta(&["env", "build", "fake"]).1, 3);
+}

@@ -15,6 +15,7 @@ use crate::cli::{NOT_OK, OK, update};
 use crate::env::{Availability, EnvStatus, Envs, Sweep};
 use crate::hint::{hinted, unknown};
 use crate::home::Home;
+use crate::progress::{Progress, Report};
 use crate::project::Project;
 use crate::report::Heading;
 use crate::store::Store;
@@ -200,7 +201,15 @@ fn build(specs: &[EnvSpec], envs: &Envs, live: &Live) -> Result<ExitCode> {
     for spec in specs {
         let name = &spec.name;
         let step = format!("environment {name}");
-        if let Err(error) = live.step(&step, |report| envs.build(spec, report)) {
+        let build = |report: Report| {
+            let built = envs.build(spec, report)?;
+            if !envs.is_compiled(&built, None) {
+                report(Progress::Doing("compiling bytecode".to_owned()));
+                envs.compile(&built);
+            }
+            Ok(())
+        };
+        if let Err(error) = live.step(&step, build) {
             crate::hint::report(&error);
             failed.push(name.as_str());
         }

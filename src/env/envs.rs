@@ -13,6 +13,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow};
 
 use super::built::{Built, Runtime};
+use super::bytecode;
 use super::intact::missing_file;
 use super::names::{Names, add_variables};
 use super::programs::digests;
@@ -20,7 +21,7 @@ use super::provider::{self, Contents, Provide, size_of_image};
 use super::store::{self, BuildPlace};
 use super::tool::{Build, Host, text};
 use super::workshop::Workshop;
-use crate::catalog::{Catalog, EnvSpec, Own, ProviderName, check_env_name};
+use crate::catalog::{Catalog, Device, EnvSpec, Own, ProviderName, check_env_name};
 use crate::container::Engine;
 use crate::digest::sha256;
 use crate::hint::hinted;
@@ -122,7 +123,7 @@ impl Envs {
 
     /// Builds an environment unless it is built and whole, and returns it.
     ///
-    /// A process that builds the same one is waited for. What programs say is in a log that an
+    /// Bytecode may be left to be compiled. A process that builds the same one is waited for. What programs say is in a log that an
     /// error names. What has failed is not tried again: a run asks for the same one several times.
     /// Ctrl-C, SIGTERM and a lost terminal end rosetta meanwhile, and what builds with it.
     pub fn build(&self, spec: &EnvSpec, report: Report) -> Result<Built> {
@@ -145,6 +146,16 @@ impl Envs {
             |lock| self.build_anew(spec, lock, report),
         );
         built.context(what)
+    }
+
+    /// Whether checks have left what a program imports on a device compiled; without one, whether all of an environment is.
+    pub fn is_compiled(&self, built: &Built, program: Option<(Device, &Path)>) -> bool {
+        bytecode::is_compiled(built, program)
+    }
+
+    /// Compiles the bytecode of an environment.
+    pub fn compile(&self, built: &Built) {
+        bytecode::compile(&self.workshop.host, built);
     }
 
     fn failed(&self) -> MutexGuard<'_, BTreeMap<(String, Option<String>), String>> {

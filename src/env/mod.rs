@@ -5,6 +5,7 @@
 //! | `envs` | the environments of a project: list, build, hold, remove |
 //! | `provider` | one file for each way to make one: what is missing, digest, build, lock, variables |
 //! | `built` | a built one: what is in it, and the command that starts a harness |
+//! | `bytecode` | what of its packages is compiled |
 //! | `names` | what texts of env.yaml stand for, and the variables of a job |
 //! | `store` | where they are kept, and their seals |
 //! | `programs` | compiled harnesses of the user's own |
@@ -27,6 +28,7 @@
 //! and the `pyvenv.cfg` of a venv, and whatever a fix-up wrote. See [`crate::seal`].
 
 mod built;
+mod bytecode;
 mod clean;
 mod compilers;
 mod conda;

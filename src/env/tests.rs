@@ -428,6 +428,29 @@ fn absent_uv_is_fetched_once_by_an_interpreter() {
     assert_eq!(machine.installs(), 2);
 }
 
+/// Making a pip of its own for a venv took twice as long as fetching uv with it.
+#[test]
+fn uv_is_fetched_by_the_pip_that_is_there() {
+    for (has, expected) in [("pip 23.0.1 from /x", true), ("pip 20.1 from /x", false)] {
+        let machine = FakeMachine::new();
+        let own = "/bin/mkdir -p \"$last/bin\"\n/bin/cp \"$0\" \"$last/bin/python\"";
+        let python = format!(
+            "for last; do :; done\ncase \"$*\" in\n*--version) echo '{has}';;\n'-m venv '*) {own};;\n\
+             *install*)\n/bin/mv {} \"${{last%/*}}/bin/uv\";;\nesac\necho \"${{0##*/}} $*\" >>{}",
+            machine.at("uv").display(),
+            machine.at("asked").display(),
+        );
+        fs::rename(machine.at("path/uv"), machine.at("uv")).unwrap();
+        fake(&machine.at("path/python3.99"), "3.99.1", ("", ""), &python);
+        machine.envs().build(&machine.spec("x"), &silence).unwrap();
+        let asked = fs::read_to_string(machine.at("asked")).unwrap();
+        let is_ours =
+            asked.contains("venv --without-pip") && asked.contains("\npython3.99 -m pip --python ");
+        assert_eq!(is_ours, expected, "{asked}");
+        assert_eq!(asked.contains("\npython -m pip install "), !expected, "{asked}");
+    }
+}
+
 #[test]
 fn lock_is_written_with_our_header_alone() {
     let machine = FakeMachine::new();

@@ -115,6 +115,11 @@ impl Host {
         command.env("UV_PYTHON_DOWNLOADS", "never");
         command
     }
+
+    /// Returns a command that ends with rosetta, and what it starts with it.
+    pub(super) fn guarded(&self, command: Command) -> Command {
+        if self.is_rosetta { guarded(&command) } else { command }
+    }
 }
 
 /// Returns a path as a variable or an argument holds it.
@@ -251,9 +256,7 @@ impl<'a> Build<'a> {
         hear: &mut dyn FnMut(&str) -> Result<()>,
     ) -> Result<ExitStatus> {
         let name = probe::name(&command);
-        if self.host.is_rosetta {
-            command = guarded(&command);
-        }
+        command = self.host.guarded(command);
         let failed = || format!("cannot start `{name}`");
         let (reader, writer) = std::io::pipe().with_context(failed)?;
         command.stdin(self.lock.try_clone().with_context(failed)?);

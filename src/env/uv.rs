@@ -37,6 +37,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The oldest uv that knows every option that is used.
 const OLDEST: [u16; 2] = [0, 5];
 
+/// The first pip that installs for another interpreter than its own.
+const PIP_FOR_OTHERS: [u16; 2] = [22, 3];
+
 /// Makes uv trust the certificates of the system.
 const SYSTEM_CERTS: &str = "UV_SYSTEM_CERTS";
 
@@ -118,18 +121,33 @@ fn own(home: &Home) -> Option<PathBuf> {
 }
 
 /// Installs the pinned wheel into a venv. That may be moved: uv itself is one static program, and
-/// the rest of the venv is not used.
+/// the rest of the venv is not used. A pip of its own would take longer to make than uv to fetch.
 fn fetch(build: &Build, aside: &Path, python: &Interpreter) -> Result<()> {
-    let mut venv = build.host.command(&python.executable);
-    venv.args(["-m", "venv"]).arg(aside);
+    let (host, base) = (build.host, &python.executable);
+    let has_pip = pip_version(host, base).as_slice() >= PIP_FOR_OTHERS.as_slice();
+    let mut venv = host.command(base);
+    venv.args(["-m", "venv"]).args(has_pip.then_some("--without-pip")).arg(aside);
     build.run(venv)?;
     let requirements = aside.join("uv.txt");
     fs::write(&requirements, WHEELS).context("cannot write uv's requirements")?;
-    let mut pip = build.host.command(aside.join("bin/python"));
-    pip.args(["-m", "pip", "install", "--progress-bar", "off", "--no-deps", "--require-hashes"]);
+    let target = aside.join("bin/python");
+    let mut pip = host.command(if has_pip { base } else { &target });
+    pip.args(["-m", "pip"]);
+    if has_pip {
+        pip.arg("--python").arg(&target);
+    }
+    pip.args(["install", "--progress-bar", "off", "--no-deps", "--require-hashes"]);
     pip.args(["--only-binary", ":all:", "-r"]).arg(&requirements);
-    settings::for_pip(build.host, &mut pip);
+    settings::for_pip(host, &mut pip);
     build.run(pip)
+}
+
+/// Returns the version of an interpreter's pip; nothing if it has none.
+fn pip_version(host: &Host, python: &Path) -> Vec<u16> {
+    let mut command = host.command(python);
+    command.args(["-m", "pip", "--version"]);
+    let said = output_of(command, PATIENCE).unwrap_or_default();
+    said.split_whitespace().nth(1).map(parse_version).unwrap_or_default()
 }
 
 /// Returns a uv command. Its cache moves into our home when the usual one is on another file

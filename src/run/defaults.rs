@@ -12,7 +12,7 @@ use super::attempt::Program;
 use super::conditions::Conditions;
 use super::facts::{ProgramFacts, ask};
 use super::notice::{Notice, Notify};
-use super::prepare::{SYSTEM, build};
+use super::prepare::{SYSTEM, build, compile};
 use super::session::Session;
 use super::signals;
 use super::stamp::run_id;
@@ -72,7 +72,8 @@ async fn gather_all(
     Ok(Gathered { measured, is_complete, is_interrupted: *cancel.borrow() != Cancel::No })
 }
 
-/// Returns the environment of a target on a device, built if it was not, or nothing if it is not available.
+/// Returns the environment of a target on a device, built if it was not and with all that a program may import compiled, or
+/// nothing if it is not available.
 pub(super) fn ready(
     (framework, target, device): (&Framework, &Target, Device),
     conditions: &Conditions,
@@ -84,6 +85,7 @@ pub(super) fn ready(
         _ => {
             let env = target.env.get(&device).map_or(SYSTEM, |env| env.value.as_str());
             let Ok(built) = build(env, session, notify) else { return Ok(None) };
+            compile(&built, None, session, notify);
             built
         }
     };

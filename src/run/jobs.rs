@@ -109,7 +109,9 @@ pub(super) async fn run(
             seal(under_way.running.dropped(job, why), &under_way.folder, notify, &mut records)?;
             continue;
         }
-        let material = under_way.running.prepared.material(job.experiment);
+        let RunContext { prepared, conditions, .. } = &under_way.running;
+        prepared.compile_for(job, conditions, session, notify);
+        let material = prepared.material(job.experiment);
         let left = expected.left(&jobs[index..]);
         notify(Notice::JobStarted { index, total: jobs.len(), left, job, material });
         let Attempted { record, gpu_failure, .. } = under_way.job(job, &mut cancel, notify).await?;

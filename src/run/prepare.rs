@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use anyhow::Result;
@@ -12,7 +13,7 @@ use anyhow::Result;
 use super::conditions::Conditions;
 use super::notice::{Notice, Notify};
 use super::session::Session;
-use crate::catalog::ProviderName;
+use crate::catalog::{Device, ProviderName};
 use crate::env::{Built, Held};
 use crate::machine::cores;
 use crate::material::{Material, Size};
@@ -267,6 +268,19 @@ impl Prepared {
         }
     }
 
+    /// Sees that what a job imports is compiled before it is timed.
+    pub(super) fn compile_for(
+        &self,
+        job: &Job,
+        conditions: &Conditions,
+        session: &Session,
+        notify: Notify,
+    ) {
+        let Ok(built) = self.built_for(job, conditions) else { return };
+        let harness = job.framework.harnesses[job.experiment.name()].as_path();
+        compile(built, Some((job.device, harness)), session, notify);
+    }
+
     /// Returns what the jobs of an experiment share.
     pub(super) fn material(&self, experiment: &Experiment) -> &Material {
         self.materials[experiment.name()].get().expect("a job begins when its data are ready")
@@ -299,6 +313,23 @@ fn build_all(
         };
         prepared.tell(|| drop(prepared.envs[*name].set(held)));
     }
+}
+
+/// Sees that what a program imports on a device is compiled; without one, all that is there.
+pub(super) fn compile(
+    built: &Built,
+    program: Option<(Device, &Path)>,
+    session: &Session,
+    notify: Notify,
+) {
+    if session.envs.is_compiled(built, program) {
+        return;
+    }
+    let name = format!("bytecode of the environment {}", built.name);
+    let name = name.as_str();
+    notify(Notice::StepStarted { name });
+    session.envs.compile(built);
+    notify(Notice::StepDone { name, what: "is compiled".to_owned() });
 }
 
 /// Returns a pinned environment, built if it was not.

@@ -28,9 +28,10 @@ use crate::obstacle::Obstacle;
 use crate::publish::publish;
 
 /// Variables of the user's shell that belong to an environment of theirs.
-const UNWANTED: [&str; 7] = [
+const UNWANTED: [&str; 8] = [
     "PYTHONHOME",
     "PYTHONDONTWRITEBYTECODE",
+    "PYTHONPYCACHEPREFIX",
     "__PYVENV_LAUNCHER__",
     "VIRTUAL_ENV",
     "CONDA_DEFAULT_ENV",

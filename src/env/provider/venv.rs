@@ -11,6 +11,7 @@ use super::provide::{Contents, Provide};
 use super::wheels::{Others, Wheels, is_for_uv};
 use crate::catalog::{EnvSpec, Pins};
 use crate::env::built::Runtime;
+use crate::env::bytecode;
 use crate::env::digest::Parts;
 use crate::env::lockfile;
 use crate::env::python::{Interpreter, parse_version};
@@ -20,8 +21,9 @@ use crate::env::workshop::Workshop;
 use crate::obstacle::Obstacle;
 
 /// Variables of the user's shell that do not become a venv. To CPython 3.6 an empty PYTHONHOME is
-/// not absent but fatal. Bytecode that may not be written is compiled in each job.
-const UNWANTED: [&str; 3] = ["PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "__PYVENV_LAUNCHER__"];
+/// not absent but fatal. Bytecode that may not be written, or is looked for elsewhere, is compiled in each job.
+const UNWANTED: [&str; 4] =
+    ["PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "__PYVENV_LAUNCHER__"];
 
 /// A virtual environment, as env.yaml describes it.
 pub(super) struct Venv<'a> {
@@ -133,7 +135,8 @@ impl Venv<'_> {
         venv.args(["venv", "--quiet", "--no-project", "--python"]);
         venv.arg(&python.executable).arg(root);
         build.run(venv)?;
-        self.wheels().sync_with_uv(&uv, root, Others::Removed, build)
+        self.wheels().sync_with_uv(&uv, root, Others::Removed, build)?;
+        bytecode::leave(root)
     }
 
     /// Makes the environment in `root` with the interpreter's own venv and a pinned pip.

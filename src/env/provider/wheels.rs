@@ -33,7 +33,7 @@ wheel==0.45.1 \\
 /// The first CPython that uv serves.
 const FIRST_FOR_UV: [u16; 2] = [3, 8];
 
-/// What becomes of packages that the lock does not name.
+/// What becomes of packages that the lock does not name. Bytecode is compiled where some are kept, and else left to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Others {
     /// There are none to keep.
@@ -86,9 +86,15 @@ impl Wheels<'_> {
         let mut sync = self.uv(uv)?;
         match others {
             Others::Removed => sync.args(["pip", "sync"]),
-            Others::Kept => sync.args(["pip", "install", "--no-deps", "--break-system-packages"]),
+            Others::Kept => sync.args([
+                "pip",
+                "install",
+                "--no-deps",
+                "--break-system-packages",
+                "--compile-bytecode",
+            ]),
         };
-        sync.args(["--require-hashes", "--strict", "--compile-bytecode"]);
+        sync.args(["--require-hashes", "--strict"]);
         sync.args(["--link-mode", "hardlink", "--python"]).arg(root.join("bin/python"));
         sync.args(lockfile::only_wheels(self.pins));
         if !self.pins.source.is_empty() {

@@ -48,6 +48,7 @@ impl Case<'_> {
         if let Some(failure) = failure(&parts, &ours) {
             return Ok(Some(failed(job, failure, &logs(work.path()), known, blank)));
         }
+        self.ours.built.note_check(job.device, self.ours.harness);
         let given = given(&material.weights.folder, &material.weights.names)?;
         let reference = self.reference(&inputs);
         let theirs = reference.traces(&variants, Depth::Trained)?;

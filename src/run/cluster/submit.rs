@@ -80,8 +80,10 @@ impl Session {
             seal(&context.skipped(skip, &profile), &folder, notify)?;
         }
         for job in &plan.jobs {
-            if let Err(outcome) = context.prepared.built_for(job, &context.conditions) {
-                seal(&context.never_started(job, outcome), &folder, notify)?;
+            match context.prepared.built_for(job, &context.conditions) {
+                // Nodes may not write where environments are.
+                Ok(_) => context.prepared.compile_for(job, &context.conditions, self, notify),
+                Err(outcome) => seal(&context.never_started(job, outcome), &folder, notify)?,
             }
         }
         let ledger = Ledger::of(folder.path());
