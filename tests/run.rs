@@ -704,6 +704,29 @@ fn the_first_table_does_not_wait_for_the_checks_of_other_experiments() {
     assert!(early.contains("check tiny2 · ours"), "{early}");
 }
 
+/// While environments of the first experiment were built one after the other, checks of another one took the CPUs that its
+/// own needed a second later.
+#[test]
+fn a_check_of_another_experiment_does_not_take_the_place_of_one_that_is_ready_soon() {
+    let project = two_experiments("").fake_uv();
+    project
+        .write("envs/late/env.yaml", &project.read("envs/fake/env.yaml").replace("fake", "late"));
+    project.write("envs/late/requirements.lock", "");
+    let path = "harnesses/ours/framework.yaml";
+    project.write(path, &project.read(path).replace("{cpu: fake}", "{cpu: late}"));
+    let uv = project
+        .read("path/uv")
+        .replace("for last;", "case $* in */late-*) sleep 1.5;; esac\nfor last;");
+    project.write("path/uv", &uv);
+    let mut command = project.command(&["run", "--device", "cpu"]);
+    command.env("PATH", format!("{}:/usr/bin:/bin", project.path("path").display()));
+    let done = Done::of(command.output().unwrap());
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let (early, late) = done.stderr.split_once("✓ check tiny · ours").unwrap();
+    assert!(early.contains("✓ check tiny · theirs") && !early.contains("check tiny2"), "{early}");
+    assert!(late.contains("✓ check tiny2 · ours"), "{late}");
+}
+
 #[test]
 fn a_check_between_jobs_can_be_interrupted() {
     let project = two_experiments("sleep 20\n");

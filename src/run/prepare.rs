@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -216,13 +217,12 @@ impl Prepared {
         self.news().is_over
     }
 
-    /// Waits until more has come than was known; returns nothing when no more will come.
-    pub(super) fn wait(&self, known: News) -> Option<News> {
-        let news = lock(&self.news);
+    /// Waits until more has come than was known, or for so long; returns whether more may come.
+    pub(super) fn wait(&self, known: News, limit: Duration) -> bool {
         let nothing_new = |news: &mut News| *news == known && !news.is_over;
-        let news = self.more.wait_while(news, nothing_new);
-        let news = *news.unwrap_or_else(PoisonError::into_inner);
-        (news != known).then_some(news)
+        let waited = self.more.wait_timeout_while(lock(&self.news), limit, nothing_new);
+        let (news, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        timeout.timed_out() || *news != known
     }
 
     /// Makes something ready and tells whoever waits.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -35,6 +35,9 @@ use crate::run::stamp::seconds;
 use crate::spec::Experiment;
 use crate::{variant, yaml};
 
+/// How long nothing urgent must have come before another check begins: it takes CPUs from what the first table waits for.
+const LULL: Duration = Duration::from_secs(10);
+
 /// How targets are checked.
 pub struct CheckSettings<'a> {
     pub conditions: &'a Conditions,
@@ -42,7 +45,8 @@ pub struct CheckSettings<'a> {
     pub reference: Option<String>,
     /// How many targets are checked at once.
     pub at_once: usize,
-    /// The experiment whose targets are all checked; those of others only while something is still made ready. None: all are.
+    /// The experiment whose targets are all checked; those of others only while something is still made ready and none of
+    /// these can be. None: all are.
     pub urgent: Option<&'a str>,
 }
 
@@ -188,26 +192,32 @@ impl Bench<'_> {
     /// Takes the first job out of a queue that can be checked; waits for one. Returns nothing when none is left, or when what
     /// the others need will not come.
     fn next<'b>(&self, queue: &Queue<'b>) -> Option<(usize, &'b Job<'b>)> {
+        let since = Instant::now();
         loop {
             let known = self.prepared.news();
             let mut waiting = lock(queue);
             if !waiting.iter().any(|(_, job)| self.is_wanted(job)) {
                 return None;
             }
-            if let Some(place) =
-                waiting.iter().position(|(_, job)| self.is_wanted(job) && self.is_ready(job))
-            {
+            let is_lull = since.elapsed() >= LULL;
+            let is_next = |job: &Job| (is_lull || self.is_urgent(job)) && self.is_ready(job);
+            if let Some(place) = waiting.iter().position(|(_, job)| is_next(job)) {
                 return Some(waiting.remove(place));
             }
             drop(waiting);
-            self.prepared.wait(known)?;
+            if !self.prepared.wait(known, LULL) {
+                return None;
+            }
         }
     }
 
     /// Whether a job that waits has to be checked, as it seems now.
     fn is_wanted(&self, job: &Job) -> bool {
-        let is_urgent = |urgent: &str| job.experiment.name() == urgent;
-        !self.prepared.is_over() || self.settings.urgent.is_none_or(is_urgent)
+        !self.prepared.is_over() || self.is_urgent(job)
+    }
+
+    fn is_urgent(&self, job: &Job) -> bool {
+        self.settings.urgent.is_none_or(|urgent| job.experiment.name() == urgent)
     }
 
     /// Whether a job can be checked now: its environment, its reference's and their data are there.
