@@ -197,11 +197,11 @@ fn what_cannot_start_says_why() {
 #[test]
 fn timeout_kills_the_whole_tree() {
     let mut job = script(TREE);
-    job.launch.timeout = Duration::from_secs(3);
+    job.launch.timeout = Duration::from_secs(2);
     job.launch.grace = Duration::from_millis(300);
     let finished = job.run();
     assert_eq!(finished.exit, Exit::TimedOut);
-    assert!(finished.wall >= Duration::from_millis(3300));
+    assert!(finished.wall >= Duration::from_millis(2300));
     assert!(finished.wall < Duration::from_secs(20), "{:?}", finished.wall);
     assert_eq!(finished.lines.events, 1);
     assert!(finished.processes_seen >= 5, "{}", finished.processes_seen);
@@ -265,7 +265,7 @@ fn a_job_that_says_nothing_is_stalled() {
 #[test]
 fn a_shim_that_is_stopped_does_not_hold_its_job() {
     let mut job = script(r#"echo "$hello"; kill -STOP $PPID; sleep 1000"#);
-    job.launch.timeout = Duration::from_secs(1);
+    job.launch.timeout = Duration::from_millis(300);
     job.launch.grace = Duration::from_millis(100);
     let begin = Instant::now();
     let finished = job.run();

@@ -349,20 +349,25 @@ fn limits_and_people_end_a_job_for_good() {
         ),
         ("CANCELLED", "cancelled", "it was cancelled: CANCELLED", ""),
     ];
-    for (state, status, reason, hint) in cases {
-        let cluster = Cluster::new(&["a"], &good());
-        cluster.submit(&[]);
-        cluster.queue(&format!("101|0|{state}|1|n3|TimeLimit\n"));
-        cluster.collect();
-        after_grace();
-        let done = cluster.collect();
-        assert_eq!(done.code, Some(1), "{done:?}");
-        let outcome = cluster.records()["tiny.a.cpu.1"]["outcome"].clone();
-        assert_eq!(outcome["status"], status);
-        assert!(outcome["reason"].as_str().unwrap().contains(reason), "{outcome}");
-        assert!(outcome["hint"].as_str().unwrap_or_default().contains(hint), "{outcome}");
-        assert_eq!(cluster.calls("sbatch"), 1);
-    }
+    // Each waits.
+    std::thread::scope(|scope| {
+        for (state, status, reason, hint) in cases {
+            scope.spawn(move || {
+                let cluster = Cluster::new(&["a"], &good());
+                cluster.submit(&[]);
+                cluster.queue(&format!("101|0|{state}|1|n3|TimeLimit\n"));
+                cluster.collect();
+                after_grace();
+                let done = cluster.collect();
+                assert_eq!(done.code, Some(1), "{done:?}");
+                let outcome = cluster.records()["tiny.a.cpu.1"]["outcome"].clone();
+                assert_eq!(outcome["status"], status);
+                assert!(outcome["reason"].as_str().unwrap().contains(reason), "{outcome}");
+                assert!(outcome["hint"].as_str().unwrap_or_default().contains(hint), "{outcome}");
+                assert_eq!(cluster.calls("sbatch"), 1);
+            });
+        }
+    });
 }
 
 #[test]
@@ -804,7 +809,7 @@ fn two_do_not_collect_at_once() {
 #[test]
 fn following_asks_slurm_once_in_an_interval_and_prints_the_table_at_the_end() {
     let cluster = Cluster::new(&["a", "b"], &good());
-    cluster.launcher("grace: 1s\npoll: 2s\n");
+    cluster.launcher("grace: 1s\npoll: 1s\n");
     cluster.queue("101|0-1|PENDING|1||Priority\n");
     let mut command = cluster.command(&SUBMIT);
     let begun = Instant::now();
@@ -816,7 +821,7 @@ fn following_asks_slurm_once_in_an_interval_and_prints_the_table_at_the_end() {
     cluster.queue("");
     let done = Done::of(child.wait_with_output().unwrap());
     assert!(done.code == Some(0) && done.stdout.contains("A tiny experiment"), "{done:?}");
-    let most = begun.elapsed().as_secs() / 2 + 2;
+    let most = begun.elapsed().as_secs() + 2;
     assert!(
         cluster.calls("squeue") as u64 <= most,
         "{} in {:?}",

@@ -292,37 +292,42 @@ fn a_build_that_waits_says_for_what_where_there_is_no_terminal() {
 /// went on alone for half a minute.
 #[test]
 fn a_signal_ends_a_build_and_all_that_builds() {
-    for (args, signal, code) in [
-        (&["env", "build", "fake"][..], "TERM", Some(130)),
-        (&["env", "build", "fake"], "KILL", None),
-        (&["run", "--device", "cpu"], "INT", Some(130)),
-        (&["run", "--device", "cpu"], "HUP", Some(130)),
-    ] {
-        let project = with_uv(
-            Project::new().harness("numpy", &good()),
-            "echo $$ >\"$HOME/pid\"\nsetsid sleep 300 &\necho $! >\"$HOME/other\"\nwait",
-        );
-        fs::create_dir(project.path("user")).unwrap();
-        let mut command = with_path(&project, args);
-        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-        let mut child = command.spawn().unwrap();
-        let pid = |name: &str| {
-            let text = fs::read_to_string(project.path(name)).unwrap_or_default();
-            text.trim().parse::<u32>().ok()
-        };
-        until("a build", || pid("user/pid").is_some() && pid("user/other").is_some());
-        let begun = std::time::Instant::now();
-        let kill = std::process::Command::new("kill")
-            .args(["-s", signal, &child.id().to_string()])
-            .status();
-        assert!(kill.unwrap().success());
-        assert_eq!(child.wait().unwrap().code(), code, "{args:?} {signal}");
-        for name in ["user/pid", "user/other"] {
-            let process = format!("/proc/{}", pid(name).unwrap());
-            until("the end of what builds", || !Path::new(&process).exists());
+    std::thread::scope(|scope| {
+        for (args, signal, code) in [
+            (&["env", "build", "fake"][..], "TERM", Some(130)),
+            (&["env", "build", "fake"], "KILL", None),
+            (&["run", "--device", "cpu"], "INT", Some(130)),
+            (&["run", "--device", "cpu"], "HUP", Some(130)),
+        ] {
+            scope.spawn(move || is_ended_by(args, signal, code));
         }
-        assert!(begun.elapsed().as_secs() < 10, "{args:?} {signal}");
+    });
+}
+
+fn is_ended_by(args: &[&str], signal: &str, code: Option<i32>) {
+    let project = with_uv(
+        Project::new().harness("numpy", &good()),
+        "echo $$ >\"$HOME/pid\"\nsetsid sleep 300 &\necho $! >\"$HOME/other\"\nwait",
+    );
+    fs::create_dir(project.path("user")).unwrap();
+    let mut command = with_path(&project, args);
+    command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let pid = |name: &str| {
+        let text = fs::read_to_string(project.path(name)).unwrap_or_default();
+        text.trim().parse::<u32>().ok()
+    };
+    until("a build", || pid("user/pid").is_some() && pid("user/other").is_some());
+    let begun = std::time::Instant::now();
+    let kill =
+        std::process::Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
+    assert!(kill.unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), code, "{args:?} {signal}");
+    for name in ["user/pid", "user/other"] {
+        let process = format!("/proc/{}", pid(name).unwrap());
+        until("the end of what builds", || !Path::new(&process).exists());
     }
+    assert!(begun.elapsed().as_secs() < 10, "{args:?} {signal}");
 }
 
 /// Once for the check and once for the run: every index that cannot be reached cost twice.

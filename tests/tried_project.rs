@@ -5,7 +5,6 @@ mod common;
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use common::{Done, HELLO, Project, START, good, says};
 
@@ -33,22 +32,6 @@ fn the_revision_is_that_of_the_project() {
     command.env("GIT_DIR", project.path("other/.git")).env("GIT_WORK_TREE", project.path("other"));
     assert!(command.status().unwrap().success());
     assert_eq!(project.records()[0]["rosetta"]["revision"], own.as_str());
-}
-
-/// A program on PATH that hangs held rosetta for ever, silently.
-#[test]
-fn a_git_that_hangs_costs_the_revision_and_not_the_run() {
-    let project = Project::new().harness("fake", &good());
-    project.program("path/git", "sleep 300");
-    let mut command = project.command(&RUN);
-    let path = format!("{}:/usr/bin:/bin", project.path("path").display());
-    command.env("PATH", path);
-    let begun = Instant::now();
-    let done = Done::of(command.output().unwrap());
-    assert_eq!(done.code, Some(0), "{done:?}");
-    assert!(done.stderr.contains("`git` does not answer"), "{done:?}");
-    assert!(begun.elapsed() < Duration::from_secs(60));
-    assert_eq!(project.records()[0]["rosetta"]["revision"], serde_json::Value::Null);
 }
 
 /// Emacs locks a file that is edited, macOS writes `._NAME`, Jupyter .ipynb_checkpoints: every
