@@ -94,10 +94,12 @@ fn the_page_of_results_is_that_of_the_records() {
         command.args(args).arg("--markdown").current_dir(env!("CARGO_MANIFEST_DIR"));
         String::from_utf8(command.output().unwrap().stdout).unwrap()
     };
-    let tables: [&[&str]; 4] = [
+    let tables: [&[&str]; 6] = [
         &["--results", "results/reference", "table", "--all-machines"],
         &["--results", "results/reference", "table", "--all-machines", "--then-and-now"],
         &["--results", "results/h100", "table", "--all-machines"],
+        &["--results", "results/tuned", "table", "--all-machines"],
+        &["--results", "results/julia", "table", "--all-machines"],
         &["table", "--published"],
     ];
     for args in tables {

@@ -191,7 +191,7 @@ fn check(project: &Project, session: &Session, env: &str, live: &Live) -> Result
         return Err(not_kept(format!("nothing of it can be checked here: {why}")));
     }
     let known = session.store.verdicts()?;
-    let checked = session.check(&plan.jobs, &known, &request, &|notice| live.show(notice));
+    let checked = session.check(&plan.jobs, &known, &request, None, &|notice| live.show(notice));
     live.finish();
     let checked = checked.with_context(|| format!("`{env}` is not kept"))?;
     ui::print(&ui::verdicts(&checked.verdicts))?;

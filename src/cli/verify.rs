@@ -102,7 +102,8 @@ fn checked(
     for side in [0, 1] {
         let known = sessions[side].store.verdicts()?;
         let notify = |notice: crate::run::Notice| live.show(notice);
-        let checked = sessions[side].check(&plans[side].jobs, &known, &requests[side], &notify)?;
+        let checked =
+            sessions[side].check(&plans[side].jobs, &known, &requests[side], None, &notify)?;
         if checked.is_interrupted {
             return Ok(None);
         }

@@ -140,22 +140,12 @@ impl Session {
             return Ok(Ok(Checked::default()));
         }
         let known = self.store.verdicts()?;
-        Ok(self.check_some(&jobs, &known, request, urgent, notify))
+        Ok(self.check(&jobs, &known, request, urgent, notify))
     }
 
-    /// Checks jobs whose verdict is not `known`, each where the request takes its framework from. Limits of a run are not
-    /// those of a check.
+    /// Checks jobs whose verdict is not `known`, each where the request takes its framework from; of experiments other than
+    /// an urgent one what there is time for. Limits of a run are not those of a check.
     pub fn check(
-        &self,
-        jobs: &[Job],
-        known: &BTreeMap<String, Verdict>,
-        request: &Request,
-        notify: Notify,
-    ) -> Result<Checked> {
-        self.check_some(jobs, known, request, None, notify)
-    }
-
-    fn check_some(
         &self,
         jobs: &[Job],
         known: &BTreeMap<String, Verdict>,
