@@ -5,7 +5,7 @@
 //! finds all of them compiled before it is timed.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -28,9 +28,14 @@ pub(super) fn leave(root: &Path) -> Result<()> {
     fs::write(&file, "").with_context(|| format!("cannot write `{}`", file.display()))
 }
 
-/// Whether what a harness imports on a device is compiled; without one, whether all is.
+/// Whether what a harness imports on a device is compiled; without one, whether all is. Where this user may not write nothing
+/// can be.
 pub(super) fn is_compiled(built: &Built, program: Option<(Device, &Path)>) -> bool {
-    let Ok(checked) = fs::read_to_string(file(built)) else { return true };
+    let mut checked = String::new();
+    let opened = OpenOptions::new().read(true).append(true).open(file(built));
+    if opened.and_then(|mut file| file.read_to_string(&mut checked)).is_err() {
+        return true;
+    }
     let line = program.map(line);
     line.is_some_and(|line| checked.lines().any(|checked| checked == line))
 }
@@ -63,8 +68,8 @@ impl Built {
         if is_compiled(self, Some(program)) {
             return;
         }
-        // Where nobody may write, all is compiled before anything is timed.
         if let Ok(mut file) = OpenOptions::new().append(true).open(file(self)) {
+            // What is not noted is compiled once more.
             let _ = writeln!(file, "{}", line(program));
         }
     }

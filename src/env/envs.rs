@@ -123,9 +123,9 @@ impl Envs {
 
     /// Builds an environment unless it is built and whole, and returns it.
     ///
-    /// Bytecode may be left to be compiled. A process that builds the same one is waited for. What programs say is in a log that an
-    /// error names. What has failed is not tried again: a run asks for the same one several times.
-    /// Ctrl-C, SIGTERM and a lost terminal end rosetta meanwhile, and what builds with it.
+    /// Bytecode may be left to be compiled. A process that builds the same one is waited for. What programs say is in a
+    /// log that an error names. What has failed is not tried again: a run asks for the same one several times. Ctrl-C,
+    /// SIGTERM and a lost terminal end rosetta meanwhile, and what builds with it.
     pub fn build(&self, spec: &EnvSpec, report: Report) -> Result<Built> {
         let name = &spec.name;
         let what = format!("cannot build the environment `{name}`");
