@@ -22,7 +22,6 @@ half = jnp.bfloat16 if precision == "bf16" else None  # weights stay float32
 jax.config.update("jax_platforms", run.device)
 jax.config.update("jax_enable_x64", run.dtype == "float64")
 jax.config.update("jax_default_matmul_precision", "float32")  # not TF32
-rngs = nnx.Rngs(cfg.seed)
 run.fact("lane", "tuned")
 run.fact("precision", precision)
 run.fact("layout", "NHWC")
@@ -38,7 +37,7 @@ x_test = np.ascontiguousarray(x_test)
 run.phase("build")
 
 
-def conv(features_in, features_out, size, stride=1):
+def conv(features_in, features_out, size, stride=1, *, rngs):
     return nnx.Conv(
         features_in,
         features_out,
@@ -51,23 +50,24 @@ def conv(features_in, features_out, size, stride=1):
     )
 
 
-def norm(features):
+def norm(features, rngs):
     return nnx.BatchNorm(
         features, epsilon=cfg.bn_epsilon, dtype=half, rngs=rngs
     )
 
 
 class Bottleneck(nnx.Module):
-    def __init__(self, features_in, width, stride, downsample):
-        self.conv1 = conv(features_in, width, 1)
-        self.bn1 = norm(width)
-        self.conv2 = conv(width, width, 3, stride)  # v1.5: the stride is here
-        self.bn2 = norm(width)
-        self.conv3 = conv(width, 4 * width, 1)
-        self.bn3 = norm(4 * width)
+    def __init__(self, features_in, width, stride, downsample, rngs):
+        self.conv1 = conv(features_in, width, 1, rngs=rngs)
+        self.bn1 = norm(width, rngs)
+        # v1.5: the stride is here
+        self.conv2 = conv(width, width, 3, stride, rngs=rngs)
+        self.bn2 = norm(width, rngs)
+        self.conv3 = conv(width, 4 * width, 1, rngs=rngs)
+        self.bn3 = norm(4 * width, rngs)
         if downsample:
-            shortcut = conv(features_in, 4 * width, 1, stride)
-            self.downsample = nnx.Sequential(shortcut, norm(4 * width))
+            shortcut = conv(features_in, 4 * width, 1, stride, rngs=rngs)
+            self.downsample = nnx.Sequential(shortcut, norm(4 * width, rngs))
         else:
             self.downsample = nnx.identity
 
@@ -78,20 +78,21 @@ class Bottleneck(nnx.Module):
         return nnx.relu(y + self.downsample(x))
 
 
-def stage(features_in, width, blocks, stride):
-    first = Bottleneck(features_in, width, stride, downsample=True)
-    rest = [Bottleneck(4 * width, width, 1, False) for _ in range(blocks - 1)]
-    return nnx.Sequential(first, *rest)
+def stage(features_in, width, blocks, stride, rngs):
+    layers = [Bottleneck(features_in, width, stride, True, rngs)]
+    for _ in range(blocks - 1):
+        layers.append(Bottleneck(4 * width, width, 1, False, rngs))
+    return nnx.Sequential(*layers)
 
 
 class ResNet50(nnx.Module):
-    def __init__(self):
-        self.conv1 = conv(3, 64, 7, stride=2)
-        self.bn1 = norm(64)
-        self.layer1 = stage(64, 64, blocks=3, stride=1)
-        self.layer2 = stage(256, 128, blocks=4, stride=2)
-        self.layer3 = stage(512, 256, blocks=6, stride=2)
-        self.layer4 = stage(1024, 512, blocks=3, stride=2)
+    def __init__(self, rngs):
+        self.conv1 = conv(3, 64, 7, stride=2, rngs=rngs)
+        self.bn1 = norm(64, rngs)
+        self.layer1 = stage(64, 64, blocks=3, stride=1, rngs=rngs)
+        self.layer2 = stage(256, 128, blocks=4, stride=2, rngs=rngs)
+        self.layer3 = stage(512, 256, blocks=6, stride=2, rngs=rngs)
+        self.layer4 = stage(1024, 512, blocks=3, stride=2, rngs=rngs)
 
     def __call__(self, x):
         x = nnx.relu(self.bn1(self.conv1(x)))  # (n, 112, 112, 64)
@@ -101,7 +102,8 @@ class ResNet50(nnx.Module):
         return x.mean(axis=(1, 2))  # (n, 2048)
 
 
-model = ResNet50()
+# Shapes alone: every array is given, none need be drawn at random.
+model = nnx.eval_shape(lambda: ResNet50(nnx.Rngs(cfg.seed)))
 model.eval()  # batch norm uses the running statistics
 
 # %% Initial weights
