@@ -35,7 +35,8 @@ use crate::run::stamp::seconds;
 use crate::spec::Experiment;
 use crate::{variant, yaml};
 
-/// How long nothing urgent must have come before another check begins: it takes CPUs from what the first table waits for.
+/// How long nothing must have been made ready before a check begins that is not urgent: it takes CPUs from what the first
+/// table waits for.
 const LULL: Duration = Duration::from_secs(10);
 
 /// How targets are checked.
@@ -192,14 +193,13 @@ impl Bench<'_> {
     /// Takes the first job out of a queue that can be checked; waits for one. Returns nothing when none is left, or when what
     /// the others need will not come.
     fn next<'b>(&self, queue: &Queue<'b>) -> Option<(usize, &'b Job<'b>)> {
-        let since = Instant::now();
+        let mut is_lull = false;
         loop {
             let known = self.prepared.news();
             let mut waiting = lock(queue);
             if !waiting.iter().any(|(_, job)| self.is_wanted(job)) {
                 return None;
             }
-            let is_lull = since.elapsed() >= LULL;
             let is_next = |job: &Job| (is_lull || self.is_urgent(job)) && self.is_ready(job);
             if let Some(place) = waiting.iter().position(|(_, job)| is_next(job)) {
                 return Some(waiting.remove(place));
@@ -208,6 +208,7 @@ impl Bench<'_> {
             if !self.prepared.wait(known, LULL) {
                 return None;
             }
+            is_lull = self.prepared.news() == known;
         }
     }
 
