@@ -527,3 +527,14 @@ fn what_no_check_has_imported_is_compiled_before_it_is_timed() {
     assert_eq!(rosetta(&["env", "build", "fake"]).1, 3);
     assert_eq!(rosetta(&["env", "build", "fake"]).1, 3);
 }
+
+/// The note of what was checked is a file in an environment's folder; that of the user's own interpreter is any folder.
+#[test]
+fn a_file_beside_an_interpreter_of_the_users_is_left_alone() {
+    let project = computes(with_reference(), "ours", RIGHT);
+    project.write("checked.txt", "mine");
+    let said = project.run(&["--no-check"]);
+    assert!(said.code == Some(0) && !said.stderr.contains("bytecode"), "{said:?}");
+    assert_eq!(project.run(&[]).code, Some(0));
+    assert_eq!(project.read("checked.txt"), "mine");
+}
